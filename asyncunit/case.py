@@ -1,0 +1,484 @@
+"""AsyncTestCase and its family: unittest's hooks for one test, given to the scopes that the test stands in.
+
+The methods whose names begin with ``_call``, and ``_setupAsyncioRunner`` and ``_tearDownAsyncioRunner``, are those by
+which IsolatedAsyncioTestCase itself extends TestCase; ``_cleanups`` is TestCase's own list. There is no public way to
+await a test. ``tests/test_case.py`` tells when one of them changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import sys
+import types
+import unittest
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, ParamSpec, TypeVar
+from unittest import IsolatedAsyncioTestCase
+
+from asyncunit import config, loops, registry, runs, suite
+from asyncunit.errors import DefinitionError
+from asyncunit.halves import AsyncCleanup, as_errors, call_hook, cut_short, enter_context, mend, recover
+from asyncunit.registry import Registry
+from asyncunit.runner import ScopeRunner, discard, is_awaitable
+from asyncunit.scopes import Scope
+
+__all__ = [
+    "AsyncTestCase",
+    "ClassLoopTestCase",
+    "ModuleLoopTestCase",
+    "PackageLoopTestCase",
+    "SessionLoopTestCase",
+]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _ClassHook:
+    """``setUpClass`` or ``tearDownClass`` of one class, as unittest's suite finds it there.
+
+    Each class of the family has its own, so that the suite meets it whatever a base or a mixin overrides. Asked by the
+    class that it stands in, it gives asyncunit's front; asked through ``super()``, what is written in that class.
+    """
+
+    def __init__(self, cls: type, name: str, act: Callable[..., None]) -> None:
+        self._cls = cls
+        self._name = name
+        self._act = act
+        self._written = vars(cls).get(name)
+
+    def __get__(self, instance: object, owner: type) -> Callable[[], object]:
+        hook: Callable[[], object]
+        if self._written is not None:
+            hook = self._written.__get__(instance, owner)
+        else:
+            hook = getattr(super(self._cls, owner), self._name)
+        return functools.partial(self._act, owner, hook) if owner is self._cls else hook
+
+
+_CLASS_HOOKS = {"setUpClass": suite.set_up_class, "tearDownClass": suite.tear_down_class}
+
+
+class _RunningTest:
+    """One test while it runs: its scope, and the task in which it runs.
+
+    ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded.
+    """
+
+    __slots__ = ("_alone", "_run", "runner", "tear_down_steps")
+
+    def __init__(self) -> None:
+        self._alone: suite.Alone | None = None
+        self._run: Registry | None = None
+        self.runner: ScopeRunner | None = None
+        self.tear_down_steps: list[Callable[[], object]] = []
+
+    def open(self, case: AsyncTestCase) -> ScopeRunner:
+        """Set up what the test needs, and open its own scope inside."""
+        cls = type(case)
+        class_scope = suite.innermost_class(cls)
+        if class_scope is None:
+            self._alone = suite.Alone()
+            class_scope = self._alone.open(cls)
+        elif not class_scope.ready:
+            class_scope.ensure()
+        self._run = run = class_scope.run
+        open_scope = run.open(Scope.FUNCTION, weakref.ref(case))
+        half = class_scope.half
+        loop = suite.loop_of(run, class_scope.choice) if half is None else half.runner.loops
+        own = getattr(getattr(case, case._testMethodName), config.ATTRIBUTE, None)
+        debug = class_scope.choice.debug if own is None else own.get("loop_debug", class_scope.choice.debug)
+        self.runner = ScopeRunner(loop, open_scope, debug)
+        return self.runner
+
+    def mend(self) -> list[Exception]:
+        """Break down the wider scopes that crashed during the test, and return what that raised."""
+        runner, run = self.runner, self._run
+        if runner is None or run is None or not runner.loops.broken:
+            return []
+        broken = runner.loops.broken
+        broken[:] = [other for other in broken if other is not runner]
+        if not broken:
+            return []
+        flight, runner.in_flight = runner.in_flight, None
+        return mend(run, runner.loops, flight)
+
+    def close(self) -> list[Exception]:
+        """Close the test's scope, and what was opened for it alone; return what that raised."""
+        errors: list[Exception] = []
+        runner, run = self.runner, self._run
+        if runner is not None and run is not None:
+            runner.end()
+            if runner.loops.broken or runner.in_flight is not None:
+                errors += self.mend()
+                errors += as_errors(runner.in_flight, runner.scope)
+                runner.in_flight = None
+            if runner.loops.loop.is_closed():
+                errors += recover(run, runner.loops)
+            errors += run.leave(runner.scope)
+        if self._alone is not None:
+            errors += self._alone.close()
+        return errors
+
+
+def _written(method: object) -> object:
+    """The function behind a bound method; None for what somebody has put in its place."""
+    return getattr(method, "__func__", None)
+
+
+def _super(case: AsyncTestCase) -> Any:
+    """The classes behind asyncunit's, whose private methods type checkers do not know."""
+    return super(AsyncTestCase, case)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _extended_steps(cls: type) -> frozenset[str]:
+    """Which steps of a test a base extends that stands between asyncunit's class and unittest's."""
+    bases = cls.__mro__[cls.__mro__.index(AsyncTestCase) + 1 : cls.__mro__.index(IsolatedAsyncioTestCase)]
+    steps = ("_callSetUp", "_callTestMethod", "_callTearDown", "run")
+    return frozenset(step for step in steps for base in bases if step in vars(base))
+
+
+def _refuse_async_class_hook(cls: type, name: str) -> None:
+    written = inspect.getattr_static(cls, name)
+    function = inspect.unwrap(getattr(written, "__func__", written))
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise DefinitionError(
+            f"{cls.__module__}.{cls.__qualname__}.{name} is an async function, which unittest calls without awaiting "
+            f"it. Rename it to async{name[0].upper()}{name[1:]}."
+        )
+
+
+def _judge_value(method: Callable[[], object], value: object) -> None:
+    """Raise for a value which shows that the test has not run; warn of any other, as unittest does."""
+    name = getattr(method, "__qualname__", None) or repr(method)
+    if isinstance(value, types.AsyncGeneratorType | types.GeneratorType):
+        kind = "an async generator" if isinstance(value, types.AsyncGeneratorType) else "a generator"
+        raise DefinitionError(
+            f"{name} is {kind}, for it has a yield, so none of its lines has run. Take the yield out of the test; what "
+            f"sets up and tears down belongs into asyncSetUp, or into a context that enterAsyncContext() enters."
+        )
+    if is_awaitable(value):
+        discard(value)
+        raise DefinitionError(f"{name} returned {value!r}, which nobody awaits. Await it in the test.")
+    code = getattr(method, "__code__", None)
+    warnings.warn_explicit(
+        f"It is deprecated to return a value that is not None from a test case "
+        f"({method} returned {type(value).__name__!r})",
+        DeprecationWarning,
+        filename=code.co_filename if code else "<unknown>",
+        lineno=code.co_firstlineno if code else 1,
+    )
+
+
+class AsyncTestCase(IsolatedAsyncioTestCase):
+    """A test case whose tests may share an event loop, at the scope that ``loop_scope`` names.
+
+    Where ``loop_scope`` is None it is inferred: the narrowest scope that everything the class asks for can share, and
+    at least the configured one. ``loop_factory`` is a callable without parameters that makes the loop; None is the
+    configured one, or asyncio's own.
+
+    The hooks are those of unittest, each followed by its async counterpart when setting up, and preceded by it when
+    tearing down. All that is async about the class runs on one loop, and all that is async about one test in one task.
+    """
+
+    loop_scope: ClassVar[Scope | str | None] = None
+    loop_factory: ClassVar[Any] = None
+    _asyncunit_extended: ClassVar[frozenset[str]] = frozenset()
+    _asyncioRunner: Any
+    _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, act in _CLASS_HOOKS.items():
+            _refuse_async_class_hook(cls, name)
+            setattr(cls, name, _ClassHook(cls, name, act))
+        cls._asyncunit_extended = _extended_steps(cls)
+        loops.check_class(cls)
+
+    def __init__(self, methodName: str = "runTest") -> None:
+        super().__init__(methodName)
+        self._asyncunit_test: _RunningTest | None = None
+        suite.adopt_module(type(self).__module__)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A context cannot be pickled, and outside a run there is nothing in it.
+        return {key: value for key, value in vars(self).items() if key != "_asyncioTestContext"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._asyncioTestContext = contextvars.copy_context()
+        suite.adopt_module(type(self).__module__)
+
+    # The class level.
+
+    @classmethod
+    async def asyncSetUpClass(cls) -> None:
+        """Hook method, after ``setUpClass``, on the loop and in the task of the class."""
+
+    @classmethod
+    async def asyncTearDownClass(cls) -> None:
+        """Hook method, before ``tearDownClass``, in the task of ``asyncSetUpClass``."""
+
+    @classmethod
+    def addClassCleanup(cls, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Have ``function`` called after ``tearDownClass``, even if the set-up of the class fails.
+
+        It is called in the context of the class, and what it returns is awaited if it can be.
+        """
+        scope = suite.class_scope_of(cls)
+        if scope is None or isinstance(function, AsyncCleanup):
+            super().addClassCleanup(function, *args, **kwargs)
+        else:
+            super().addClassCleanup(scope.call, function, *args, **kwargs)
+
+    @classmethod
+    def addAsyncClassCleanup(
+        cls, function: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Have ``function`` awaited in the task of the class after ``tearDownClass``, even if the set-up fails.
+
+        It shares one order with addClassCleanup(), last registered first. Raises LoopScopeError where each test of the
+        class has a loop of its own, and where the class is not running.
+        """
+        half = suite.half_of_class(cls, "addAsyncClassCleanup")
+        cls.addClassCleanup(half.add(AsyncCleanup(half.runner, function, *args, **kwargs)))
+
+    @classmethod
+    async def enterAsyncClassContext(cls, cm: AbstractAsyncContextManager[T]) -> T:
+        """Enter an async context manager in the task of the class, leave it there after ``tearDownClass``.
+
+        Returns what it gives. Raises LoopScopeError as addAsyncClassCleanup() does.
+        """
+        half = suite.half_of_class(cls, "enterAsyncClassContext")
+        value: T = await enter_context(cm, half.runner, lambda leave: cls.addClassCleanup(half.add(leave)))
+        return value
+
+    @classmethod
+    def doClassCleanups(cls) -> None:
+        """Execute all class cleanups and close the class. Normally called for you after tearDownClass."""
+        errors = suite.clean_up_class(cls)
+        if errors is None:
+            super().doClassCleanups()
+        else:
+            cls.tearDown_exceptions = [  # type: ignore[attr-defined]
+                (type(error), error, error.__traceback__) for error in errors
+            ]
+
+    # The test.
+
+    async def enterAsyncContext(self, cm: AbstractAsyncContextManager[T]) -> T:
+        """Enter an async context manager in the task of the test, leave it there after ``tearDown``.
+
+        Returns what it gives. A cancellation that ended the test is passed to it, as ``async with`` would.
+        """
+        value: T = await enter_context(cm, self._asyncunit_runner(), self.addCleanup)
+        return value
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        """Run the test; on its own, with no suite around it, open all that it needs and close it after."""
+        try:
+            if "run" in self._asyncunit_extended:
+                return super().run(result)
+            return unittest.TestCase.run(self, result)  # IsolatedAsyncioTestCase's adds nothing that is needed
+        except KeyboardInterrupt:
+            runs.stop(self._asyncunit_stop)
+            raise
+
+    def doCleanups(self) -> Any:
+        """Execute all cleanups and close the test's scope. Normally called for you after tearDown."""
+        success: Any = super().doCleanups()
+        test = self._asyncunit_test
+        if test is None or (test.runner is not None and test.runner.runs_code):
+            return success
+        errors = self._asyncunit_close()
+        for error in reversed(errors):
+            self.addCleanup(_raise, error)
+        if errors:
+            success = super().doCleanups()
+        return success
+
+    def _callSetUp(self) -> None:
+        test = self._asyncunit_test = _RunningTest()
+        cut = None
+        try:
+            runner = test.open(self)
+            self._asyncioRunner = runner.loops.runner
+            self._asyncioTestContext = runner.scope.context
+            if "_callSetUp" in self._asyncunit_extended:
+                _super(self)._callSetUp()
+            else:
+                if _written(self.setUp) is not unittest.TestCase.setUp:
+                    runner.call(self.setUp)
+                if _written(self.asyncSetUp) is not IsolatedAsyncioTestCase.asyncSetUp:
+                    call_hook(runner, self.asyncSetUp)
+        except asyncio.CancelledError as error:
+            cut = error
+        if cut is not None:
+            raise self._asyncunit_cut_short(cut)
+        self._asyncunit_plan_tear_down(test, runner)
+
+    def _asyncunit_plan_tear_down(self, test: _RunningTest, runner: ScopeRunner) -> None:
+        if "_callTearDown" in self._asyncunit_extended:
+            test.tear_down_steps.append(_super(self)._callTearDown)
+            return
+        if _written(self.asyncTearDown) is not IsolatedAsyncioTestCase.asyncTearDown:
+            test.tear_down_steps.append(lambda: call_hook(runner, self.asyncTearDown))
+        if _written(self.tearDown) is not unittest.TestCase.tearDown:
+            test.tear_down_steps.append(lambda: runner.call(self.tearDown))
+
+    def _callTestMethod(self, method: Callable[[], object]) -> None:
+        cut = value = None
+        try:
+            if "_callTestMethod" in self._asyncunit_extended:
+                _super(self)._callTestMethod(method)
+            else:
+                runner = self._asyncunit_runner()
+                value = runner.call_sync(method)
+                if is_awaitable(value):
+                    value = runner.run(value, self._asyncunit_is_over)
+        except asyncio.CancelledError as error:
+            cut = error
+        if cut is not None:
+            raise self._asyncunit_cut_short(cut)
+        if value is not None:
+            _judge_value(method, value)
+
+    def _callTearDown(self) -> None:
+        if self._asyncunit_test is None or not self._asyncunit_test.tear_down_steps:
+            return
+        for error in reversed(self._asyncunit_tear_down()):
+            self.addCleanup(_raise, error)
+
+    def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        test = self._asyncunit_test
+        if test is None or test.runner is None or isinstance(function, AsyncCleanup):
+            function(*args, **kwargs)
+            return
+        try:
+            test.runner.call(function, *args, **kwargs)
+        except asyncio.CancelledError as error:
+            test.runner.cancelled(error)
+
+    def _callAsync(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._asyncunit_runner().run(func(*args, **kwargs))
+
+    def _callMaybeAsync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return self._asyncunit_runner().call(func, *args, **kwargs)
+
+    def _setupAsyncioRunner(self) -> None:
+        """Nothing: `_callSetUp` opens what a test needs, and a skipped test does not get there."""
+
+    def _tearDownAsyncioRunner(self) -> None:
+        """Close what a debug() that failed has left open, if nobody has called doCleanups()."""
+        if self._asyncunit_test is not None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            for error in self._asyncunit_close():
+                raise error
+
+    def _asyncunit_runner(self) -> ScopeRunner:
+        test = self._asyncunit_test
+        if test is None or test.runner is None:
+            raise RuntimeError(f"{self} is not running: call this from its hooks, its cleanups or the test itself.")
+        return test.runner
+
+    def _asyncunit_is_over(self) -> bool:
+        """Whether nothing of the test is left to be run."""
+        return not self._cleanups and self._asyncunit_test is not None and not self._asyncunit_test.tear_down_steps
+
+    def _asyncunit_tear_down(self) -> list[Exception]:
+        """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
+        test = self._asyncunit_test
+        errors: list[Exception] = []
+        while test is not None and test.tear_down_steps:
+            try:
+                test.tear_down_steps.pop(0)()
+            except asyncio.CancelledError as error:
+                self._asyncunit_runner().cancelled(error)
+            except Exception as error:
+                errors.append(error)
+        return errors
+
+    def _asyncunit_rest(self) -> list[Exception]:
+        """Run what is left of the test, the cancellation in flight passed through what it has entered."""
+        errors = self._asyncunit_tear_down()
+        while self._cleanups:
+            function, args, kwargs = self._cleanups.pop()
+            try:
+                self._callCleanup(function, *args, **kwargs)
+            except Exception as error:
+                errors.append(error)
+        return errors
+
+    def _asyncunit_cut_short(self, cause: asyncio.CancelledError) -> BaseException:
+        """Run what is left of a cancelled test, and return what is to be raised for it.
+
+        That is what a timeout or a task group made of the cancellation. For any other error that comes up, a cleanup
+        is left behind that raises it.
+        """
+        test = self._asyncunit_test
+        if test is None or test.runner is None:
+            return cause
+        runner = test.runner
+        runner.in_flight = runner.in_flight or cause
+        errors = self._asyncunit_rest()
+        mended = test.mend()
+        flight, runner.in_flight = runner.in_flight, None
+        reason: BaseException = flight or cut_short(runner.scope, cause)
+        if mended:
+            *others, reason = mended
+            errors += others
+        elif flight is cause:
+            cause.add_note("The test's own task was cancelled, and not by a timeout, a task group or a cancel scope.")
+        for error in reversed(errors):
+            self.addCleanup(_raise, error)
+        return reason
+
+    def _asyncunit_stop(self) -> None:
+        """Run what is left of a test that Ctrl-C ended. unittest then reports nothing more, so errors go to stderr."""
+        test = self._asyncunit_test
+        if test is not None and test.runner is not None:
+            test.runner.in_flight = test.runner.in_flight or asyncio.CancelledError()
+            errors = self._asyncunit_rest()
+            test.runner.in_flight = None
+            for error in errors + self._asyncunit_close():
+                registry.report_on_stderr(test.runner.scope, error)
+
+    def _asyncunit_close(self) -> list[Exception]:
+        test, self._asyncunit_test = self._asyncunit_test, None
+        self._asyncioRunner = None
+        return [] if test is None else test.close()
+
+
+class ClassLoopTestCase(AsyncTestCase):
+    """All tests of a class share an event loop."""
+
+    loop_scope = Scope.CLASS
+
+
+class ModuleLoopTestCase(AsyncTestCase):
+    """All tests of a module share an event loop."""
+
+    loop_scope = Scope.MODULE
+
+
+class PackageLoopTestCase(AsyncTestCase):
+    """All tests of a package share an event loop; a subpackage has its own."""
+
+    loop_scope = Scope.PACKAGE
+
+
+class SessionLoopTestCase(AsyncTestCase):
+    """All tests of a run share an event loop."""
+
+    loop_scope = Scope.SESSION

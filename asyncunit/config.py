@@ -1,0 +1,266 @@
+"""The configuration keys: read from where they may be written, validated, merged, frozen."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import inspect
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asyncunit.errors import ConfigurationError, nearest
+from asyncunit.scopes import Scope
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+__all__ = ["KEYS", "Config", "LoopFactory", "load", "parse", "settings", "settings_of"]
+
+LoopFactory = Callable[[], "AbstractEventLoop"]
+Target = TypeVar("Target", bound=Callable[..., Any])
+
+ENVIRONMENT_PREFIX = "ASYNCUNIT_"
+# Where `settings` leaves the values of a class or a method.
+ATTRIBUTE = "__asyncunit_settings__"
+# All that is async about a class runs on one loop, so these are not for one of its methods.
+CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """The values in force where no class or method says otherwise.
+
+    ``loop_scope`` is the least loop scope of a class that sets none. ``loop_factory`` makes the loops; None
+    is asyncio's own loop. ``loop_debug`` is asyncio's debug mode; None leaves it to ``PYTHONASYNCIODEBUG`` and
+    ``-X dev``. ``sources`` says for each key that was written somewhere where that is.
+    """
+
+    loop_scope: Scope = Scope.FUNCTION
+    loop_factory: LoopFactory | None = None
+    loop_debug: bool | None = None
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def merged(self, values: Mapping[str, Any], source: str) -> Config:
+        """This configuration with ``values``, which are written at ``source``, in front."""
+        if not values:
+            return self
+        sources = {**self.sources, **dict.fromkeys(values, source)}
+        return dataclasses.replace(self, **values, sources=sources)
+
+
+def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
+    """A callable that makes a loop, itself or named as "package.module:callable"."""
+    if value is None:
+        return None
+    factory: Any = value
+    if isinstance(value, str):
+        if ":" not in value:
+            raise ConfigurationError(
+                f"{where} is {value!r}; expected the name of a callable, written 'package.module:callable'."
+            )
+        try:
+            factory = pkgutil.resolve_name(value)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigurationError(f"{where} is {value!r}, which cannot be imported: {error}") from error
+    if not callable(factory):
+        raise ConfigurationError(
+            f"{where} is {factory!r}; expected a callable that takes no argument and returns a new event loop."
+        )
+    if required := _required_parameter(factory):
+        raise ConfigurationError(
+            f"{where} is {factory!r}, which requires the parameter {required!r}; a loop factory is called "
+            f"without any. For a factory that stands in a class, write @staticmethod above it."
+        )
+    made: LoopFactory = factory
+    return made
+
+
+def _required_parameter(factory: Callable[..., object]) -> str | None:
+    """The first parameter without a default."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # a callable written in C may not tell
+        return None
+    for parameter in parameters:
+        if parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            return parameter.name
+    return None
+
+
+def parse_boolean(value: object, where: str) -> bool | None:
+    """True or false, as TOML or configparser spell them."""
+    if value is None or isinstance(value, bool):
+        return value
+    states = configparser.ConfigParser.BOOLEAN_STATES
+    if isinstance(value, str) and value.lower() in states:
+        return states[value.lower()]
+    raise ConfigurationError(f"{where} is {value!r}; expected one of {', '.join(states)}.")
+
+
+# Each key, with what turns a written value into its meaning.
+KEYS: Mapping[str, Callable[[object, str], Any]] = {
+    "loop_debug": parse_boolean,
+    "loop_factory": parse_loop_factory,
+    "loop_scope": Scope.parse,
+}
+
+
+def parse(values: Mapping[str, object], where: str) -> dict[str, Any]:
+    """The meaning of written keys and values; ``where`` begins the message of a ConfigurationError."""
+    return {key: _parser(key, where)(value, f"{where}: {key}") for key, value in values.items()}
+
+
+def _parser(key: str, where: str) -> Callable[[object, str], Any]:
+    if key not in KEYS:
+        raise ConfigurationError(
+            f"{where}: there is no key {key!r}; expected one of {', '.join(KEYS)}.{nearest(key, list(KEYS))}"
+        )
+    return KEYS[key]
+
+
+class settings:  # noqa: N801 - used as a decorator, and named as one
+    """Configuration for one class, or for one method: ``@asyncunit.settings(loop_debug=True)``.
+
+    As the value of ``asyncunit_settings`` at the top of a module it is for the module. On a class it is
+    inherited as attributes are, and its ``loop_scope`` and ``loop_factory`` become the class attributes of
+    that name; a method cannot have these two. Raises ConfigurationError for an unknown key or a bad value.
+    """
+
+    def __init__(self, **values: object) -> None:
+        self.values = parse(values, "asyncunit.settings(...)")
+
+    def __call__(self, target: Target, /) -> Target:
+        """Attach the values to a class or a function, and return it."""
+        values = self.values
+        if isinstance(target, type):
+            for key in CLASS_ATTRIBUTES:
+                self._set_attribute(target, key)
+            values = {key: value for key, value in values.items() if key not in CLASS_ATTRIBUTES}
+        setattr(target, ATTRIBUTE, {**vars(target).get(ATTRIBUTE, {}), **values})
+        return target
+
+    def _set_attribute(self, cls: type, key: str) -> None:
+        if key not in self.values:
+            return
+        written = vars(cls).get(key)
+        if written is not None and parse({key: written}, cls.__qualname__)[key] != self.values[key]:
+            raise ConfigurationError(
+                f"{cls.__module__}.{cls.__qualname__} says {key} = {written!r} and "
+                f"asyncunit.settings({key}={self.values[key]!r}); write one of the two."
+            )
+        setattr(cls, key, self.values[key])
+
+
+def settings_of(target: object) -> Mapping[str, Any]:
+    """What ``settings`` says of a class (its bases included) or a function."""
+    if not isinstance(target, type):
+        own: Mapping[str, Any] = getattr(target, ATTRIBUTE, {})
+        return own
+    merged: dict[str, Any] = {}
+    for base in reversed(target.__mro__):
+        merged |= vars(base).get(ATTRIBUTE, {})
+    return merged
+
+
+def settings_of_module(name: str) -> Mapping[str, Any]:
+    """What the module's ``asyncunit_settings`` says."""
+    found = getattr(sys.modules.get(name), "asyncunit_settings", None)
+    if found is None:
+        return {}
+    if not isinstance(found, settings):
+        raise ConfigurationError(
+            f"{name}.asyncunit_settings is {found!r}; expected asyncunit.settings(...), as in: "
+            f"asyncunit_settings = asyncunit.settings(loop_scope='module')"
+        )
+    return found.values
+
+
+def load(start: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration of the files nearest to ``start`` (the working directory), then the environment's.
+
+    Raises ConfigurationError for an unknown key, a bad value, a file that cannot be read, and two files that
+    both configure asyncunit in one directory.
+    """
+    config = Config()
+    for directory in _upwards(start or Path.cwd()):
+        found = [(path, table) for path, table in _tables(directory) if table is not None]
+        if len(found) > 1:
+            raise ConfigurationError(
+                f"{found[0][0]} has a [tool.asyncunit] table and {found[1][0]} has an [asyncunit] section; "
+                f"keep one of the two."
+            )
+        if found:
+            path, table = found[0]
+            config = config.merged(parse(table, str(path)), str(path))
+            break
+    for key, value in _environment(environ).items():
+        variable = ENVIRONMENT_PREFIX + key.upper()
+        config = config.merged(parse({key: value}, f"environment variable {variable}"), variable)
+    return config
+
+
+def _upwards(start: Path) -> Iterator[Path]:
+    start = start.resolve()
+    yield start
+    yield from start.parents
+
+
+def _tables(directory: Path) -> Iterator[tuple[Path, Mapping[str, object] | None]]:
+    pyproject = directory / "pyproject.toml"
+    if "asyncunit" in (text := _read(pyproject)):
+        yield pyproject, _toml_table(pyproject, text)
+    setup = directory / "setup.cfg"
+    if "[asyncunit]" in (text := _read(setup)):
+        yield setup, _ini_section(setup, text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+
+
+def _toml_table(path: Path, text: str) -> Mapping[str, object] | None:
+    import tomllib
+
+    try:
+        table = tomllib.loads(text).get("tool", {}).get("asyncunit")
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+    if table is not None and not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: tool.asyncunit is {table!r}; expected a table, [tool.asyncunit].")
+    return table
+
+
+def _ini_section(path: Path, text: str) -> Mapping[str, object] | None:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text, source=str(path))
+    except configparser.Error as error:
+        raise ConfigurationError(f"{path} is not a valid configuration file: {error}") from error
+    return dict(parser["asyncunit"]) if parser.has_section("asyncunit") else None
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for variable, value in environ.items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+            if key not in KEYS:
+                known = [ENVIRONMENT_PREFIX + key.upper() for key in KEYS]
+                raise ConfigurationError(
+                    f"environment variable {variable} is not one that asyncunit knows; expected one of "
+                    f"{', '.join(known)}.{nearest(variable, known)}"
+                )
+            found[key] = value
+    return found

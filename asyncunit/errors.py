@@ -1,0 +1,64 @@
+"""The tree of exceptions.
+
+AsyncUnitError
+├── ConfigurationError (ValueError)   a key or its value is not one that asyncunit knows
+├── CutShortError                     a scope was cancelled, and nothing says why
+├── DefinitionError (TypeError)       a class, a hook or a test is written so that it could not run
+├── LoopClosedError (RuntimeError)    a test closed the loop that it was given
+├── LoopScopeError (RuntimeError)     something needs a loop that lasts longer than the one there is
+├── RunningLoopError (RuntimeError)   tests were started inside a loop that already runs
+└── UnfinishedError                   what was left on a loop refused to end when the loop closed
+
+Each message says what was found, what was expected, and shows the mend.
+"""
+
+__all__ = [
+    "AsyncUnitError",
+    "ConfigurationError",
+    "CutShortError",
+    "DefinitionError",
+    "LoopClosedError",
+    "LoopScopeError",
+    "RunningLoopError",
+    "UnfinishedError",
+]
+
+
+class AsyncUnitError(Exception):
+    """The base of what asyncunit raises."""
+
+
+class ConfigurationError(AsyncUnitError, ValueError):
+    """A configuration key, or the value it was given, is not one that asyncunit knows."""
+
+
+class CutShortError(AsyncUnitError):
+    """A scope was cancelled, and no timeout, task group or cancel scope raised an error for it."""
+
+
+class DefinitionError(AsyncUnitError, TypeError):
+    """A class, a hook or a test is written in a way in which it could not run."""
+
+
+class LoopClosedError(AsyncUnitError, RuntimeError):
+    """The event loop of a scope was closed by a test or a hook that only borrowed it."""
+
+
+class LoopScopeError(AsyncUnitError, RuntimeError):
+    """Something needs an event loop that lasts longer than the one that the class runs on."""
+
+
+class RunningLoopError(AsyncUnitError, RuntimeError):
+    """Tests were started in a thread whose event loop is already running."""
+
+
+class UnfinishedError(AsyncUnitError):
+    """Tasks, async generators or executor threads did not end when their loop was closed."""
+
+
+def nearest(word: str, known: "list[str]") -> str:
+    """The end of a sentence that names the known word nearest to ``word``, if one is near."""
+    from difflib import get_close_matches
+
+    matches = get_close_matches(word, known, n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""

@@ -1,0 +1,243 @@
+"""The async half of an open scope: set up, torn down, and set up anew after something that it holds has crashed."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Any
+
+from asyncunit.errors import CutShortError, DefinitionError
+from asyncunit.registry import OpenScope, Registry
+from asyncunit.runner import LoopRunner, ScopeRunner, is_awaitable
+
+__all__ = ["AsyncCleanup", "AsyncHalf", "ContextExit", "call_hook", "enter_context", "half_of", "mend", "recover"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+
+class AsyncCleanup:
+    """One async cleanup of a scope, which unittest keeps among its own, to call in their order. Runs once."""
+
+    def __init__(self, runner: ScopeRunner, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        self.runner = runner
+        self._call: tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]] | None
+        self._call = (function, args, kwargs)
+
+    def __call__(self) -> None:
+        """Run it; a cancellation of it goes on through what the scope has entered."""
+        if self._call is None:
+            return
+        function, args, kwargs = self._call
+        self._call = None
+        try:
+            self.runner.call(function, *args, **kwargs)
+        except asyncio.CancelledError as error:
+            self.runner.cancelled(error)
+
+    def drop(self) -> None:
+        """Do not run any more: the loop is gone."""
+        self._call = None
+
+
+class ContextExit(AsyncCleanup):
+    """The exit of an async context that a scope has entered; it is told of the cancellation in flight."""
+
+    def __init__(self, runner: ScopeRunner, manager: object) -> None:
+        super().__init__(runner, self._exit)
+        self._manager: Any = manager
+
+    async def _exit(self) -> None:
+        leave = type(self._manager).__aexit__
+        error = self.runner.in_flight
+        if error is None:
+            await leave(self._manager, None, None, None)
+            return
+        try:
+            if await leave(self._manager, type(error), error, error.__traceback__):
+                self.runner.in_flight = None
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as replacement:
+            self.runner.in_flight = replacement
+
+
+async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[ContextExit], object]) -> Any:
+    """Enter an async context in the runner's task, register its exit, and return what it gave."""
+    cls = type(manager)
+    if not (hasattr(cls, "__aenter__") and hasattr(cls, "__aexit__")):
+        hint = ""
+        if hasattr(cls, "__enter__") and hasattr(cls, "__exit__"):
+            hint = " but it supports the context manager protocol. Did you mean to use enterContext()?"
+        raise TypeError(
+            f"'{cls.__module__}.{cls.__qualname__}' object does not support the asynchronous context manager "
+            f"protocol{hint}"
+        )
+    value = await runner.submit(cls.__aenter__, manager)
+    register(ContextExit(runner, manager))
+    return value
+
+
+def call_hook(runner: ScopeRunner, hook: Callable[[], object]) -> None:
+    """Call an async hook and await what it returns; raise DefinitionError if that cannot be awaited."""
+    value = runner.call_sync(hook)
+    if not is_awaitable(value):
+        name = getattr(hook, "__qualname__", None) or repr(hook)
+        raise DefinitionError(
+            f"{name}() returned {value!r}, which cannot be awaited, so nothing of it may have run. Write "
+            f"'async def {name.rpartition('.')[2]}' without yield, or use the sync hook."
+        )
+    runner.run(value)
+
+
+class _State(enum.Enum):
+    DOWN = "down"
+    UP = "up"
+    BROKEN = "broken"
+
+
+class AsyncHalf:
+    """What is async about one open class, module, package or session, on one loop.
+
+    It is DOWN before `set_up` and after `tear_down`; from `break_down` until it is set up anew it is BROKEN.
+    """
+
+    def __init__(self, runner: ScopeRunner) -> None:
+        self.runner = runner
+        self.set_up_hook: Callable[[], object] | None = None
+        self.tear_down_hook: Callable[[], object] | None = None
+        self._state = _State.DOWN
+        self._cleanups: list[AsyncCleanup] = []
+
+    @property
+    def broken(self) -> bool:
+        """Whether it has to be set up anew before it can be used."""
+        return self._state is _State.BROKEN
+
+    @property
+    def up(self) -> bool:
+        """Whether it is set up."""
+        return self._state is _State.UP
+
+    def add(self, cleanup: AsyncCleanup) -> AsyncCleanup:
+        """Remember an async cleanup, for the case that this half goes before the sync one."""
+        self._cleanups.append(cleanup)
+        return cleanup
+
+    def set_up(self) -> None:
+        """Run the set-up hook; if that is cancelled, the scope counts as broken, and `mend` is to go on from there."""
+        try:
+            if self.set_up_hook is not None:
+                call_hook(self.runner, self.set_up_hook)
+            self._state = _State.UP
+        except asyncio.CancelledError as error:
+            self.runner.cancelled(error)
+
+    def tear_down(self) -> list[Exception]:
+        """Run the tear-down hook, if the set-up had succeeded, and return what it raised."""
+        if self._state is not _State.UP:
+            return []
+        self._state = _State.DOWN
+        try:
+            if self.tear_down_hook is not None:
+                call_hook(self.runner, self.tear_down_hook)
+        except asyncio.CancelledError as error:
+            self.runner.cancelled(error)
+        except Exception as error:
+            return [error]
+        return []
+
+    def break_down(self) -> list[Exception]:
+        """Tear down and clean up before the time, and return what that raised."""
+        errors = self.tear_down()
+        while self._cleanups:
+            try:
+                self._cleanups.pop()()
+            except Exception as error:
+                errors.append(error)
+        self._state = _State.BROKEN
+        return errors
+
+    def lose(self) -> None:
+        """Forget what was set up: its loop is closed, and nothing can run on it."""
+        while self._cleanups:
+            self._cleanups.pop().drop()
+        self.runner.abandon()
+        self.runner.in_flight = None
+        self._state = _State.BROKEN
+
+    def close(self) -> list[Exception]:
+        """Tear down what is up, end the task, and return what that raised. May be called twice."""
+        errors = self.break_down()
+        flight, self.runner.in_flight = self.runner.in_flight, None
+        errors += as_errors(flight, self.runner.scope)
+        self._state = _State.DOWN
+        self.runner.end()
+        return errors
+
+
+def half_of(open_scope: OpenScope, loops: LoopRunner, debug: bool | None) -> AsyncHalf:
+    """The async half that an open scope has on a loop."""
+    return open_scope.keep(
+        (AsyncHalf, loops), lambda: AsyncHalf(ScopeRunner(loops, open_scope, debug)), AsyncHalf.close
+    )
+
+
+def halves(registry: Registry, loops: LoopRunner) -> list[AsyncHalf]:
+    """The async halves that the open scopes have on a loop, innermost first."""
+    found = (open_scope.kept((AsyncHalf, loops)) for open_scope in reversed(registry.chain))
+    return [half for half in found if half is not None]
+
+
+def mend(registry: Registry, loops: LoopRunner, flight: BaseException | None = None) -> list[Exception]:
+    """Break down the scopes that something has cancelled, and those inside them; return what that raised.
+
+    The cancellation goes outwards through all that they have entered, as through nested ``async with``; it begins
+    as ``flight``, where a test inside them has already let it pass. What came of it is the last error returned:
+    there always is one.
+    """
+    broken = [half for half in halves(registry, loops) if half.runner in loops.broken]
+    if not broken:
+        loops.broken.clear()
+        return []
+    widest = broken[-1]
+    cause = widest.runner.in_flight
+    errors: list[Exception] = []
+    for half in halves(registry, loops):
+        half.runner.in_flight = flight or half.runner.in_flight or cause
+        errors += half.break_down()
+        flight, half.runner.in_flight = half.runner.in_flight, None
+        if half is widest:
+            break
+    loops.broken.clear()
+    errors += as_errors(flight, widest.runner.scope)
+    return errors or [cut_short(widest.runner.scope, cause)]
+
+
+def recover(registry: Registry, loops: LoopRunner) -> list[Exception]:
+    """Put a new loop in the place of one that somebody has closed; return the error, if it was not raised before."""
+    if not loops.loop.is_closed():
+        return []
+    errors = [] if loops.close_is_reported else [loops.closed_by_user()]
+    for half in halves(registry, loops):
+        half.lose()
+    loops.broken.clear()
+    loops.renew()
+    return list(errors)
+
+
+def as_errors(flight: BaseException | None, scope: OpenScope) -> list[Exception]:
+    """What is left of a cancellation as errors for a report; unittest stops at what is not an Exception."""
+    if flight is None:
+        return []
+    return [flight if isinstance(flight, Exception) else cut_short(scope, flight)]
+
+
+def cut_short(scope: OpenScope, cause: BaseException | None) -> CutShortError:
+    """The error for a scope that was cancelled, where no error of anybody's says why."""
+    error = CutShortError(
+        f"the scope '{scope}' was cancelled before it was done, and no error says why: a cancel scope that it was "
+        f"in was cancelled, or somebody called cancel() on its task."
+    )
+    error.__cause__ = cause
+    return error

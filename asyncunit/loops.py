@@ -1,0 +1,165 @@
+"""Which loop a class asks for: the one that it names, or the one that all it has can share."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from unittest import IsolatedAsyncioTestCase
+
+from asyncunit import config as configuration
+from asyncunit.config import Config, LoopFactory
+from asyncunit.errors import ConfigurationError, LoopScopeError
+from asyncunit.scopes import Scope
+
+__all__ = ["CLASS_HOOKS", "MODULE_HOOKS", "LoopChoice", "check_class", "choose", "choose_for_module", "module_hook"]
+
+CLASS_HOOKS = ("asyncSetUpClass", "asyncTearDownClass")
+MODULE_HOOKS = ("asyncSetUpModule", "asyncTearDownModule")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LoopChoice:
+    """The loop that a class, or a module's hooks, run on: the scope that owns it, and what makes it.
+
+    ``reason`` says why it is this one, in words that fit into a sentence. ``explicit`` is true where the class
+    names its scope.
+    """
+
+    scope: Scope
+    factory: LoopFactory | None
+    debug: bool | None
+    reason: str
+    explicit: bool
+
+    def __str__(self) -> str:
+        made_by = "" if self.factory is None else f", made by {_name(self.factory)}"
+        return f"the {self.scope} loop ({self.reason}{made_by})"
+
+
+def choose(cls: type, config: Config) -> LoopChoice:
+    """The loop that ``cls`` runs on; raises LoopScopeError where something that it uses needs a wider one."""
+    own = _choose_alone(cls, config)
+    hook = module_hook(cls.__module__)
+    shared = choose_for_module(cls.__module__, config)
+    if hook is None or shared is None or (own.scope, own.factory) == (shared.scope, shared.factory):
+        return own
+    if own.explicit and own.scope < Scope.MODULE:
+        raise _too_narrow(cls, own.scope, f"{cls.__module__}.{hook}", Scope.MODULE)
+    if own.explicit or own.factory is not shared.factory:
+        raise LoopScopeError(
+            f"{_title(cls)} runs on {own}, but {cls.__module__}.{hook} runs on {shared}: the hooks of a module "
+            f"and its classes share one loop. Leave loop_scope and loop_factory out of {cls.__qualname__}, or "
+            f'write there what the other says, as in:  loop_scope = "{shared.scope}"'
+        )
+    return dataclasses.replace(own, scope=shared.scope, reason=f"inferred from {cls.__module__}.{hook}")
+
+
+def choose_for_module(name: str, config: Config) -> LoopChoice | None:
+    """The widest loop that a class defined in the module asks for, on which its own hooks run.
+
+    None where no class asks for one that lasts for the module, and the module has no async hook to run on it.
+    """
+    asked = [_choose_alone(cls, config) for cls in _classes_of(name)]
+    lasting = [choice for choice in asked if choice.scope >= Scope.MODULE]
+    if lasting:
+        return max(lasting, key=lambda choice: (choice.scope, choice.explicit))
+    if module_hook(name) is None:
+        return None
+    config = _module_config(name, config)
+    factory = asked[0].factory if asked else config.loop_factory
+    reason = f"inferred from {name}.{module_hook(name)}"
+    return LoopChoice(Scope.MODULE, factory, config.loop_debug, reason, explicit=False)
+
+
+def module_hook(name: str) -> str | None:
+    """The name of the first async hook that the module has, None if it has none."""
+    module = sys.modules.get(name)
+    return next((hook for hook in MODULE_HOOKS if hasattr(module, hook)), None)
+
+
+def check_class(cls: type) -> None:
+    """Raise, when a class is defined, for what can be known to be wrong with its loop then."""
+    explicit = _explicit_scope(cls)
+    _factory(cls, Config())
+    hook = _class_hook(cls)
+    if explicit is not None and hook is not None and explicit < Scope.CLASS:
+        raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
+    for name, member in vars(cls).items():
+        wrong = [key for key in configuration.CLASS_ATTRIBUTES if key in configuration.settings_of(member)]
+        if wrong and not isinstance(member, type):
+            raise ConfigurationError(
+                f"{_title(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
+                f"all that is async about a class runs on one loop. Write it on {cls.__qualname__}."
+            )
+
+
+def _choose_alone(cls: type, config: Config) -> LoopChoice:
+    """What the class asks for, whatever stands around it in its module."""
+    config = _module_config(cls.__module__, config)
+    debug = configuration.settings_of(cls).get("loop_debug", config.loop_debug)
+    factory = _factory(cls, config)
+    explicit = _explicit_scope(cls)
+    hook = _class_hook(cls)
+    if explicit is not None:
+        if hook is not None and explicit < Scope.CLASS:
+            raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
+        return LoopChoice(explicit, factory, debug, f"as {_title(cls)} says", explicit=True)
+    source = config.sources.get("loop_scope")
+    reason = f"configured in {source}" if source else "by default"
+    if hook is not None and config.loop_scope < Scope.CLASS:
+        return LoopChoice(Scope.CLASS, factory, debug, f"inferred from {hook}", explicit=False)
+    return LoopChoice(config.loop_scope, factory, debug, reason, explicit=False)
+
+
+def _module_config(name: str, config: Config) -> Config:
+    return config.merged(configuration.settings_of_module(name), f"{name}.asyncunit_settings")
+
+
+def _explicit_scope(cls: type) -> Scope | None:
+    value = getattr(cls, "loop_scope", None)
+    return None if value is None else Scope.parse(value, f"{_title(cls)}.loop_scope")
+
+
+def _factory(cls: type, config: Config) -> LoopFactory | None:
+    # Read from the class: from an instance, a plain function would come as a method.
+    value = getattr(cls, "loop_factory", None)
+    if value is None:
+        return config.loop_factory
+    return configuration.parse_loop_factory(value, f"{_title(cls)}.loop_factory")
+
+
+def _class_hook(cls: type) -> str | None:
+    """The first async class hook that the class has, but for the empty ones of asyncunit's own base."""
+    for hook in CLASS_HOOKS:
+        defined = next((base for base in cls.__mro__ if hook in vars(base)), None)
+        if defined is not None and defined.__module__ != "asyncunit.case":
+            return hook
+    return None
+
+
+def _classes_of(name: str) -> list[type]:
+    """The async test classes that are defined in the module, in the order of their names there."""
+    members = vars(sys.modules[name]).values() if name in sys.modules else ()
+    return [
+        member
+        for member in members
+        if isinstance(member, type)
+        and issubclass(member, IsolatedAsyncioTestCase)
+        and hasattr(member, "asyncSetUpClass")
+        and member.__module__ == name
+    ]
+
+
+def _too_narrow(cls: type, scope: Scope, what: str, needed: Scope) -> LoopScopeError:
+    return LoopScopeError(
+        f'{_title(cls)} has loop_scope = "{scope}", but {what} needs a loop that lasts for the {needed}. '
+        f'Write in {cls.__qualname__}:  loop_scope = "{needed}"  or leave loop_scope out, and it is inferred.'
+    )
+
+
+def _title(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _name(factory: LoopFactory) -> str:
+    return getattr(factory, "__qualname__", None) or repr(factory)

@@ -1,0 +1,187 @@
+"""The run that a test belongs to: found, reported to, and seen to its end.
+
+unittest's suite tells class and module hooks nothing of the run that they are part of. What has to be known all the
+same is found here and nowhere else: its result and its tests, in the frames of unittest that are being executed, and
+by these private names, each with its reason:
+
+- ``_ErrorHolder`` is the type by which reporters tell the error of a class or a module from that of a test;
+- ``result._moduleSetUpFailed`` is how the suite is told to leave out the rest of a module;
+- ``case._module_cleanups``: before Python 3.14, ``doModuleCleanups()`` loses all errors but the first, and in no
+  version does it run a cleanup in the context of its module;
+- ``__unittest_skip__`` is what the skipping decorators set.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import unittest
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+from unittest.case import _module_cleanups  # type: ignore[attr-defined]
+from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
+
+from asyncunit import registry
+from asyncunit.registry import OpenScope, Registry, report_on_stderr
+from asyncunit.runner import Interrupt
+from asyncunit.scopes import Scope
+
+__all__ = ["current_run", "fail_module", "has_test_to_run", "interruptible", "module_cleanups", "report_all", "stop"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SUITE_RUN = unittest.TestSuite.run.__code__
+_TEST_RUN = unittest.TestCase.run.__code__
+
+
+def current_run() -> Registry:
+    """The run that is being executed in this thread, begun if it is new.
+
+    A run inside the test of another is a run of its own. One that is no longer being executed, and whose runner
+    never said so, ends here.
+    """
+    result = next(_results(), None)
+    while registry.runs():
+        innermost = registry.runs()[-1]
+        if _in_a_test(innermost):
+            break
+        if innermost.run is result:
+            return innermost
+        if any(outer is innermost.run for outer in _results()):
+            break
+        registry.end(innermost)
+    return _begin(result)
+
+
+def _in_a_test(run: Registry) -> bool:
+    return bool(run.chain) and run.chain[-1].scope is Scope.FUNCTION
+
+
+def _frames() -> Iterator[types.FrameType]:
+    """The frames of unittest's own that are being executed in this thread, innermost first."""
+    frame = inspect.currentframe()
+    frames = []
+    while frame is not None:
+        if frame.f_code is _SUITE_RUN or frame.f_code is _TEST_RUN:
+            frames.append(frame)
+        frame = frame.f_back
+    return iter(frames)
+
+
+def _results() -> Iterator[Any]:
+    """The results that unittest reports to in this thread, innermost first."""
+    return (result for frame in _frames() if (result := frame.f_locals.get("result")) is not None)
+
+
+def _begin(result: Any) -> Registry:
+    begun = Registry(result, functools.partial(_report_closing, result))
+    begun.at_end(_uninstall_interrupt)
+    if callable(getattr(result, "stopTestRun", None)):
+        _end_with(result, begun)
+    return registry.begin(begun)
+
+
+def _end_with(result: Any, begun: Registry) -> None:
+    """Have the run end when its runner says so, in time for what that raises to be in the report."""
+    stop = result.stopTestRun
+
+    def stopTestRun() -> None:
+        try:
+            registry.end(begun)
+        finally:
+            stop()
+
+    def restore() -> None:
+        result.stopTestRun = stop
+
+    result.stopTestRun = stopTestRun
+    begun.at_end(restore)
+
+
+def _uninstall_interrupt() -> None:
+    if len(registry.runs()) <= 1:
+        Interrupt.uninstall()
+
+
+def _report_closing(result: Any, open_scope: OpenScope, error: Exception) -> None:
+    # After Ctrl-C unittest prints no report.
+    if isinstance(sys.exc_info()[1], KeyboardInterrupt) or not report(result, error, f"closing ({open_scope})"):
+        report_on_stderr(open_scope, error)
+
+
+def report(result: Any, error: Exception, name: str) -> bool:
+    """Report an error of something other than a test, as unittest's suite does; False where that cannot be done."""
+    if not hasattr(result, "addError"):
+        return False
+    holder = _ErrorHolder(name)
+    if isinstance(error, unittest.SkipTest) and hasattr(result, "addSkip"):
+        result.addSkip(holder, str(error))
+    else:
+        result.addError(holder, (type(error), error, error.__traceback__))
+    return True
+
+
+def fail_module(run: Registry) -> bool:
+    """Have the suite leave out the rest of the module that it is in; False where there is no such suite."""
+    if not hasattr(run.run, "addError") or not hasattr(run.run, "_moduleSetUpFailed"):
+        return False
+    run.run._moduleSetUpFailed = True
+    return True
+
+
+def report_all(run: Registry, errors: list[Exception], name: str) -> None:
+    """Report errors of something other than a test; where there is no result for them, raise them."""
+    unreported = [error for error in errors if not report(run.run, error, name)]
+    if len(unreported) == 1:
+        raise unreported[0]
+    if unreported:
+        raise ExceptionGroup(name, unreported)
+
+
+def module_cleanups() -> Iterator[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]:
+    """unittest's module cleanups, last registered first, taken off its list one by one."""
+    while _module_cleanups:
+        yield _module_cleanups.pop()
+
+
+def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
+    """Whether any test of the class is in the suite that is being executed, and not skipped by a decorator."""
+    suite = next((frame.f_locals["self"] for frame in _frames() if frame.f_code is _SUITE_RUN), None)
+    names = [test._testMethodName for test in suite or () if type(test) is cls]
+    if suite is None:
+        names = list(unittest.TestLoader().getTestCaseNames(cls))
+    return any(not getattr(getattr(cls, name, None), "__unittest_skip__", False) for name in names)
+
+
+def interruptible(function: Callable[P, T]) -> Callable[P, T]:
+    """Have all scopes of the run closed when Ctrl-C ends it."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            stop()
+            raise
+
+    return wrapper
+
+
+def stop(finish: Callable[[], object] | None = None) -> None:
+    """Finish the running test, if there is one, and close all scopes of its run: unittest does neither after Ctrl-C.
+
+    Another Ctrl-C meanwhile, and nothing more is waited for.
+    """
+    for innermost in registry.runs()[-1:]:
+        try:
+            if finish is not None:
+                finish()
+            innermost.close()
+        except BaseException:
+            innermost.chain.clear()
+            raise
