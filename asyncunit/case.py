@@ -224,10 +224,12 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
     # The class level.
 
     @classmethod
+    @loops.empty_hook
     async def asyncSetUpClass(cls) -> None:
         """Hook method, after ``setUpClass``, on the loop and in the task of the class."""
 
     @classmethod
+    @loops.empty_hook
     async def asyncTearDownClass(cls) -> None:
         """Hook method, before ``tearDownClass``, in the task of ``asyncSetUpClass``."""
 
@@ -292,9 +294,13 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             if "run" in self._asyncunit_extended:
                 return super().run(result)
             return unittest.TestCase.run(self, result)  # IsolatedAsyncioTestCase's adds nothing that is needed
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            interrupt = error
+        try:
             runs.stop(self._asyncunit_stop)
-            raise
+        finally:
+            self._asyncunit_test = self._asyncioRunner = None
+        raise interrupt
 
     def doCleanups(self) -> Any:
         """Execute all cleanups and close the test's scope. Normally called for you after tearDown."""
@@ -366,6 +372,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         if test is None or test.runner is None or isinstance(function, AsyncCleanup):
             function(*args, **kwargs)
             return
+        test.runner.is_ending = not test.runner.runs_code
         try:
             test.runner.call(function, *args, **kwargs)
         except asyncio.CancelledError as error:
@@ -400,6 +407,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
         test = self._asyncunit_test
         errors: list[Exception] = []
+        if test is not None and test.runner is not None:
+            test.runner.is_ending = True
         while test is not None and test.tear_down_steps:
             try:
                 test.tear_down_steps.pop(0)()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "Config", "LoopFactory", "load", "parse", "settings", "settings_of"]
 
+__unittest = True  # a traceback that a user reads begins at the user's line
+
 LoopFactory = Callable[[], "AbstractEventLoop"]
 Target = TypeVar("Target", bound=Callable[..., Any])
 

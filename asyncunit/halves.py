@@ -30,6 +30,7 @@ class AsyncCleanup:
             return
         function, args, kwargs = self._call
         self._call = None
+        self.runner.is_ending = True
         try:
             self.runner.call(function, *args, **kwargs)
         except asyncio.CancelledError as error:
@@ -126,6 +127,7 @@ class AsyncHalf:
 
     def set_up(self) -> None:
         """Run the set-up hook; if that is cancelled, the scope counts as broken, and `mend` is to go on from there."""
+        self.runner.is_ending = False
         try:
             if self.set_up_hook is not None:
                 call_hook(self.runner, self.set_up_hook)
@@ -138,6 +140,7 @@ class AsyncHalf:
         if self._state is not _State.UP:
             return []
         self._state = _State.DOWN
+        self.runner.is_ending = True
         try:
             if self.tear_down_hook is not None:
                 call_hook(self.runner, self.tear_down_hook)

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from unittest import IsolatedAsyncioTestCase
+import unittest
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from asyncunit import config as configuration
 from asyncunit.config import Config, LoopFactory
 from asyncunit.errors import ConfigurationError, LoopScopeError
 from asyncunit.scopes import Scope
 
-__all__ = ["CLASS_HOOKS", "MODULE_HOOKS", "LoopChoice", "check_class", "choose", "choose_for_module", "module_hook"]
+__all__ = [
+    "CLASS_HOOKS",
+    "MODULE_HOOKS",
+    "LoopChoice",
+    "check_class",
+    "choose",
+    "choose_for_module",
+    "class_hooks",
+    "empty_hook",
+    "module_hook",
+    "module_hooks",
+]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+Hook = Callable[[], object]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 CLASS_HOOKS = ("asyncSetUpClass", "asyncTearDownClass")
 MODULE_HOOKS = ("asyncSetUpModule", "asyncTearDownModule")
@@ -71,10 +89,16 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
     return LoopChoice(Scope.MODULE, factory, config.loop_debug, reason, explicit=False)
 
 
+def module_hooks(name: str) -> tuple[Hook | None, Hook | None]:
+    """The async set-up and tear-down hook of the module, None for one that it does not have."""
+    module = sys.modules.get(name)
+    set_up, tear_down = (getattr(module, hook, None) for hook in MODULE_HOOKS)
+    return set_up, tear_down
+
+
 def module_hook(name: str) -> str | None:
     """The name of the first async hook that the module has, None if it has none."""
-    module = sys.modules.get(name)
-    return next((hook for hook in MODULE_HOOKS if hasattr(module, hook)), None)
+    return next((name for name, hook in zip(MODULE_HOOKS, module_hooks(name), strict=True) if hook is not None), None)
 
 
 def check_class(cls: type) -> None:
@@ -128,13 +152,25 @@ def _factory(cls: type, config: Config) -> LoopFactory | None:
     return configuration.parse_loop_factory(value, f"{_title(cls)}.loop_factory")
 
 
+def empty_hook(function: Function) -> Function:
+    """Mark an async class hook that is only there for overrides to call: nobody needs a loop for it."""
+    function.is_empty_hook = True  # type: ignore[attr-defined]
+    return function
+
+
+def class_hooks(cls: type) -> tuple[Hook | None, Hook | None]:
+    """The async set-up and tear-down hook of the class, None for one that it does not have."""
+    set_up, tear_down = (getattr(cls, name, None) for name in CLASS_HOOKS)
+    return _unless_empty(set_up), _unless_empty(tear_down)
+
+
+def _unless_empty(hook: Hook | None) -> Hook | None:
+    return None if getattr(hook, "is_empty_hook", False) else hook
+
+
 def _class_hook(cls: type) -> str | None:
-    """The first async class hook that the class has, but for the empty ones of asyncunit's own base."""
-    for hook in CLASS_HOOKS:
-        defined = next((base for base in cls.__mro__ if hook in vars(base)), None)
-        if defined is not None and defined.__module__ != "asyncunit.case":
-            return hook
-    return None
+    """The name of the first async hook that the class has, None if it has none."""
+    return next((name for name, hook in zip(CLASS_HOOKS, class_hooks(cls), strict=True) if hook is not None), None)
 
 
 def _classes_of(name: str) -> list[type]:
@@ -144,7 +180,7 @@ def _classes_of(name: str) -> list[type]:
         member
         for member in members
         if isinstance(member, type)
-        and issubclass(member, IsolatedAsyncioTestCase)
+        and issubclass(member, unittest.TestCase)
         and hasattr(member, "asyncSetUpClass")
         and member.__module__ == name
     ]

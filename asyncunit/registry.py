@@ -165,6 +165,7 @@ def begin(registry: Registry) -> Registry:
     """Make a run the innermost of this thread."""
     if not _open:
         _close_at_exit()
+    registry.thread = threading.current_thread()
     _thread.runs.append(registry)
     _open.append(registry)
     return registry
@@ -194,7 +195,10 @@ def close_all() -> None:
 def report_on_stderr(open_scope: OpenScope, error: BaseException) -> None:
     """Print an error of a scope for which there is no test result, or none any more."""
     sys.stderr.write(f"asyncunit: error while the scope '{open_scope}' closed:\n")
-    traceback.print_exception(error)
+    begin = error.__traceback__
+    while begin is not None and "__unittest" in begin.tb_frame.f_globals:
+        begin = begin.tb_next
+    traceback.print_exception(error.with_traceback(begin))
 
 
 def _close_at_exit() -> None:

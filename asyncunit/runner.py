@@ -85,6 +85,7 @@ class LoopRunner:
     def renew(self) -> None:
         """Make a loop, the first or one in the place of a loop that can be used no longer."""
         self.close_is_reported = False
+        self.is_closing = False
         self.runner = asyncio.Runner(loop_factory=self._make)
         self.loop = self.runner.get_loop()
 
@@ -114,6 +115,7 @@ class LoopRunner:
         loop = self.loop
         if loop.is_closed():
             return
+        self.is_closing = True
         try:
             unfinished = loop.run_until_complete(asyncio.Task(_shut_down(loop), loop=loop))
         finally:
@@ -233,10 +235,10 @@ class _Job:
     """Something to await in a scope's task, and what came of it.
 
     ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``is_last`` tells, once the
-    awaitable is done, whether the task can end with it.
+    awaitable is done, whether the task can end with it. ``stray`` was thrown out of the loop meanwhile.
     """
 
-    __slots__ = ("awaitable", "done", "error", "is_last", "value", "waiter")
+    __slots__ = ("awaitable", "done", "error", "is_last", "stray", "value", "waiter")
 
     def __init__(
         self,
@@ -250,6 +252,7 @@ class _Job:
         self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
+        self.stray: BaseException | None = None
 
 
 class ScopeRunner:
@@ -257,16 +260,30 @@ class ScopeRunner:
 
     ``in_flight`` is the cancellation that goes through the contexts that the scope has entered, or what one of
     them made of it; None while all is well. ``debug`` is asyncio's debug mode while the scope has the loop,
-    None to leave it as it is. The task is made by the first awaitable and ends with `end`.
+    None to leave it as it is. ``is_ending`` is true from the tear-down on: until then, no job begins once a
+    cancellation is in flight. The task is made by the first awaitable and ends with `end`.
     """
 
-    __slots__ = ("_busy", "_in_sync", "_inbox", "_loop", "_task", "_wake", "debug", "in_flight", "loops", "scope")
+    __slots__ = (
+        "_busy",
+        "_in_sync",
+        "_inbox",
+        "_loop",
+        "_task",
+        "_wake",
+        "debug",
+        "in_flight",
+        "is_ending",
+        "loops",
+        "scope",
+    )
 
     def __init__(self, loops: LoopRunner, scope: OpenScope, debug: bool | None) -> None:
         self.loops = loops
         self.scope = scope
         self.debug = debug
         self.in_flight: BaseException | None = None
+        self.is_ending = False
         self._loop = loops.loop
         self._task: asyncio.Task[None] | None = None
         # Jobs that are posted and not yet taken; None at the end of it ends the task.
@@ -319,11 +336,12 @@ class ScopeRunner:
         job = _Job(awaitable, None, is_last)
         self._post(job)
         self._drive(job)
-        if job.error is not None:
+        error = job.stray or job.error
+        if error is not None:
             try:
-                raise job.error
+                raise error
             finally:
-                job.error = None  # a cycle: error, traceback, frame, job
+                error = job.stray = job.error = None  # a cycle: error, traceback, frame, job
         value: T = job.value
         return value
 
@@ -390,22 +408,36 @@ class ScopeRunner:
             loop.set_debug(self.debug)
         try:
             while not job.done:
-                loop.run_forever()
-        except (KeyboardInterrupt, SystemExit) as stray:
-            # Raised by a signal handler, or by a task or a callback of the test's: the job ends with it.
-            if interrupt.count > 1:
-                raise
-            self.cancel()
-            while not job.done and self._task is not None and not self._task.done():
-                loop.run_forever()
-            job.error = stray
+                try:
+                    loop.run_forever()
+                except (KeyboardInterrupt, SystemExit) as stray:
+                    self._end_job(job, stray)
         finally:
             interrupt.active = None
-            if debug is not None:
+            if debug is not None and not loop.is_closed():
                 loop.set_debug(debug)
         if interrupt.is_pending:
             interrupt.is_pending = False
-            job.error = KeyboardInterrupt()
+            cancelled, job.error = job.error, KeyboardInterrupt()
+            job.error.__context__ = cancelled
+
+    def _end_job(self, job: _Job, stray: BaseException) -> None:
+        """Have the job end with what a signal handler, or another task or callback, has thrown out of the loop.
+
+        The second Ctrl-C is thrown further: then the loop is closed, for nothing more is waited for.
+        """
+        interrupt = self.loops.interrupt
+        if isinstance(stray, KeyboardInterrupt) and (interrupt.count > 1 or isinstance(job.stray, KeyboardInterrupt)):
+            interrupt.gave_up = True
+            silence(self._loop)
+            self._loop.close()
+            raise stray
+        if job.stray is None:
+            job.stray = stray
+            self.cancel()
+        if self._task is None or self._task.done():
+            job.done = True
+            job.error = stray
 
     def cancelled(self, error: asyncio.CancelledError) -> None:
         """Let a cancellation go through what the scope holds; it counts as broken."""
@@ -420,20 +452,15 @@ class ScopeRunner:
 
     async def _serve(self) -> None:
         loop, inbox = self._loop, self._inbox
-        while True:
-            while not inbox:
-                self._wake = loop.create_future()
-                try:
-                    await self._wake
-                except asyncio.CancelledError as error:
-                    self._break(error)
-                finally:
-                    self._wake = None
+        while inbox or await self._wait():
             job = inbox.pop(0)
             if job is None:
                 return
             self._busy = True
             try:
+                if self.in_flight is not None and not self.is_ending:
+                    discard(job.awaitable)
+                    raise self.in_flight
                 job.value = await job.awaitable
             except GeneratorExit:
                 raise
@@ -450,6 +477,20 @@ class ScopeRunner:
             if job.is_last is not None and not inbox and job.is_last():
                 return
             del job
+
+    async def _wait(self) -> bool:
+        """Wait for a job; False where the loop closes, and there will be none."""
+        while not self._inbox:
+            self._wake = self._loop.create_future()
+            try:
+                await self._wake
+            except asyncio.CancelledError as error:
+                if self.loops.is_closing:
+                    return False
+                self._break(error)
+            finally:
+                self._wake = None
+        return True
 
     def _break(self, error: asyncio.CancelledError) -> None:
         """Something that the scope holds open has crashed while the task was waiting."""
@@ -483,7 +524,8 @@ class Interrupt:
 
     It replaces Python's own handler only (unittest's ``-c`` has another, with a meaning of its own), and outside a loop
     it does what that does. ``active`` is the scope runner whose job is being run, None outside a loop; ``count``, how
-    often Ctrl-C came in this run; ``is_pending`` is true until the job that it cancelled is done.
+    often Ctrl-C came in this run; ``is_pending`` is true until the job that it cancelled is done, and ``gave_up`` once
+    nothing more is waited for.
     """
 
     _installed: Interrupt | None = None  # the one of the main thread
@@ -492,6 +534,7 @@ class Interrupt:
         self.active: ScopeRunner | None = None
         self.count = 0
         self.is_pending = False
+        self.gave_up = False
 
     @classmethod
     def of_this_thread(cls) -> Interrupt:
@@ -509,6 +552,7 @@ class Interrupt:
         """Put Python's handler back."""
         if threading.current_thread() is threading.main_thread() and cls._installed is not None:
             cls._installed.count = 0
+            cls._installed.gave_up = False
             if signal.getsignal(signal.SIGINT) is cls._installed:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -165,9 +165,10 @@ def interruptible(function: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except KeyboardInterrupt:
-            stop()
-            raise
+        except KeyboardInterrupt as error:
+            interrupt = error
+        stop()
+        raise interrupt
 
     return wrapper
 
@@ -175,13 +176,17 @@ def interruptible(function: Callable[P, T]) -> Callable[P, T]:
 def stop(finish: Callable[[], object] | None = None) -> None:
     """Finish the running test, if there is one, and close all scopes of its run: unittest does neither after Ctrl-C.
 
-    Another Ctrl-C meanwhile, and nothing more is waited for.
+    Nor does it print a report, so errors go to stderr. After another Ctrl-C nothing more is waited for.
     """
     for innermost in registry.runs()[-1:]:
+        innermost.report = report_on_stderr
         try:
-            if finish is not None:
+            if finish is not None and not Interrupt.of_this_thread().gave_up:
                 finish()
-            innermost.close()
         except BaseException:
             innermost.chain.clear()
             raise
+        finally:
+            if Interrupt.of_this_thread().gave_up:
+                innermost.chain.clear()
+            registry.end(innermost)

@@ -10,6 +10,8 @@ from asyncunit.errors import ConfigurationError, nearest
 
 __all__ = ["Path", "Scope", "path_of_class", "path_of_module"]
 
+__unittest = True  # a traceback that a user reads begins at the user's line
+
 
 class Scope(enum.IntEnum):
     """How far something is shared: pytest's fixture scopes, ordered from narrow to wide."""

@@ -110,15 +110,19 @@ class HookedScope:
         half = self.half
         if half is None or half.up:
             return
+        failure = None
         anew = half.broken
         try:
             if half.runner.in_flight is None:
                 half.set_up()
         except Exception as error:
-            if anew:
-                error.add_note(f"Raised as the scope '{self.open_scope}' was set up anew after it had broken down.")
-                self.errors += half.break_down()
-            raise
+            if not anew:
+                raise
+            failure = error
+        if failure is not None:
+            self.errors += half.break_down()  # unittest does no cleanups in the middle of a class
+            failure.add_note(f"Raised as the scope '{self.open_scope}' was set up anew after it had broken down.")
+            raise failure
         if half.runner.in_flight is not None:
             first, *others = self.mend()
             self.errors += others
@@ -159,9 +163,7 @@ class ModuleScope(HookedScope):
         """The async half on the widest loop that a class of the module asks for; None if that is too narrow."""
         choice = loops.choose_for_module(self.name, self.config)
         if self.half is None and choice is not None:
-            module = sys.modules[self.name]
-            hooks = (getattr(module, hook, None) for hook in loops.MODULE_HOOKS)
-            self.connect(choice, *hooks)
+            self.connect(choice, *loops.module_hooks(self.name))
         return self.half
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:
@@ -170,12 +172,23 @@ class ModuleScope(HookedScope):
         self.call(sync_hook)
         self.state = _State.SET_UP
 
-    def fail(self, error: Exception) -> None:
-        """Report that the set-up failed, once, and have the tests of the module left out; or else raise."""
-        if not runs.fail_module(self.run):
-            raise error
+    def attempt_set_up(self, set_up: Callable[[], object]) -> bool:
+        """Run a set-up. If it fails, report that, once, and have the tests of the module left out; False then.
+
+        Where there is no suite to leave them out, raise.
+        """
+        failure = None
+        try:
+            set_up()
+        except Exception as error:
+            if not runs.fail_module(self.run):
+                raise
+            failure = error
+        if failure is None:
+            return True
         self.state = _State.TORN_DOWN
-        runs.report_all(self.run, [error, *self.run.leave(self.open_scope)], f"setUpModule ({self.name})")
+        runs.report_all(self.run, [failure, *self.run.leave(self.open_scope)], f"setUpModule ({self.name})")
+        return False
 
     def close(self) -> list[Exception]:
         """Run what is left of the tear-down and the cleanups, and return what that raised."""
@@ -221,8 +234,7 @@ class ClassScope(HookedScope):
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the loop that the tests share; None if each has a loop of its own."""
         if self.half is None and self.choice.scope is not Scope.FUNCTION:
-            hooks = (getattr(self.cls, hook, None) for hook in loops.CLASS_HOOKS)
-            self.connect(self.choice, *hooks)
+            self.connect(self.choice, *loops.class_hooks(self.cls))
         return self.half
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:
@@ -340,12 +352,8 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
     module = open_module(runs.current_run(), cls.__module__)
     choice = loops.choose(cls, module.config)
     has_test = runs.has_test_to_run(cls)
-    if has_test:
-        try:
-            module.ensure()
-        except Exception as error:
-            module.fail(error)
-            return
+    if has_test and not module.attempt_set_up(module.ensure):
+        return
     scope = open_class(module, cls, choice)
     if has_test:
         scope.open_loop()
@@ -400,11 +408,7 @@ def _set_up_module(name: str, hooks: _SyncHooks) -> None:
     refuse_running_loop()
     module = open_module(runs.current_run(), name)
     module.sync_tear_down = hooks.tearDownModule
-    try:
-        _refuse_async(name, hooks)
-        module.set_up(hooks.setUpModule)
-    except Exception as error:
-        module.fail(error)
+    module.attempt_set_up(functools.partial(_set_up_sync, module, hooks))
 
 
 @runs.interruptible
@@ -416,13 +420,14 @@ def _tear_down_module(name: str, hooks: _SyncHooks) -> None:
     runs.report_all(run, run.leave(module.open_scope), f"tearDownModule ({name})")
 
 
-def _refuse_async(name: str, hooks: _SyncHooks) -> None:
+def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:
     for hook, written in hooks._asdict().items():
         if inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written):
             raise DefinitionError(
-                f"{name}.{hook} is an async function, which unittest calls without awaiting it. "
+                f"{module.name}.{hook} is an async function, which unittest calls without awaiting it. "
                 f"Rename it to async{hook[0].upper()}{hook[1:]}."
             )
+    module.set_up(hooks.setUpModule)
 
 
 def _nothing() -> None:

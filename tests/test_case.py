@@ -1,0 +1,817 @@
+import asyncio
+import contextlib
+import contextvars
+import copy
+import functools
+import gc
+import os
+import pickle
+import threading
+import time
+import unittest
+from unittest import IsolatedAsyncioTestCase, mock
+
+import pytest
+
+import asyncunit
+from asyncunit import (
+    AsyncTestCase,
+    ClassLoopTestCase,
+    CutShortError,
+    DefinitionError,
+    LoopClosedError,
+    UnfinishedError,
+    registry,
+    runner,
+)
+from tests.support import Result, run, run_module, suite_of
+
+variable = contextvars.ContextVar("variable", default="outside")
+
+
+async def crash():
+    raise ValueError("crash")
+
+
+async def forever():
+    await asyncio.Event().wait()
+
+
+def test_the_private_names_of_unittest_are_there():
+    for name in ("_callSetUp", "_callTestMethod", "_callTearDown", "_callCleanup", "_setupAsyncioRunner"):
+        assert callable(getattr(IsolatedAsyncioTestCase, name))
+    for name in ("_tearDownAsyncioRunner", "_callAsync", "_callMaybeAsync"):
+        assert callable(getattr(IsolatedAsyncioTestCase, name))
+    test = IsolatedAsyncioTestCase()
+    assert test._cleanups == []
+    assert test._testMethodName == "runTest"
+    assert test._asyncioRunner is None
+    assert isinstance(test._asyncioTestContext, contextvars.Context)
+
+
+# One task.
+
+
+@pytest.mark.parametrize("base", [AsyncTestCase, ClassLoopTestCase])
+def test_all_that_is_async_about_a_test_runs_in_one_task(base):
+    tasks = []
+
+    class Test(base):
+        async def asyncSetUp(self):
+            tasks.append(asyncio.current_task())
+            self.addAsyncCleanup(self.note)
+
+        async def note(self):
+            tasks.append(asyncio.current_task())
+
+        test_x = test_y = asyncTearDown = note
+
+    assert run(Test).wasSuccessful()
+    assert len(tasks) == 8
+    assert len(set(tasks[:4])) == len(set(tasks[4:])) == 1
+    assert tasks[0] is not tasks[4]
+
+
+class GuardedTest(ClassLoopTestCase):
+    async def asyncSetUp(self):
+        await self.enterAsyncContext(asyncio.timeout(0.01))
+        self.group = await self.enterAsyncContext(asyncio.TaskGroup())
+
+
+def test_a_timeout_guards_the_test_and_reports_itself():
+    class Test(GuardedTest):
+        torn_down = 0
+
+        async def asyncTearDown(self):
+            await asyncio.sleep(0)
+            type(self).torn_down += 1
+
+        async def test_1(self):
+            await forever()
+
+        async def test_2(self):
+            pass
+
+        async def test_3(self):
+            with contextlib.suppress(asyncio.CancelledError):
+                await forever()
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", TimeoutError)]
+    assert isinstance(result.raised[0][1].__cause__, asyncio.CancelledError)
+    assert Test.torn_down == 3
+
+
+def test_a_task_group_guards_the_test_and_reports_its_tasks_error():
+    class Test(GuardedTest):
+        async def test_x(self):
+            self.group.create_task(crash())
+            await forever()
+
+    (error,) = run(Test).only_error().exceptions
+    assert str(error) == "crash"
+    assert error.__traceback__.tb_frame.f_code.co_name == "crash"
+
+
+def test_a_timeout_guards_the_set_up_that_enters_it():
+    class Test(AsyncTestCase):
+        async def asyncSetUp(self):
+            await self.enterAsyncContext(asyncio.timeout(0))
+            await forever()
+
+        async def test_x(self):
+            raise AssertionError
+
+        async def asyncTearDown(self):
+            raise AssertionError
+
+    assert run(Test).errors_by_name == [("test_x", TimeoutError)]
+
+
+def test_a_timeout_guards_sync_tests_as_far_as_the_tear_down():
+    class Test(AsyncTestCase):
+        async def asyncSetUp(self):
+            await self.enterAsyncContext(asyncio.timeout(0.001))
+
+        def test_x(self):
+            time.sleep(0.01)
+
+        async def asyncTearDown(self):
+            await forever()
+
+    assert run(Test).errors_by_name == [("test_x", TimeoutError)]
+
+
+def test_an_expected_failure_may_be_a_timeout():
+    class Test(GuardedTest):
+        @unittest.expectedFailure
+        async def test_x(self):
+            await forever()
+
+    result = run(Test)
+    assert result.raised == []
+    assert len(result.expectedFailures) == 1
+
+
+def test_errors_of_the_tear_down_of_a_cancelled_test_are_reported_as_well():
+    class Test(GuardedTest):
+        async def test_x(self):
+            self.addAsyncCleanup(crash)
+            await forever()
+
+        async def asyncTearDown(self):
+            raise KeyError
+
+        def tearDown(self):
+            raise IndexError
+
+    kinds = [kind for _, kind in run(Test).errors_by_name]
+    assert kinds == [TimeoutError, KeyError, IndexError, ValueError]
+
+
+def test_a_test_that_a_scope_cut_short_without_an_error_is_an_error():
+    class Swallow:
+        async def __aenter__(self):
+            asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
+
+        async def __aexit__(self, *_):
+            return True
+
+    class Test(AsyncTestCase):
+        async def asyncSetUp(self):
+            await self.enterAsyncContext(Swallow())
+
+        async def test_x(self):
+            await forever()
+
+    assert run(Test).errors_by_name == [("test_x", CutShortError)]
+
+
+def test_a_test_that_cancels_itself_fails_alone():
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.current_task().cancel()
+            await forever()
+
+        async def test_2(self):
+            asyncio.current_task().cancel()
+
+        async def test_3(self):
+            assert asyncio.current_task().cancelling() == 0
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(0))
+
+        async def asyncTearDown(self):
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", asyncio.CancelledError), ("test_2", asyncio.CancelledError)]
+    assert "not by a timeout" in result.raised[0][1].__notes__[0]
+
+
+def test_other_failures_leave_the_contexts_untold_as_unittest_does():
+    told = []
+
+    class Manager:
+        async def __aenter__(self):
+            pass
+
+        async def __aexit__(self, *arguments):
+            told.append(arguments)
+
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            await self.enterAsyncContext(Manager())
+            self.fail()
+
+    assert len(run(Test).failures) == 1
+    assert told == [(None, None, None)]
+
+
+def test_contexts_can_be_entered_by_child_tasks():
+    class Test(ClassLoopTestCase):
+        async def asyncSetUp(self):
+            await asyncio.gather(*(self.enterAsyncContext(contextlib.nullcontext()) for _ in range(2)))
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            await asyncio.gather(*(cls.enterAsyncClassContext(contextlib.nullcontext()) for _ in range(2)))
+
+        async def test_x(self):
+            pass
+
+    assert run(Test).raised == []
+
+
+# Contexts.
+
+
+def test_what_a_test_sets_is_gone_after_it():
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            variable.set("test")
+
+        def test_2(self):
+            assert variable.get() == "outside"
+            variable.set("test")
+
+        async def test_3(self):
+            assert variable.get() == "outside"
+
+    assert run(Test).raised == []
+
+
+# Faults.
+
+
+def test_a_test_that_closes_its_loop_is_in_error_and_harms_no_other():
+    class Test(AsyncTestCase):
+        starts = 0
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.starts += 1
+            cls.loop = asyncio.get_running_loop()
+
+        def test_1(self):
+            self.loop.close()
+
+        async def test_2(self):
+            assert self.starts == 2
+            assert asyncio.get_running_loop() is self.loop
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", LoopClosedError)]
+    assert result.passed == ["test_2"]
+
+
+def test_a_test_that_closes_a_loop_of_its_own_is_in_error():
+    class Test(AsyncTestCase):
+        def test_x(self):
+            asyncio.get_event_loop().close()
+
+    assert run(Test).errors_by_name == [("test_x", LoopClosedError)]
+
+
+def test_running_and_setting_other_loops_harms_nobody():
+    class Test(ClassLoopTestCase):
+        loops = set()
+
+        def test_1(self):
+            asyncio.run(asyncio.sleep(0))
+
+        def test_2(self):
+            self.loops.add(asyncio.get_event_loop())
+            asyncio.set_event_loop(None)
+
+        async def test_3(self):
+            self.loops.add(asyncio.get_running_loop())
+            asyncio.set_event_loop(None)
+            with pytest.raises(RuntimeError):
+                asyncio.run(coroutine := forever())
+            coroutine.close()
+
+        def test_4(self):
+            asyncio.get_event_loop().run_until_complete(asyncio.sleep(0))
+            self.loops.add(asyncio.get_event_loop())
+
+        async def test_5(self):
+            asyncio.get_running_loop().stop()
+            await asyncio.sleep(0)
+            self.loops.add(asyncio.get_running_loop())
+
+        def tearDown(self):
+            self.loops.add(asyncio.get_event_loop())
+
+    assert run(Test).raised == []
+    assert len(Test.loops) == 1
+
+
+def test_what_does_not_end_with_the_loop_is_the_tests_error(monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+
+    class Test(AsyncTestCase):
+        async def test_1(self):
+            async def stubborn():
+                while True:
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await forever()
+
+            self.task = asyncio.ensure_future(stubborn())
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            pass
+
+    assert run(Test).errors_by_name == [("test_1", UnfinishedError)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork()")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_fork_in_a_test_harms_nobody():
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            child = os.fork()
+            if child == 0:
+                os._exit(len(registry.runs()))
+            assert os.waitpid(child, 0)[1] == 0
+            await asyncio.sleep(0)
+
+        test_2 = test_1
+
+    assert run(Test).raised == []
+
+
+def test_tests_run_in_several_threads_at_once():
+    barrier = threading.Barrier(3)
+    results = []
+
+    class Test(asyncunit.SessionLoopTestCase):
+        async def test_x(self):
+            barrier.wait()
+            self.seen = asyncio.get_running_loop()
+
+    def work():
+        tests = [Test("test_x") for _ in range(20)]
+        result = Result()
+        result.startTestRun()
+        unittest.TestSuite(tests).run(result)
+        result.stopTestRun()
+        results.append((result.raised, len({id(test) for test in tests}), result.testsRun))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [([], 20, 20)] * 3
+
+
+def test_system_exit_is_the_error_of_the_test_that_it_ends():
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            raise SystemExit(1)
+
+        async def test_2(self):
+            async def leave():
+                raise SystemExit(2)
+
+            task = asyncio.ensure_future(leave())
+            try:
+                await forever()
+            finally:
+                task.exception()
+
+        async def test_3(self):
+            pass
+
+    result = run(Test)
+    assert [error.code for _, error in result.raised] == [1, 2]
+    assert result.passed == ["test_3"]
+
+
+# Silent passes.
+
+
+def test_async_set_up_and_tear_down_run():
+    events = []
+
+    class Test(AsyncTestCase):
+        async def setUp(self):
+            events.append("setUp")
+
+        async def tearDown(self):
+            events.append("tearDown")
+
+        def test_x(self):
+            pass
+
+    assert run(Test).raised == []
+    assert events == ["setUp", "tearDown"]
+
+
+@pytest.mark.parametrize("name", ["setUpClass", "tearDownClass"])
+def test_async_versions_of_the_sync_class_hooks_are_refused_when_the_class_is_defined(name):
+    async def hook(cls):
+        pass
+
+    expected = rf"Test\.{name} is an async function, which unittest calls without awaiting it\. Rename it to async"
+    with pytest.raises(DefinitionError, match=expected):
+        type("Test", (AsyncTestCase,), {name: classmethod(hook)})
+    with pytest.raises(DefinitionError, match=expected):
+        type("Test", (type("Mixin", (), {name: classmethod(hook)}), AsyncTestCase), {})
+
+
+def test_a_test_that_cannot_have_run_is_an_error():
+    class Test(AsyncTestCase):
+        async def test_1(self):
+            yield
+
+        def test_2(self):
+            yield
+
+        async def test_3(self):
+            return crash()
+
+    result = run(Test)
+    assert [kind for _, kind in result.errors_by_name] == [DefinitionError] * 3
+    assert "test_1 is an async generator, for it has a yield" in str(result.raised[0][1])
+    assert "test_2 is a generator, for it has a yield" in str(result.raised[1][1])
+    assert "which nobody awaits. Await it in the test." in str(result.raised[2][1])
+
+
+def test_another_value_is_warned_of_as_unittest_does():
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            return 3
+
+    with pytest.warns(
+        DeprecationWarning, match=r"deprecated to return a value that is not None .*test_x.* 'int'"
+    ) as seen:
+        run(Test)
+    assert seen[0].filename == __file__
+
+
+def test_a_decorator_cannot_hide_a_coroutine():
+    ran = []
+
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapper(*args):
+            return function(*args)
+
+        del wrapper.__wrapped__
+        return wrapper
+
+    class Test(ClassLoopTestCase):
+        @decorate
+        async def asyncSetUp(self):
+            ran.append("asyncSetUp")
+
+        @decorate
+        async def setUp(self):
+            ran.append("setUp")
+
+        @decorate
+        async def test_x(self):
+            ran.append("test")
+            self.addCleanup(decorate(self.clean))
+
+        async def clean(self):
+            ran.append("cleanup")
+
+        test_y = functools.partialmethod(test_x)
+
+    assert run(Test).raised == []
+    assert ran == ["setUp", "asyncSetUp", "test", "cleanup"] * 2
+
+
+@pytest.mark.parametrize("name", ["asyncSetUp", "asyncTearDown"])
+def test_a_hook_that_cannot_be_awaited_is_an_error(name):
+    Test = type("Test", (AsyncTestCase,), {name: lambda self: None, "test_x": lambda self: None})
+    assert run(Test).errors_by_name == [("test_x", DefinitionError)]
+
+
+# Drop-in.
+
+
+def test_the_private_names_that_bases_use_do_what_they_did():
+    class Test(ClassLoopTestCase):
+        def setUp(self):
+            self.loop = self._asyncioRunner.get_loop()
+            variable.set("setUp")
+            self._asyncioTestContext.copy().run(variable.get)
+
+        async def value(self, value):
+            return value, asyncio.get_running_loop()
+
+        def test_x(self):
+            assert self.loop is asyncio.get_event_loop()
+
+        def _callTestMethod(self, method):
+            assert self._callAsync(self.value, 3) == (3, self.loop)
+            assert self._callMaybeAsync(self.value, 4) == (4, self.loop)
+            assert self._callMaybeAsync(variable.get) == "setUp"
+            super()._callTestMethod(method)
+
+    assert run(Test).raised == []
+
+
+class ExtendsSteps(IsolatedAsyncioTestCase):
+    def _callSetUp(self):
+        self.steps = ["before set-up"]
+        super()._callSetUp()
+
+    def _callTestMethod(self, method):
+        self.steps.append("before test")
+        super()._callTestMethod(method)
+
+    def _callTearDown(self):
+        self.steps.append("before tear-down")
+        super()._callTearDown()
+        type(self).all_steps = self.steps
+
+    async def asyncSetUp(self):
+        self.steps.append("asyncSetUp")
+
+    async def asyncTearDown(self):
+        self.steps.append("asyncTearDown")
+
+    async def test_x(self):
+        self.steps.append("test")
+
+
+@pytest.mark.parametrize("bases", [(ExtendsSteps, ClassLoopTestCase), (ClassLoopTestCase, ExtendsSteps)])
+def test_bases_that_extend_the_steps_of_a_test_work_before_and_after(bases):
+    Test = type("Test", bases, {})
+    assert run(Test).raised == []
+    assert Test.all_steps == [
+        "before set-up",
+        "asyncSetUp",
+        "before test",
+        "test",
+        "before tear-down",
+        "asyncTearDown",
+    ]
+
+
+def test_mixins_that_call_no_super_work():
+    class Mixin:
+        def setUp(self):
+            self.value = 3
+
+        async def asyncTearDown(self):
+            Mixin.torn_down = True
+
+    class Test(Mixin, AsyncTestCase):
+        async def test_x(self):
+            assert self.value == 3
+
+    assert run(Test).raised == []
+    assert Mixin.torn_down
+
+
+def test_a_test_on_its_own_opens_all_that_it_needs_and_closes_it_after():
+    events = []
+
+    class Test(asyncunit.SessionLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            events.append("asyncSetUpClass")
+            cls.addAsyncClassCleanup(cls.clean)
+
+        @classmethod
+        async def clean(cls):
+            events.append("cleanup")
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            events.append("asyncTearDownClass")
+
+        async def test_x(self):
+            events.append("test")
+            Test.loop = asyncio.get_running_loop()
+
+    in_order = ["asyncSetUpClass", "test", "asyncTearDownClass", "cleanup"]
+    for run_it in (
+        lambda test: test.run(),
+        lambda test: test.run(Result()),
+        lambda test: test.debug(),
+        lambda test: test(),
+    ):
+        events.clear()
+        run_it(Test("test_x"))
+        assert events == in_order
+        assert Test.loop.is_closed()
+        assert registry.runs() == []
+
+
+def test_errors_of_what_is_opened_for_one_test_are_that_tests_errors():
+    class Test(AsyncTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            if cls.fails_at == "set-up":
+                raise ValueError("set-up")
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            raise ValueError("tear-down")
+
+        async def test_x(self):
+            pass
+
+    for Test.fails_at in ("set-up", "tear-down"):
+        result = Result()
+        Test("test_x").run(result)
+        assert [(name, str(error)) for name, error in result.raised] == [("test_x", Test.fails_at)]
+        assert registry.runs() == []
+
+
+def test_an_instance_can_be_run_twice():
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            self.addAsyncCleanup(asyncio.sleep, 0)
+
+    test = Test("test_x")
+    for _ in range(2):
+        result = Result()
+        test.run(result)
+        assert result.passed == ["test_x"]
+
+
+def test_a_debug_run_that_fails_is_left_open_for_its_cleanups():
+    events = []
+
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            self.addAsyncCleanup(self.clean)
+            raise ValueError("boom")
+
+        async def clean(self):
+            events.append("cleanup")
+
+    test = Test("test_x")
+    with pytest.raises(ValueError, match="boom"):
+        test.debug()
+    assert events == []
+    test.doCleanups()
+    assert events == ["cleanup"]
+    assert registry.runs() == []
+
+
+def test_a_debug_run_that_fails_is_closed_with_the_test():
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            Test.loop = asyncio.get_running_loop()
+            raise ValueError("boom")
+
+    test = Test("test_x")
+    with pytest.raises(ValueError, match="boom"):
+        test.debug()
+    del test
+    gc.collect()
+    assert Test.loop.is_closed()
+    assert registry.runs() == []
+
+
+def test_cleanups_can_be_done_in_the_middle_of_a_test():
+    events = []
+
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            self.addCleanup(events.append, "cleanup")
+            self.doCleanups()
+            events.append("test")
+            await asyncio.sleep(0)
+
+        def test_y(self):
+            self.test_x().close()
+            self.addCleanup(events.append, "cleanup")
+            self.doCleanups()
+            events.append("test")
+
+    assert run(Test).raised == []
+    assert events == ["cleanup", "test"] * 2
+
+
+class Picklable(AsyncTestCase):
+    async def test_x(self):
+        self.addAsyncCleanup(asyncio.sleep, 0)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda test: pickle.loads(pickle.dumps(test))])
+def test_instances_pickle_and_copy(duplicate):
+    test = Picklable("test_x")
+    for _ in range(2):
+        test = duplicate(test)
+        result = Result()
+        test.run(result)
+        assert result.passed == ["test_x"]
+    assert test == Picklable("test_x")
+
+
+def test_sub_tests_skips_and_expected_failures_are_as_unittest_has_them():
+    class Test(ClassLoopTestCase):
+        async def test_sub_tests(self):
+            for number in range(4):
+                with self.subTest(number=number):
+                    await asyncio.sleep(0)
+                    self.assertEqual(number % 2, 0)
+
+        @unittest.expectedFailure
+        async def test_expected(self):
+            self.fail()
+
+        @unittest.expectedFailure
+        async def test_unexpected(self):
+            pass
+
+        @unittest.skip("why")
+        async def test_skipped(self):
+            raise AssertionError
+
+        async def test_skips(self):
+            self.skipTest("why not")
+
+    result = run(Test)
+    assert len(result.failures) == 2
+    assert len(result.expectedFailures) == len(result.unexpectedSuccesses) == 1
+    assert [why for _, why in result.skipped] == ["why", "why not"]
+
+
+def test_patches_and_mocked_hooks_work():
+    class Test(AsyncTestCase):
+        @mock.patch("os.getcwd", return_value="somewhere")
+        async def test_x(self, getcwd):
+            assert os.getcwd() == "somewhere"
+            assert getcwd.called
+
+    test = Test("test_x")
+    test.asyncSetUp = mock.AsyncMock()
+    test.tearDown = mock.Mock()
+    result = Result()
+    test.run(result)
+    assert result.raised == []
+    test.asyncSetUp.assert_awaited_once()
+    test.tearDown.assert_called_once()
+
+
+def test_debug_mode_is_off_unless_somebody_asks():
+    source = """
+        class Test(asyncunit.ClassLoopTestCase):
+            async def test_1(self): assert asyncio.get_running_loop().get_debug() is False
+            @asyncunit.settings(loop_debug=True)
+            async def test_2(self): assert asyncio.get_running_loop().get_debug() is True
+            test_3 = test_1
+        @asyncunit.settings(loop_debug=True)
+        class Debug(asyncunit.SessionLoopTestCase):
+            @classmethod
+            async def asyncSetUpClass(cls): assert asyncio.get_running_loop().get_debug() is True
+            async def test_1(self): assert asyncio.get_running_loop().get_debug() is True
+            @asyncunit.settings(loop_debug=False)
+            async def test_2(self): assert asyncio.get_running_loop().get_debug() is False
+        class Session(asyncunit.SessionLoopTestCase):
+            async def test_1(self): assert asyncio.get_running_loop().get_debug() is False
+    """
+    assert run_module(source).raised == []
+
+
+def test_asking_a_test_that_does_not_run_is_a_clear_error():
+    with pytest.raises(
+        RuntimeError, match=r"is not running: call this from its hooks, its cleanups or the test itself"
+    ):
+        Picklable("test_x")._callAsync(forever)
+
+
+def test_a_finished_test_is_let_go():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            self.addAsyncCleanup(asyncio.sleep, 0)
+
+        test_y = test_x
+
+    suite = suite_of(Test)
+    gc.collect()
+    suite.run(unittest.TestResult())
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is Test]

@@ -1,0 +1,37 @@
+import inspect
+
+import pytest
+
+import asyncunit
+from asyncunit import errors
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "AsyncUnitError"])
+def test_every_error_is_in_the_tree_and_in_its_drawing(name):
+    error = getattr(errors, name)
+    assert issubclass(error, errors.AsyncUnitError)
+    assert error.__doc__
+    assert getattr(asyncunit, name) is error
+    others = [base.__name__ for base in error.__bases__ if base is not errors.AsyncUnitError]
+    assert f"── {name} ({', '.join(others)})" in errors.__doc__ or (not others and f"── {name} " in errors.__doc__)
+
+
+def test_the_tree_draws_no_error_that_is_not_there():
+    drawn = {line.split("── ")[1].split()[0] for line in errors.__doc__.splitlines() if "── " in line}
+    assert drawn | {"AsyncUnitError"} == set(errors.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "AsyncUnitError"])
+def test_every_error_is_raised_somewhere(name):
+    sources = [
+        inspect.getsource(__import__(f"asyncunit.{module}", fromlist=["x"])) for module in asyncunit._HOMES.values()
+    ]
+    sources += [inspect.getsource(__import__(f"asyncunit.{m}", fromlist=["x"])) for m in ("halves", "loops", "runner")]
+    assert any(f"{name}(\n" in source or f"{name}(f" in source for source in sources if f"class {name}(" not in source)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("modul", " Did you mean 'module'?"), ("function", " Did you mean 'function'?"), ("xyz", "")]
+)
+def test_the_nearest_known_word_is_named_if_one_is_near(word, hint):
+    assert errors.nearest(word, ["function", "module"]) == hint
