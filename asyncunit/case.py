@@ -16,8 +16,8 @@ import types
 import unittest
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
@@ -25,7 +25,7 @@ from asyncunit import config, loops, registry, runs, suite
 from asyncunit.errors import DefinitionError
 from asyncunit.halves import AsyncCleanup, as_errors, call_hook, cut_short, enter_context, mend, recover
 from asyncunit.registry import Registry
-from asyncunit.runner import ScopeRunner, discard, is_awaitable
+from asyncunit.runner import ScopeRunner, discard, is_awaitable, loop_is_running
 from asyncunit.scopes import Scope
 
 __all__ = [
@@ -84,7 +84,7 @@ class _RunningTest:
     def open(self, case: AsyncTestCase) -> ScopeRunner:
         """Set up what the test needs, and open its own scope inside."""
         cls = type(case)
-        class_scope = suite.innermost_class(cls)
+        class_scope = suite.running_class(cls)
         if class_scope is None:
             self._alone = suite.Alone()
             class_scope = self._alone.open(cls)
@@ -98,6 +98,13 @@ class _RunningTest:
         debug = class_scope.choice.debug if own is None else own.get("loop_debug", class_scope.choice.debug)
         self.runner = ScopeRunner(loop, open_scope, debug)
         return self.runner
+
+    @property
+    def can_close(self) -> bool:
+        """Whether nothing else runs: a test that debug() left open may be let go at any time."""
+        if self.runner is None or self._run is None or self._run not in registry.runs()[-1:]:
+            return False
+        return not loop_is_running()
 
     def mend(self) -> list[Exception]:
         """Break down the wider scopes that crashed during the test, and return what that raised."""
@@ -116,6 +123,8 @@ class _RunningTest:
         errors: list[Exception] = []
         runner, run = self.runner, self._run
         if runner is not None and run is not None:
+            for nested in registry.runs()[registry.runs().index(run) + 1 :] if run in registry.runs() else []:
+                registry.end(nested)  # of a suite that the test has run
             runner.end()
             if runner.loops.broken or runner.in_flight is not None:
                 errors += self.mend()
@@ -139,7 +148,7 @@ def _super(case: AsyncTestCase) -> Any:
     return super(AsyncTestCase, case)
 
 
-def _raise(error: Exception) -> None:
+def _raise(error: BaseException) -> None:
     raise error
 
 
@@ -158,6 +167,16 @@ def _refuse_async_class_hook(cls: type, name: str) -> None:
             f"{cls.__module__}.{cls.__qualname__}.{name} is an async function, which unittest calls without awaiting "
             f"it. Rename it to async{name[0].upper()}{name[1:]}."
         )
+
+
+def _refuse_other_runner(cls: type) -> None:
+    for base in cls.__mro__:
+        if "_setupAsyncioRunner" in vars(base) and base not in (AsyncTestCase, IsolatedAsyncioTestCase):
+            raise DefinitionError(
+                f"{base.__module__}.{base.__qualname__} overrides _setupAsyncioRunner, by which "
+                f"IsolatedAsyncioTestCase gives each test a loop of its own; asyncunit makes its loops another way. To "
+                f"say which, write 'loop_factory = ...' in {cls.__qualname__}."
+            )
 
 
 def _judge_value(method: Callable[[], object], value: object) -> None:
@@ -182,6 +201,17 @@ def _judge_value(method: Callable[[], object], value: object) -> None:
     )
 
 
+class _AwaitingContext:
+    """The context of a test, for steps of IsolatedAsyncioTestCase's own that run its sync hooks there."""
+
+    def __init__(self, runner: ScopeRunner) -> None:
+        self._runner = runner
+        self.run = runner.call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner.scope.context, name)
+
+
 class AsyncTestCase(IsolatedAsyncioTestCase):
     """A test case whose tests may share an event loop, at the scope that ``loop_scope`` names.
 
@@ -196,7 +226,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
     loop_scope: ClassVar[Scope | str | None] = None
     loop_factory: ClassVar[Any] = None
     _asyncunit_extended: ClassVar[frozenset[str]] = frozenset()
-    _asyncioRunner: Any
+    _asyncunit_test: _RunningTest | None = None
+    _asyncunit_is_running = False
+    _asyncunit_substitute: _AwaitingContext | None = None
     _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -204,21 +236,26 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         for name, act in _CLASS_HOOKS.items():
             _refuse_async_class_hook(cls, name)
             setattr(cls, name, _ClassHook(cls, name, act))
+        _refuse_other_runner(cls)
         cls._asyncunit_extended = _extended_steps(cls)
         loops.check_class(cls)
 
     def __init__(self, methodName: str = "runTest") -> None:
         super().__init__(methodName)
-        self._asyncunit_test: _RunningTest | None = None
         suite.adopt_module(type(self).__module__)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A context cannot be pickled, and outside a run there is nothing in it.
-        return {key: value for key, value in vars(self).items() if key != "_asyncioTestContext"}
+        # What is only there while the test runs refers to its runner, and to half of the process.
+        return {
+            **vars(self),
+            "_asyncunit_test": None,
+            "_asyncunit_is_running": False,
+            "_outcome": None,
+            "_subtest": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._asyncioTestContext = contextvars.copy_context()
         suite.adopt_module(type(self).__module__)
 
     # The class level.
@@ -288,18 +325,36 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         value: T = await enter_context(cm, self._asyncunit_runner(), self.addCleanup)
         return value
 
+    @contextmanager
+    def subTest(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """As unittest's; but a cancellation ends the test, and is not the failure of a subtest."""
+        cut = None
+        with super().subTest(*args, **kwargs):
+            try:
+                yield
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or not task.cancelling():
+                    raise
+                cut = error
+        if cut is not None:
+            raise cut
+
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Run the test; on its own, with no suite around it, open all that it needs and close it after."""
         try:
+            self._asyncunit_is_running = True
             if "run" in self._asyncunit_extended:
                 return super().run(result)
             return unittest.TestCase.run(self, result)  # IsolatedAsyncioTestCase's adds nothing that is needed
         except KeyboardInterrupt as error:
             interrupt = error
+        finally:
+            self._asyncunit_is_running = False
         try:
             runs.stop(self._asyncunit_stop)
         finally:
-            self._asyncunit_test = self._asyncioRunner = None
+            self._asyncunit_test = None
         raise interrupt
 
     def doCleanups(self) -> Any:
@@ -316,14 +371,12 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         return success
 
     def _callSetUp(self) -> None:
-        test = self._asyncunit_test = _RunningTest()
         cut = None
         try:
-            runner = test.open(self)
-            self._asyncioRunner = runner.loops.runner
-            self._asyncioTestContext = runner.scope.context
+            test, runner = self._asyncunit_open()
             if "_callSetUp" in self._asyncunit_extended:
-                _super(self)._callSetUp()
+                with self._asyncunit_awaiting_context(runner):
+                    _super(self)._callSetUp()
             else:
                 if _written(self.setUp) is not unittest.TestCase.setUp:
                     runner.call(self.setUp)
@@ -337,7 +390,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
 
     def _asyncunit_plan_tear_down(self, test: _RunningTest, runner: ScopeRunner) -> None:
         if "_callTearDown" in self._asyncunit_extended:
-            test.tear_down_steps.append(_super(self)._callTearDown)
+            test.tear_down_steps.append(lambda: self._asyncunit_extended_tear_down(runner))
             return
         if _written(self.asyncTearDown) is not IsolatedAsyncioTestCase.asyncTearDown:
             test.tear_down_steps.append(lambda: call_hook(runner, self.asyncTearDown))
@@ -382,18 +435,68 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         return self._asyncunit_runner().run(func(*args, **kwargs))
 
     def _callMaybeAsync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        return self._asyncunit_runner().call(func, *args, **kwargs)
+        value = self._asyncunit_runner().call(func, *args, **kwargs)
+        if value is not None and func == getattr(self, self._testMethodName):
+            _judge_value(func, value)
+            return None
+        return value
+
+    def __del__(self) -> None:
+        if self._asyncunit_test is not None:
+            self._tearDownAsyncioRunner()
+
+    # What IsolatedAsyncioTestCase keeps from its __init__ on is there while the test runs.
+
+    @property
+    def _asyncioRunner(self) -> Any:
+        return self._asyncunit_open()[1].loops.runner if self._asyncunit_is_running else None
+
+    @_asyncioRunner.setter
+    def _asyncioRunner(self, value: object) -> None: ...
+
+    @property
+    def _asyncioTestContext(self) -> Any:
+        if self._asyncunit_substitute is not None:
+            return self._asyncunit_substitute
+        return self._asyncunit_open()[1].scope.context if self._asyncunit_is_running else contextvars.copy_context()
+
+    @_asyncioTestContext.setter
+    def _asyncioTestContext(self, value: object) -> None: ...
 
     def _setupAsyncioRunner(self) -> None:
-        """Nothing: `_callSetUp` opens what a test needs, and a skipped test does not get there."""
+        """Open nothing yet: a skipped test needs nothing."""
+        self._asyncunit_is_running = True
 
     def _tearDownAsyncioRunner(self) -> None:
         """Close what a debug() that failed has left open, if nobody has called doCleanups()."""
-        if self._asyncunit_test is not None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        test = self._asyncunit_test
+        if test is not None and test.can_close and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             for error in self._asyncunit_close():
                 raise error
 
+    def _asyncunit_open(self) -> tuple[_RunningTest, ScopeRunner]:
+        """The test as it runs, opened when it is first asked for: a base may do so before unittest sets it up."""
+        if self._asyncunit_test is None:
+            self._asyncunit_test = _RunningTest()
+        test = self._asyncunit_test
+        return test, test.runner or test.open(self)
+
+    @contextmanager
+    def _asyncunit_awaiting_context(self, runner: ScopeRunner) -> Iterator[None]:
+        """Have what IsolatedAsyncioTestCase runs in the context of the test awaited, if it can be."""
+        self._asyncunit_substitute = _AwaitingContext(runner)
+        try:
+            yield
+        finally:
+            self._asyncunit_substitute = None
+
+    def _asyncunit_extended_tear_down(self, runner: ScopeRunner) -> None:
+        with self._asyncunit_awaiting_context(runner):
+            _super(self)._callTearDown()
+
     def _asyncunit_runner(self) -> ScopeRunner:
+        if self._asyncunit_is_running:
+            return self._asyncunit_open()[1]
         test = self._asyncunit_test
         if test is None or test.runner is None:
             raise RuntimeError(f"{self} is not running: call this from its hooks, its cleanups or the test itself.")
@@ -403,10 +506,10 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         """Whether nothing of the test is left to be run."""
         return not self._cleanups and self._asyncunit_test is not None and not self._asyncunit_test.tear_down_steps
 
-    def _asyncunit_tear_down(self) -> list[Exception]:
+    def _asyncunit_tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
         test = self._asyncunit_test
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         if test is not None and test.runner is not None:
             test.runner.is_ending = True
         while test is not None and test.tear_down_steps:
@@ -414,18 +517,22 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 test.tear_down_steps.pop(0)()
             except asyncio.CancelledError as error:
                 self._asyncunit_runner().cancelled(error)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 errors.append(error)
         return errors
 
-    def _asyncunit_rest(self) -> list[Exception]:
+    def _asyncunit_rest(self) -> list[BaseException]:
         """Run what is left of the test, the cancellation in flight passed through what it has entered."""
         errors = self._asyncunit_tear_down()
         while self._cleanups:
             function, args, kwargs = self._cleanups.pop()
             try:
                 self._callCleanup(function, *args, **kwargs)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 errors.append(error)
         return errors
 
@@ -465,7 +572,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
 
     def _asyncunit_close(self) -> list[Exception]:
         test, self._asyncunit_test = self._asyncunit_test, None
-        self._asyncioRunner = None
+        self._asyncunit_is_running = False
         return [] if test is None else test.close()
 
 

@@ -100,6 +100,8 @@ def parse_boolean(value: object, where: str) -> bool | None:
     """True or false, as TOML or configparser spell them."""
     if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
     states = configparser.ConfigParser.BOOLEAN_STATES
     if isinstance(value, str) and value.lower() in states:
         return states[value.lower()]
@@ -163,7 +165,7 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
 def settings_of(target: object) -> Mapping[str, Any]:
     """What ``settings`` says of a class (its bases included) or a function."""
     if not isinstance(target, type):
-        own: Mapping[str, Any] = getattr(target, ATTRIBUTE, {})
+        own: Mapping[str, Any] = inspect.getattr_static(target, ATTRIBUTE, {})
         return own
     merged: dict[str, Any] = {}
     for base in reversed(target.__mro__):
@@ -236,7 +238,8 @@ def _toml_table(path: Path, text: str) -> Mapping[str, object] | None:
     import tomllib
 
     try:
-        table = tomllib.loads(text).get("tool", {}).get("asyncunit")
+        tool = tomllib.loads(text).get("tool")
+        table = tool.get("asyncunit") if isinstance(tool, dict) else None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
     if table is not None and not isinstance(table, dict):

@@ -207,7 +207,9 @@ def mend(registry: Registry, loops: LoopRunner, flight: BaseException | None = N
     cause = widest.runner.in_flight
     errors: list[Exception] = []
     for half in halves(registry, loops):
-        half.runner.in_flight = flight or half.runner.in_flight or cause
+        if flight is None or isinstance(flight, asyncio.CancelledError):
+            flight = half.runner.in_flight or flight or cause  # its own: cancel scopes know theirs by its message
+        half.runner.in_flight = flight
         errors += half.break_down()
         flight, half.runner.in_flight = half.runner.in_flight, None
         if half is widest:

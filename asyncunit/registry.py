@@ -64,7 +64,10 @@ class OpenScope:
         return None if self._kept is None else self._kept.get(key)
 
     def close(self) -> list[Exception]:
-        """Close the hooks and what is kept, and return what that raised. May be called twice."""
+        """Close the hooks and what is kept, and return what that raised.
+
+        May be called twice, also to go on where Ctrl-C interrupted it.
+        """
         errors: list[Exception] = []
         if self.hooks is not None:
             errors += self.hooks.close()
@@ -115,11 +118,7 @@ class Registry:
         chain = self.chain
         while open_scope in chain:
             innermost = chain[-1]
-            try:
-                errors += innermost.close()
-            except BaseException:  # a second Ctrl-C: nothing more is waited for
-                chain.clear()
-                raise
+            errors += innermost.close()
             chain.remove(innermost)
         return errors
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import signal
 import sys
 import threading
@@ -15,7 +16,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from asyncunit.config import LoopFactory
-from asyncunit.errors import ConfigurationError, LoopClosedError, RunningLoopError, UnfinishedError
+from asyncunit.errors import (
+    ConfigurationError,
+    CutShortError,
+    LoopClosedError,
+    LoopScopeError,
+    RunningLoopError,
+    UnfinishedError,
+)
 from asyncunit.registry import OpenScope
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "ScopeRunner",
     "discard",
     "is_awaitable",
+    "loop_is_running",
     "refuse_running_loop",
 ]
 
@@ -55,11 +64,18 @@ def is_awaitable(value: object) -> bool:
     return type(value) is types.CoroutineType or inspect.isawaitable(value)
 
 
-def refuse_running_loop() -> None:
-    """Raise RunningLoopError where this thread already runs a loop, as the cell of a notebook does."""
+def loop_is_running() -> bool:
+    """Whether this thread is running an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        return False
+    return True
+
+
+def refuse_running_loop() -> None:
+    """Raise RunningLoopError where this thread already runs a loop, as the cell of a notebook does."""
+    if not loop_is_running():
         return
     raise RunningLoopError(
         "an event loop is already running in this thread (as in a notebook), and tests cannot run inside it. "
@@ -116,17 +132,27 @@ class LoopRunner:
         if loop.is_closed():
             return
         self.is_closing = True
+        shut_down = asyncio.Task(_shut_down(loop), loop=loop)
+        left: SystemExit | None = None
         try:
-            unfinished = loop.run_until_complete(asyncio.Task(_shut_down(loop), loop=loop))
+            while not shut_down.done():
+                try:
+                    loop.run_until_complete(shut_down)
+                except SystemExit as error:  # of a task that was cancelled
+                    left = error
         finally:
             loop.close()
-        if unfinished:
+        if left is not None:
+            raise CutShortError(
+                f"a task that was left on the loop of the scope '{self.owner}' raised {left!r}"
+            ) from left
+        if unfinished := shut_down.result():
             silence(loop)
             raise UnfinishedError(
                 f"the event loop of the scope '{self.owner}' was closed, but this did not end within "
                 f"{CLOSE_TIMEOUT:g} seconds of being told to:\n"
                 + "".join(f"  - {what}\n" for what in unfinished)
-                + "End it in a tear-down. A task that catches CancelledError must raise it again."
+                + "End it in a tear-down. (A task that catches CancelledError must raise it again.)"
             )
 
 
@@ -137,39 +163,38 @@ def silence(loop: asyncio.AbstractEventLoop) -> None:
 
 def current_loop() -> asyncio.AbstractEventLoop | None:
     """The thread's current loop; unlike asyncio.get_event_loop(), this never makes one."""
+    if sys.version_info < (3, 14) and threading.current_thread() is threading.main_thread():
+        policy = asyncio.get_event_loop_policy()
+        if _asked and _asked[0] is policy:
+            return _ask_for_current_loop()
+        # Up to Python 3.13 the first question in the main thread has the policy make a loop.
+        _asked[:] = [policy]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            policy.new_event_loop = _refuse_to_make  # type: ignore[method-assign]
+            try:
+                return _ask_for_current_loop()
+            finally:
+                del policy.new_event_loop
+    return _ask_for_current_loop()
+
+
+def _ask_for_current_loop() -> asyncio.AbstractEventLoop | None:
     try:
-        if sys.version_info >= (3, 14) or _current_loop_was_set():
-            return asyncio.get_event_loop()
+        return asyncio.get_event_loop()
     except RuntimeError:
         return None
-    # Up to Python 3.13 the first call in the main thread makes a loop; it asks the policy for it.
-    policy = asyncio.get_event_loop_policy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        policy.new_event_loop = _refuse_to_make  # type: ignore[method-assign]
-        try:
-            return asyncio.get_event_loop()
-        except RuntimeError:
-            return None
-        finally:
-            del policy.new_event_loop
 
 
 def _refuse_to_make() -> asyncio.AbstractEventLoop:
     raise RuntimeError("there is no current event loop")
 
 
-class _ThreadState(threading.local):
-    seen = False
+# The event loop policy that the main thread has been asked about: by now its loop was set, if only to None.
+_asked: list[object] = []
 
-
-_thread = _ThreadState()
-
-
-def _current_loop_was_set() -> bool:
-    """Whether this thread has been here before: then asyncunit has set its current loop, if only to None."""
-    seen, _thread.seen = _thread.seen, True
-    return seen
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_asked.clear)  # asyncio forgets the loop of the thread, too
 
 
 async def _shut_down(loop: asyncio.AbstractEventLoop) -> list[str]:
@@ -235,10 +260,11 @@ class _Job:
     """Something to await in a scope's task, and what came of it.
 
     ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``is_last`` tells, once the
-    awaitable is done, whether the task can end with it. ``stray`` was thrown out of the loop meanwhile.
+    awaitable is done, whether the task can end with it. ``stray`` was thrown out of the loop meanwhile. ``is_given_up``
+    is true where whoever waited for it was cancelled.
     """
 
-    __slots__ = ("awaitable", "done", "error", "is_last", "stray", "value", "waiter")
+    __slots__ = ("awaitable", "done", "error", "is_given_up", "is_last", "stray", "value", "waiter")
 
     def __init__(
         self,
@@ -249,6 +275,7 @@ class _Job:
         self.awaitable = awaitable
         self.waiter = waiter
         self.is_last = is_last
+        self.is_given_up = False
         self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -265,7 +292,7 @@ class ScopeRunner:
     """
 
     __slots__ = (
-        "_busy",
+        "_current",
         "_in_sync",
         "_inbox",
         "_loop",
@@ -290,8 +317,8 @@ class ScopeRunner:
         self._inbox: list[_Job | None] = []
         # Not None while the task waits for a job.
         self._wake: asyncio.Future[None] | None = None
-        # True while the task awaits one.
-        self._busy = False
+        # The one that the task awaits.
+        self._current: _Job | None = None
         # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
         self._in_sync = False
 
@@ -350,7 +377,13 @@ class ScopeRunner:
 
         Where that task is busy it is the caller, or waits for the caller: then the caller awaits it itself.
         """
-        if self._busy:
+        if asyncio.get_running_loop() is not self.loops.loop:
+            raise LoopScopeError(
+                f"something is to be done on the event loop of the scope '{self.scope}', but this runs on another "
+                f"loop, which does not last so long. Write in the class that this is called from:  "
+                f'loop_scope = "{self.loops.owner.scope}"'
+            )
+        if self._current is not None:
             return await function(*args)
         waiter = self.loops.loop.create_future()
         job = _Job(function(*args), waiter)
@@ -363,6 +396,7 @@ class ScopeRunner:
                 discard(job.awaitable)
             elif not job.done:
                 job.waiter = self._loop.create_future()
+                job.is_given_up = True
                 self.cancel()
                 await job.waiter
             raise
@@ -384,7 +418,7 @@ class ScopeRunner:
             silence(self._loop)
         self._task = self._wake = None
         self._inbox.clear()
-        self._busy = False
+        self._current = None
 
     def _post(self, job: _Job) -> None:
         self._inbox.append(job)
@@ -392,8 +426,31 @@ class ScopeRunner:
             self._loop = self.loops.loop
             # Not by loop.create_task(): a task factory that a test has set is for the test's own tasks.
             self._task = asyncio.Task(self._serve(), loop=self._loop, context=self.scope.context)
+            self._task.add_done_callback(self._ended, context=self.scope.context)
         else:
             self._rouse()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Finish the jobs that the task leaves behind, as one that was cancelled before its first step does."""
+        if task.cancelled():
+            error: BaseException | None = asyncio.CancelledError()
+        else:
+            error = task.exception()
+        left = [self._current, *self._inbox]
+        self._inbox.clear()
+        self._current = None
+        for job in left:
+            if job is not None and not job.done:
+                discard(job.awaitable)
+                job.error = job.error or error or asyncio.CancelledError()
+                self._finish(job)
+
+    def _finish(self, job: _Job) -> None:
+        job.done = True
+        if job.waiter is None:
+            self._loop.stop()
+        elif not job.waiter.done():
+            job.waiter.set_result(None)
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -446,34 +503,31 @@ class ScopeRunner:
             self.loops.broken.append(self)
 
     def cancel(self) -> None:
-        """Cancel what the task awaits now."""
-        if self._task is not None:
+        """Cancel the job that the task has; one that has none is left alone."""
+        if self._task is not None and (self._current is not None or self._inbox):
             self._task.cancel()
 
     async def _serve(self) -> None:
-        loop, inbox = self._loop, self._inbox
+        inbox = self._inbox
         while inbox or await self._wait():
-            job = inbox.pop(0)
+            job = self._current = inbox.pop(0)
             if job is None:
                 return
-            self._busy = True
             try:
                 if self.in_flight is not None and not self.is_ending:
                     discard(job.awaitable)
                     raise self.in_flight
                 job.value = await job.awaitable
-            except GeneratorExit:
+            except GeneratorExit:  # perhaps the coroutine itself is being closed; `_ended` finishes the job
                 raise
             except BaseException as error:
                 job.error = error
             if self._task.cancelling():  # type: ignore[union-attr]
                 await self._absorb(job)
-            self._busy = False
-            job.done = True
-            if job.waiter is None:
-                loop.stop()
-            elif not job.waiter.done():
-                job.waiter.set_result(None)
+            if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
+                self.cancelled(job.error)
+            self._current = None
+            self._finish(job)
             if job.is_last is not None and not inbox and job.is_last():
                 return
             del job
@@ -494,6 +548,8 @@ class ScopeRunner:
 
     def _break(self, error: asyncio.CancelledError) -> None:
         """Something that the scope holds open has crashed while the task was waiting."""
+        if self._inbox and self._inbox[-1] is None:  # the scope has ended
+            return
         assert self._task is not None
         while self._task.uncancel():
             pass

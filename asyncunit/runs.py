@@ -28,12 +28,23 @@ from asyncunit.registry import OpenScope, Registry, report_on_stderr
 from asyncunit.runner import Interrupt
 from asyncunit.scopes import Scope
 
-__all__ = ["current_run", "fail_module", "has_test_to_run", "interruptible", "module_cleanups", "report_all", "stop"]
+__all__ = [
+    "Cleanup",
+    "current_run",
+    "fail_module",
+    "has_test_to_run",
+    "interruptible",
+    "module_cleanups",
+    "report_all",
+    "stop",
+]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Cleanup = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]
 
 _SUITE_RUN = unittest.TestSuite.run.__code__
 _TEST_RUN = unittest.TestCase.run.__code__
@@ -143,10 +154,11 @@ def report_all(run: Registry, errors: list[Exception], name: str) -> None:
         raise ExceptionGroup(name, unreported)
 
 
-def module_cleanups() -> Iterator[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]:
-    """unittest's module cleanups, last registered first, taken off its list one by one."""
-    while _module_cleanups:
-        yield _module_cleanups.pop()
+def module_cleanups() -> list[Cleanup]:
+    """unittest's module cleanups, first registered first, taken off its list."""
+    found: list[Cleanup] = _module_cleanups[:]
+    del _module_cleanups[: len(found)]
+    return found
 
 
 def has_test_to_run(cls: type[unittest.TestCase]) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from asyncunit import config, loops, registry, runs
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError, LoopScopeError
-from asyncunit.halves import AsyncCleanup, AsyncHalf, enter_context, half_of, mend, recover
+from asyncunit.halves import AsyncCleanup, AsyncHalf, cut_short, enter_context, half_of, mend, recover
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import OpenScope, Registry
 from asyncunit.runner import LoopRunner, discard, is_awaitable, refuse_running_loop
@@ -67,6 +67,8 @@ class HookedScope:
         self.half: AsyncHalf | None = None
         self.state = _State.NOT_CALLED
         self.errors: list[Exception] = []
+        # True while a sync hook runs.
+        self.in_hook = False
         open_scope.hooks = self
 
     @property
@@ -84,7 +86,10 @@ class HookedScope:
     def call(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
         """Call a sync hook or a cleanup in the scope's context; await what it returns if it can be."""
         if self.half is None:
-            value = self.open_scope.context.run(function, *args, **kwargs)
+            try:
+                value = self.open_scope.context.run(function, *args, **kwargs)
+            except asyncio.CancelledError as error:  # unittest stops at it
+                raise cut_short(self.open_scope, error) from error
             if is_awaitable(value):
                 discard(value)
                 raise self.no_loop(f"{function!r} returned an awaitable")
@@ -94,11 +99,19 @@ class HookedScope:
         except asyncio.CancelledError as error:
             self.half.runner.cancelled(error)
 
+    def call_hook(self, hook: Callable[[], object]) -> None:
+        """Call a sync hook."""
+        self.in_hook = True
+        try:
+            self.call(hook)
+        finally:
+            self.in_hook = False
+
     def attempt(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> list[Exception]:
         """Call, and return what was raised."""
         try:
-            if isinstance(function, AsyncCleanup):
-                function()
+            if isinstance(function, AsyncCleanup) or function == self.call_hook:
+                function(*args)
             else:
                 self.call(function, *args, **kwargs)
         except Exception as error:
@@ -152,6 +165,8 @@ class ModuleScope(HookedScope):
         super().__init__(run, open_scope)
         self.name = name
         self.sync_tear_down: Callable[[], object] | None = None
+        # unittest has one list for all modules and threads; what is put there is taken over, in its order.
+        self._cleanups: list[runs.Cleanup] = []
 
     def ensure(self) -> None:
         """Have the async set-up hook run, if there is one and it has not."""
@@ -170,7 +185,18 @@ class ModuleScope(HookedScope):
         """Run the sync set-up hook; the async one waits for a class that has a test to run."""
         self.state = _State.SETTING_UP
         self.call(sync_hook)
+        self.take_cleanups()
         self.state = _State.SET_UP
+
+    def add_cleanup(self, cleanup: AsyncCleanup) -> None:
+        """Have it run before all that was registered before it."""
+        self.take_cleanups()
+        self._cleanups.append((cleanup, (), {}))
+
+    def take_cleanups(self) -> None:
+        """Take over what was given to unittest.addModuleCleanup() in this module."""
+        if self.state is not _State.NOT_CALLED:
+            self._cleanups += runs.module_cleanups()
 
     def attempt_set_up(self, set_up: Callable[[], object]) -> bool:
         """Run a set-up. If it fails, report that, once, and have the tests of the module left out; False then.
@@ -192,14 +218,18 @@ class ModuleScope(HookedScope):
 
     def close(self) -> list[Exception]:
         """Run what is left of the tear-down and the cleanups, and return what that raised."""
-        errors = self.half.tear_down() if self.half is not None else []
+        if self.half is not None:
+            self.errors += self.half.tear_down()
         if self.state is _State.SET_UP and self.sync_tear_down is not None:
-            errors += self.attempt(self.sync_tear_down)
-        if self.state is not _State.NOT_CALLED:
-            for function, args, kwargs in runs.module_cleanups():
-                errors += self.attempt(function, *args, **kwargs)
+            self.state = _State.TORN_DOWN
+            self.errors += self.attempt(self.sync_tear_down)
+        self.take_cleanups()
+        while self._cleanups:
+            function, args, kwargs = self._cleanups.pop()
+            self.errors += self.attempt(function, *args, **kwargs)
+            self.take_cleanups()
         self.state = _State.NOT_CALLED
-        return errors + self.take_errors() + self.mend()
+        return self.take_errors() + self.mend()
 
     def no_loop(self, what: str) -> LoopScopeError:
         return LoopScopeError(
@@ -240,7 +270,7 @@ class ClassScope(HookedScope):
     def set_up(self, sync_hook: Callable[[], object]) -> None:
         """Run both set-up hooks."""
         self.state = _State.SETTING_UP
-        self.call(sync_hook)
+        self.call_hook(sync_hook)
         self.set_up_async()
         self.state = _State.SET_UP
 
@@ -249,7 +279,7 @@ class ClassScope(HookedScope):
         errors = self.half.tear_down() if self.half is not None else []
         if self.state is _State.SET_UP:
             self.state = _State.TORN_DOWN
-            errors += self.attempt(sync_hook)
+            errors += self.attempt(self.call_hook, sync_hook)
         if errors:
             first, *others = errors
             self.errors += others
@@ -257,20 +287,21 @@ class ClassScope(HookedScope):
 
     def close(self) -> list[Exception]:
         """Run what is left of the tear-down and the cleanups, and return what that raised."""
-        errors = []
         if self.state is _State.SET_UP:  # the run was interrupted, or went elsewhere
             try:
                 self.cls.tearDownClass()
             except Exception as error:
-                errors.append(error)
+                self.errors.append(error)
         if self.half is not None:
-            errors += self.half.tear_down()
+            self.errors += self.half.tear_down()
         if self.state is not _State.NOT_CALLED:
             # unittest's own: asyncunit's leaves the class, which calls this.
-            unittest.TestCase.doClassCleanups.__func__(self.cls)  # type: ignore[attr-defined]
-            errors += [info[1] for info in self.cls.tearDown_exceptions]  # type: ignore[attr-defined]
+            try:
+                unittest.TestCase.doClassCleanups.__func__(self.cls)  # type: ignore[attr-defined]
+            finally:
+                self.errors += [info[1] for info in self.cls.tearDown_exceptions]  # type: ignore[attr-defined]
         self.state = _State.NOT_CALLED
-        return errors + self.take_errors() + self.mend()
+        return self.take_errors() + self.mend()
 
     def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102
         name = self.cls.__qualname__
@@ -295,7 +326,9 @@ def open_module(run: Registry, name: str) -> ModuleScope:
 
 def open_class(module: ModuleScope, cls: type[unittest.TestCase], choice: LoopChoice) -> ClassScope:
     """Enter the class. Its module is set up by then, for the class takes a copy of the module's context."""
-    return ClassScope(module, module.run.enter(path_of_class(cls)), cls, choice)
+    open_scope = module.run.enter(path_of_class(cls))
+    hooks: ClassScope = open_scope.hooks or ClassScope(module, open_scope, cls, choice)
+    return hooks
 
 
 class Alone:
@@ -326,6 +359,13 @@ class Alone:
         return errors
 
 
+def hooks_of_subclass(cls: type) -> bool:
+    """Whether a hook of a subclass is running: then a hook of ``cls`` is called by it, as a function like any other."""
+    open_runs = registry.runs()
+    key = open_runs[-1].chain[-1].key if open_runs and open_runs[-1].chain else None
+    return isinstance(key, type) and key is not cls and issubclass(key, cls) and open_runs[-1].chain[-1].hooks.in_hook
+
+
 def innermost_class(cls: type) -> ClassScope | None:
     """The class if it is the innermost open scope of this thread, as it is when its suite runs one of its tests."""
     open_runs = registry.runs()
@@ -333,6 +373,15 @@ def innermost_class(cls: type) -> ClassScope | None:
         hooks: ClassScope = chain[-1].hooks
         return hooks
     return None
+
+
+def running_class(cls: type) -> ClassScope | None:
+    """The class that a test of this thread is about to run in, if a suite has set it up."""
+    found = innermost_class(cls)
+    if found is None and registry.runs():
+        runs.current_run()  # ends the run of a suite that a test has run
+        found = innermost_class(cls)
+    return found
 
 
 def class_scope_of(cls: type) -> ClassScope | None:
@@ -348,6 +397,9 @@ def class_scope_of(cls: type) -> ClassScope | None:
 @runs.interruptible
 def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) -> None:
     """What unittest's suite gets as ``setUpClass``."""
+    if hooks_of_subclass(cls):
+        sync_hook()
+        return
     refuse_running_loop()
     module = open_module(runs.current_run(), cls.__module__)
     choice = loops.choose(cls, module.config)
@@ -358,13 +410,14 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
     if has_test:
         scope.open_loop()
     scope.set_up(sync_hook)
+    module.take_cleanups()
 
 
 @runs.interruptible
 def tear_down_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) -> None:
     """What unittest's suite gets as ``tearDownClass``."""
-    scope = class_scope_of(cls)
-    if scope is None:
+    scope = innermost_class(cls)
+    if scope is None or hooks_of_subclass(cls):
         sync_hook()
     else:
         scope.tear_down(sync_hook)
@@ -373,18 +426,22 @@ def tear_down_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object
 @runs.interruptible
 def clean_up_class(cls: type[unittest.TestCase]) -> list[Exception] | None:
     """Leave the class and return what its cleanups raised; None where it is not open."""
-    scope = class_scope_of(cls)
+    scope = innermost_class(cls)
     return None if scope is None else scope.run.leave(scope.open_scope)
 
 
 def adopt_module(name: str) -> None:
     """Stand in front of the sync hooks of a module, before unittest looks for them."""
     module = sys.modules.get(name)
-    if module is None or hasattr(getattr(module, "tearDownModule", None), "asyncunit_hook"):
+    if module is None:
         return
-    hooks = _SyncHooks(*(getattr(module, hook, None) or _nothing for hook in _SyncHooks._fields))
+    found = [getattr(module, hook, _nothing) for hook in _SyncHooks._fields]
+    if all(getattr(hook, "asyncunit_module", None) == name for hook in found):
+        return
+    # A hook that is imported from another module may have a front there.
+    hooks = _SyncHooks(*(getattr(hook, "asyncunit_written", hook) for hook in found))
     for hook, act in zip(_SyncHooks._fields, (_set_up_module, _tear_down_module), strict=True):
-        setattr(module, hook, _front(functools.partial(act, name, hooks), getattr(hooks, hook)))
+        setattr(module, hook, _front(functools.partial(act, name, hooks), name, getattr(hooks, hook)))
 
 
 class _SyncHooks(NamedTuple):
@@ -394,12 +451,13 @@ class _SyncHooks(NamedTuple):
     tearDownModule: Callable[[], object]
 
 
-def _front(act: Callable[[], None], written: Callable[[], object]) -> Callable[[], None]:
+def _front(act: Callable[[], None], name: str, written: Callable[[], object]) -> Callable[[], None]:
     @functools.wraps(written)
     def hook() -> None:
         act()
 
-    hook.asyncunit_hook = True  # type: ignore[attr-defined]
+    hook.asyncunit_module = name  # type: ignore[attr-defined]
+    hook.asyncunit_written = written  # type: ignore[attr-defined]
     return hook
 
 
@@ -448,8 +506,8 @@ def half_of_class(cls: type[unittest.TestCase], what: str) -> AsyncHalf:
     return half
 
 
-def _half_of_module(what: str) -> AsyncHalf:
-    """The async half of the innermost open module, on the loop of the class that is open in it, if that lasts."""
+def _module_and_half(what: str) -> tuple[ModuleScope, AsyncHalf]:
+    """The innermost open module, and its async half on the loop of the class that is open in it, if that lasts."""
     chain = registry.runs()[-1].chain if registry.runs() else []
     found = {open_scope.scope: open_scope.hooks for open_scope in chain}
     if Scope.MODULE not in found:
@@ -459,11 +517,11 @@ def _half_of_module(what: str) -> AsyncHalf:
     module: ModuleScope = found[Scope.MODULE]
     running: ClassScope | None = found.get(Scope.CLASS)
     if running is not None and running.half is not None and running.choice.scope >= Scope.MODULE:
-        return half_of(module.open_scope, running.half.runner.loops, running.choice.debug)
+        return module, half_of(module.open_scope, running.half.runner.loops, running.choice.debug)
     half = module.open_loop()
     if half is None:
         raise module.no_loop(f"asyncunit.{what}() was called")
-    return half
+    return module, half
 
 
 def addAsyncModuleCleanup(function: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -472,8 +530,8 @@ def addAsyncModuleCleanup(function: Callable[P, Awaitable[object]], /, *args: P.
     As unittest.addModuleCleanup(), with which it shares one order, last registered first. Raises LoopScopeError
     where the module has no event loop.
     """
-    half = _half_of_module("addAsyncModuleCleanup")
-    unittest.addModuleCleanup(half.add(AsyncCleanup(half.runner, function, *args, **kwargs)))
+    module, half = _module_and_half("addAsyncModuleCleanup")
+    module.add_cleanup(half.add(AsyncCleanup(half.runner, function, *args, **kwargs)))
 
 
 async def enterAsyncModuleContext(manager: AbstractAsyncContextManager[T]) -> T:
@@ -481,6 +539,6 @@ async def enterAsyncModuleContext(manager: AbstractAsyncContextManager[T]) -> T:
 
     It is entered and left in the module's own task. Raises LoopScopeError where the module has no event loop.
     """
-    half = _half_of_module("enterAsyncModuleContext")
-    value: T = await enter_context(manager, half.runner, lambda leave: unittest.addModuleCleanup(half.add(leave)))
+    module, half = _module_and_half("enterAsyncModuleContext")
+    value: T = await enter_context(manager, half.runner, lambda leave: module.add_cleanup(half.add(leave)))
     return value

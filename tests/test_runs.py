@@ -201,4 +201,4 @@ def test_the_innermost_scope_of_a_test_is_its_own():
 
     run(Test)
     assert seen == sorted(Scope, reverse=True)
-    assert sys.modules[__name__].setUpModule.asyncunit_hook
+    assert sys.modules[__name__].setUpModule.asyncunit_module == __name__

@@ -25,10 +25,15 @@ STAGES = """
             for _ in range(times):
                 pressed.wait()
                 pressed.clear()
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         threading.Thread(target=work, daemon=True).start()
 
     pressed = threading.Event()
+
+    async def forever():
+        # Not one long wait: a signal that comes just before the loop waits for its files does not wake it.
+        while True:
+            await asyncio.sleep(0.01)
 
     class Test(asyncunit.AsyncTestCase):
         @classmethod
@@ -43,13 +48,13 @@ STAGES = """
             print("asyncTearDown")
             if os.environ["TIMES"] == "2":
                 pressed.set()
-                await asyncio.Event().wait()
-        async def test_1(self):
+                await forever()
+        def test_1(self):
             press(int(os.environ["TIMES"]))
             pressed.set()
             if os.environ.get("PHASE") == "sync":
                 time.sleep(60)
-            await asyncio.sleep(0.3 if os.environ.get("PHASE") == "catch" else 60)
+            return asyncio.sleep(0.3) if os.environ.get("PHASE") == "catch" else forever()
         async def test_2(self): print("never")
 """
 
@@ -130,7 +135,8 @@ def test_errors_at_the_end_of_the_run_make_it_fail(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", ["-f", "-b", "-c", "-v", "--locals", "-k=test_x", *(["--durations=3"] if sys.version_info >= (3, 12) else [])]
+    "option",
+    ["-f", "-b", "-c", "-v", "--locals", "-k=test_x", *(["--durations=3"] if sys.version_info >= (3, 12) else [])],
 )
 def test_every_option_works(tmp_path, option):
     write(
@@ -146,7 +152,7 @@ def test_every_option_works(tmp_path, option):
     found = unittest(tmp_path, *option.split("="), "test_it")
     assert found.returncode == 1
     assert f"Ran {2 if option == '-f' else 3} tests" in found.stderr
-    assert ("local = 3\n" in found.stderr.replace("    local = 3", "local = 3")) is (option == "--locals") or True
+    assert ("    local = 3\n" in found.stderr) is (option == "--locals")
     assert "AssertionError: failure" in found.stderr
 
 
@@ -259,5 +265,7 @@ def test_the_configuration_is_that_of_the_working_directory(tmp_path):
 
 
 def test_importing_costs_little_beyond_unittest_and_asyncio(tmp_path):
-    code = "import unittest, asyncio, sys; before = set(sys.modules); import asyncunit; print(len(set(sys.modules) - before))"
-    assert python("-c", code, cwd=tmp_path).stdout == "1\n"
+    code = (
+        "import unittest, asyncio, sys; before = set(sys.modules); import asyncunit; print(*set(sys.modules) - before)"
+    )
+    assert python("-c", code, cwd=tmp_path).stdout == "asyncunit\n"
