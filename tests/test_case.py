@@ -718,6 +718,10 @@ class Picklable(AsyncTestCase):
     async def test_x(self):
         self.addAsyncCleanup(asyncio.sleep, 0)
 
+    async def test_pickles(self):
+        with self.subTest():
+            assert pickle.loads(pickle.dumps(self)) == self
+
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda test: pickle.loads(pickle.dumps(test))])
 def test_instances_pickle_and_copy(duplicate):
@@ -815,3 +819,304 @@ def test_a_finished_test_is_let_go():
     suite.run(unittest.TestResult())
     gc.collect()
     assert not [each for each in gc.get_objects() if type(each) is Test]
+
+
+# Found by trying to break it.
+
+
+def test_a_crash_as_a_test_ends_does_not_hang_the_next():
+    class Test(AsyncTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+
+        async def test_1(self):
+            self.group.create_task(crash())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            await asyncio.sleep(0)
+
+        test_3 = test_2
+
+    result = run(Test)
+    assert [kind for _, kind in result.errors_by_name] == [ExceptionGroup]
+    assert result.passed[-1] == "test_3"
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, SystemExit, asyncio.CancelledError, BaseException])
+def test_whatever_a_test_raises_is_its_error(error):
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            raise error
+
+        async def test_2(self):
+            pass
+
+        async def asyncTearDown(self):
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", error)]
+    assert result.passed == ["test_2"]
+
+
+def test_whatever_a_tear_down_hook_raises_the_others_run():
+    ran = []
+
+    class Test(AsyncTestCase):
+        async def asyncTearDown(self):
+            raise SystemExit
+
+        def tearDown(self):
+            ran.append("tearDown")
+
+        async def test_x(self):
+            pass
+
+    assert run(Test).errors_by_name == [("test_x", SystemExit)]
+    assert ran == ["tearDown"]
+
+
+def test_a_suite_run_by_a_test_leaves_the_outer_class_as_it_is():
+    events = []
+
+    class Inner(asyncunit.SessionLoopTestCase):
+        async def test_x(self):
+            pass
+
+    class Outer(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            events.append("asyncSetUpClass")
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            events.append("asyncTearDownClass")
+
+        def test_1(self):
+            suite_of(Inner).run(Result())
+
+        async def test_2(self):
+            events.append("test_2")
+
+    assert run(Outer).raised == []
+    assert events == ["asyncSetUpClass", "test_2", "asyncTearDownClass"]
+
+
+def test_a_cancellation_goes_through_sub_tests():
+    class Test(GuardedTest):
+        passes = 0
+
+        async def test_1(self):
+            for _ in range(3):
+                with self.subTest():
+                    Test.passes += 1
+                    await forever()
+
+        async def test_2(self):
+            task = asyncio.ensure_future(forever())
+            task.cancel()
+            with self.subTest():
+                await task
+
+    result = run(Test)
+    assert [kind for _, kind in result.errors_by_name] == [TimeoutError]
+    assert Test.passes == 1
+    assert len(result.errors) == 2
+
+
+def test_a_crash_while_a_context_of_the_class_is_entered_breaks_the_class():
+    class Test(AsyncTestCase):
+        starts = 0
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.starts += 1
+            cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+
+        async def test_1(self):
+            @contextlib.asynccontextmanager
+            async def slow():
+                self.group.create_task(crash())
+                await forever()
+                yield
+
+            await self.enterAsyncClassContext(slow())
+
+        async def test_2(self):
+            assert self.starts == 2
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", ExceptionGroup)]
+    assert result.passed == ["test_2"]
+
+
+def test_a_hook_of_a_base_can_be_called_by_its_name():
+    class Base(ClassLoopTestCase):
+        @classmethod
+        def setUpClass(cls):
+            Base.value = 3
+
+        @classmethod
+        def tearDownClass(cls):
+            del Base.value
+
+    class Test(Base):
+        @classmethod
+        def setUpClass(cls):
+            Base.setUpClass()
+            ClassLoopTestCase.setUpClass()
+
+        @classmethod
+        def tearDownClass(cls):
+            Base.tearDownClass()
+
+        async def test_x(self):
+            assert self.value == 3
+
+    assert run(Test).raised == []
+    assert not hasattr(Base, "value")
+
+
+def test_attributes_that_answer_to_any_name_are_left_alone():
+    class Anything:
+        def __getattr__(self, name):
+            return Anything()
+
+    class Test(AsyncTestCase):
+        anything = Anything()
+
+        async def test_x(self):
+            pass
+
+    assert run(Test).raised == []
+
+
+def test_bases_behind_ours_hide_nothing_from_us():
+    ran = []
+
+    class Base(IsolatedAsyncioTestCase):
+        def _callSetUp(self):
+            super()._callSetUp()
+
+        def _callTearDown(self):
+            super()._callTearDown()
+
+        def _callTestMethod(self, method):
+            super()._callTestMethod(method)
+
+    class Test(ClassLoopTestCase, Base):
+        async def setUp(self):
+            ran.append("setUp")
+
+        async def tearDown(self):
+            ran.append("tearDown")
+
+        async def test_1(self):
+            yield
+
+        async def test_2(self):
+            return crash()
+
+    assert [kind for _, kind in run(Test).errors_by_name] == [DefinitionError] * 2
+    assert ran == ["setUp", "tearDown"] * 2
+
+
+@pytest.mark.parametrize("base", [AsyncTestCase, ClassLoopTestCase])
+def test_a_base_may_use_the_private_names_before_the_set_up(base):
+    class Early(IsolatedAsyncioTestCase):
+        def _callSetUp(self):
+            self.loop = self._asyncioRunner.get_loop()
+            self._callAsync(self.early)
+            self._asyncioTestContext.run(variable.set, "early")
+            super()._callSetUp()
+
+        async def early(self):
+            assert asyncio.get_running_loop() is self.loop
+
+    class Test(Early, base):
+        async def test_x(self):
+            assert asyncio.get_running_loop() is self.loop
+            assert variable.get() == "early"
+
+        @unittest.skip("why")
+        async def test_skipped(self):
+            pass
+
+    assert run(Test).raised == []
+
+
+def test_a_base_that_makes_its_own_runner_is_refused_with_the_mend():
+    class Base(IsolatedAsyncioTestCase):
+        def _setupAsyncioRunner(self):
+            self._asyncioRunner = asyncio.Runner()
+
+    with pytest.raises(DefinitionError, match="To say which, write 'loop_factory = ...' in Test"):
+        type("Test", (Base, AsyncTestCase), {})
+
+
+def test_a_running_test_pickles():
+    result = Result()
+    Picklable("test_pickles").run(result)
+    assert result.raised == []
+
+
+def test_a_test_that_debug_left_open_closes_nothing_of_others():
+    class Test(ClassLoopTestCase):
+        async def test_fail(self):
+            self.fail()
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+            gc.collect()
+            await asyncio.sleep(0)
+
+    test = Test("test_fail")
+    test.cycle = test
+    with pytest.raises(AssertionError):
+        test.debug()
+    del test
+    result = Result()
+    Test("test_x").run(result)
+    assert result.passed == ["test_x"]
+    while registry.runs():
+        registry.end(registry.runs()[-1])
+
+
+def test_asyncio_forgetting_its_policy_harms_nobody():
+    class Test(AsyncTestCase):
+        def test_1(self):
+            pass
+
+        @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+        def test_2(self):
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                asyncio.set_event_loop_policy(None)
+
+        def test_3(self):
+            pass
+
+    assert run(Test).raised == []
+
+
+def test_a_task_that_exits_as_the_loop_closes_does_not_end_the_run():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            async def leave():
+                try:
+                    await forever()
+                finally:
+                    raise SystemExit(3)
+
+            Test.task = asyncio.ensure_future(leave())
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert result.errors_by_name == [("tearDownClass", CutShortError)]
+    assert "raised SystemExit(3)" in str(result.raised[0][1])
+    assert isinstance(Test.task.exception(), SystemExit)

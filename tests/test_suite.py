@@ -673,3 +673,75 @@ def test_a_scope_closes_when_the_run_leaves_it():
     run(A, Plain)
     assert loops["closed"]
     assert Scope.CLASS < Scope.MODULE
+
+
+# Found by trying to break it.
+
+
+@pytest.mark.parametrize("place", ["setUp", *IN_ORDER[IN_ORDER.index("test") :]])
+def test_an_interrupt_at_any_place_leaves_out_no_tear_down(notes, place):
+    def note(what):
+        notes.append(what)
+        if what == place:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_module(ALL_HOOKS, note=note)
+    expected = [what for what in IN_ORDER if not (place == "setUp" and what in ("asyncSetUp", "enter test context"))]
+    if place == "setUp":
+        for what in ("test", "asyncTearDown", "tearDown", "leave test context", "async cleanup", "sync cleanup"):
+            expected.remove(what)
+    assert notes == expected
+
+
+def test_a_suite_run_by_a_test_leaves_the_modules_cleanups_alone(notes):
+    source = """
+        class Plain(unittest.TestCase):
+            def test_x(self): pass
+        Plain.__module__ = "elsewhere"
+        def setUpModule(): unittest.addModuleCleanup(note, "cleanup")
+        async def asyncSetUpModule(): asyncunit.addAsyncModuleCleanup(anote, "async cleanup")
+        async def anote(what): note(what)
+        class Test(asyncunit.AsyncTestCase):
+            def test_x(self):
+                unittest.TestSuite([Plain("test_x")]).run(unittest.TestResult())
+                note("test")
+        def load_tests(loader, tests, pattern): return loader.loadTestsFromTestCase(Test)
+    """
+    assert run_module(source, note=notes.append).raised == []
+    assert notes == ["test", "async cleanup", "cleanup"]
+
+
+def test_hooks_imported_from_another_module_are_that_modules_own_each(notes):
+    first = "def setUpModule(): note('up')\ndef tearDownModule(): note('down')\n{cls}"
+    cls = "class Test(asyncunit.AsyncTestCase):\n    async def test_x(self): note(__name__)"
+    with module_of(first.format(cls=cls), "first", note=notes.append) as one:
+        one.Test("test_x")  # what the loader does with the first before it imports the second
+        with module_of(f"from first import setUpModule, tearDownModule\n{cls}", "second", note=notes.append) as two:
+            tests = [module.Test("test_x") for module in (one, two)]
+            assert run_suite(unittest.TestSuite(tests)).raised == []
+    assert notes == ["up", "first", "down", "up", "second", "down"]
+
+
+def test_a_module_context_cannot_be_entered_from_a_narrower_loop():
+    source = """
+        class Wide(asyncunit.ModuleLoopTestCase):
+            async def test_x(self): pass
+        class Narrow(asyncunit.ClassLoopTestCase):
+            async def test_x(self): await asyncunit.enterAsyncModuleContext(asyncio.Lock())
+    """
+    error = run_module(source).only_error()
+    assert isinstance(error, LoopScopeError)
+    assert str(error).endswith('Write in the class that this is called from:  loop_scope = "module"')
+
+
+def test_a_cancellation_raised_by_a_sync_hook_does_not_end_the_run():
+    class Test(asyncunit.AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            raise asyncio.CancelledError
+
+        def test_x(self):
+            pass
+
+    assert run(Test).errors_by_name == [("setUpClass", CutShortError)]

@@ -1,0 +1,94 @@
+"""What a trivial test costs with each base class: python -m tests.benchmarks.trivial
+
+The classes are run in turn, round after round, in one process; the least time of each counts, and the ratios say more
+than the times. With ``--scale``, what a test costs in runs of 1,000 to 50,000 tests, and what the process holds then.
+"""
+
+import asyncio
+import gc
+import os
+import sys
+import time
+import tracemalloc
+import unittest
+
+import asyncunit
+
+ROUNDS = 15
+TESTS = 400
+
+
+def make(base: type[unittest.TestCase], *, is_async: bool = True, hooks: bool = False, tests: int = TESTS):
+    """A class of trivial tests."""
+
+    def sync_test(self):
+        pass
+
+    async def async_test(self):
+        pass
+
+    members = {f"test_{number}": async_test if is_async else sync_test for number in range(tests)}
+    if hooks:
+        members |= {"asyncSetUp": async_test, "asyncTearDown": async_test}
+    return type("Trivial", (base,), members)
+
+
+def measure(cls: type[unittest.TestCase]) -> float:
+    """Microseconds for one test of the class."""
+    suite = unittest.TestLoader().loadTestsFromTestCase(cls)
+    tests = suite.countTestCases()
+    result = unittest.TestResult()
+    result.startTestRun()
+    begin = time.perf_counter()
+    suite.run(result)
+    took = time.perf_counter() - begin
+    result.stopTestRun()
+    assert result.wasSuccessful(), result.errors
+    return took / tests * 1e6
+
+
+def compare() -> None:
+    classes = {
+        "unittest.TestCase, sync test": make(unittest.TestCase, is_async=False),
+        "IsolatedAsyncioTestCase": make(unittest.IsolatedAsyncioTestCase, tests=TESTS // 8),
+        "AsyncTestCase (function)": make(asyncunit.AsyncTestCase, tests=TESTS // 4),
+        "ClassLoopTestCase": make(asyncunit.ClassLoopTestCase),
+        "ModuleLoopTestCase": make(asyncunit.ModuleLoopTestCase),
+        "PackageLoopTestCase": make(asyncunit.PackageLoopTestCase),
+        "SessionLoopTestCase": make(asyncunit.SessionLoopTestCase),
+        "ClassLoopTestCase, sync test": make(asyncunit.ClassLoopTestCase, is_async=False),
+        "IsolatedAsyncioTestCase, async set-up and tear-down": make(
+            unittest.IsolatedAsyncioTestCase, hooks=True, tests=TESTS // 8
+        ),
+        "ClassLoopTestCase, async set-up and tear-down": make(asyncunit.ClassLoopTestCase, hooks=True),
+    }
+    least = dict.fromkeys(classes, float("inf"))
+    for _ in range(ROUNDS):
+        for name, cls in classes.items():
+            least[name] = min(least[name], measure(cls))
+    sync = least["unittest.TestCase, sync test"]
+    print(f"Python {sys.version.split()[0]}: least of {ROUNDS} rounds\n")
+    print(f"{'':52} {'µs a test':>9}  {'of TestCase':>11}  {'faster than Isolated...':>23}")
+    for name, cost in least.items():
+        isolated = least["IsolatedAsyncioTestCase" + (", async set-up and tear-down" if "set-up" in name else "")]
+        print(f"{name:52} {cost:9.1f}  {cost / sync:10.1f}x  {isolated / cost:22.1f}x")
+
+
+def scale() -> None:
+    print(f"Python {sys.version.split()[0]}: ClassLoopTestCase\n\n{'tests':>7} {'µs a test':>10} {'KiB more':>9} {'open files':>11}")
+    measure(make(asyncunit.ClassLoopTestCase, tests=1_000))
+    tracemalloc.start()
+    for tests in (1_000, 5_000, 20_000, 50_000):
+        cls = make(asyncunit.ClassLoopTestCase, tests=tests)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        cost = measure(cls)
+        gc.collect()
+        more = (tracemalloc.get_traced_memory()[0] - before) / 1024
+        files = len(os.listdir("/dev/fd"))
+        print(f"{tests:7} {cost:10.1f} {more:9.1f} {files:11}")
+    assert not asyncio.all_tasks(asyncio.new_event_loop())
+
+
+if __name__ == "__main__":
+    scale() if "--scale" in sys.argv else compare()
