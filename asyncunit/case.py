@@ -15,7 +15,6 @@ import sys
 import types
 import unittest
 import warnings
-import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
@@ -25,7 +24,7 @@ from asyncunit import config, loops, registry, runs, suite
 from asyncunit.errors import DefinitionError
 from asyncunit.halves import AsyncCleanup, as_errors, call_hook, cut_short, enter_context, mend, recover
 from asyncunit.registry import Registry
-from asyncunit.runner import ScopeRunner, discard, is_awaitable, loop_is_running
+from asyncunit.runner import ScopeRunner, discard, is_awaitable, keep_current_loop, loop_is_running
 from asyncunit.scopes import Scope
 
 __all__ = [
@@ -73,12 +72,11 @@ class _RunningTest:
     ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded.
     """
 
-    __slots__ = ("_alone", "_run", "runner", "tear_down_steps")
+    runner: ScopeRunner | None = None
+    _alone: suite.Alone | None = None
+    _run: Registry | None = None
 
     def __init__(self) -> None:
-        self._alone: suite.Alone | None = None
-        self._run: Registry | None = None
-        self.runner: ScopeRunner | None = None
         self.tear_down_steps: list[Callable[[], object]] = []
 
     def open(self, case: AsyncTestCase) -> ScopeRunner:
@@ -91,9 +89,13 @@ class _RunningTest:
         elif not class_scope.ready:
             class_scope.ensure()
         self._run = run = class_scope.run
-        open_scope = run.open(Scope.FUNCTION, weakref.ref(case))
+        open_scope = run.open(Scope.FUNCTION, case._testMethodName)
         half = class_scope.half
-        loop = suite.loop_of(run, class_scope.choice) if half is None else half.runner.loops
+        if half is None:
+            keep_current_loop(open_scope)
+            loop = suite.loop_of(run, class_scope.choice)
+        else:
+            loop = half.runner.loops
         own = getattr(getattr(case, case._testMethodName), config.ATTRIBUTE, None)
         debug = class_scope.choice.debug if own is None else own.get("loop_debug", class_scope.choice.debug)
         self.runner = ScopeRunner(loop, open_scope, debug)
@@ -123,8 +125,7 @@ class _RunningTest:
         errors: list[Exception] = []
         runner, run = self.runner, self._run
         if runner is not None and run is not None:
-            for nested in registry.runs()[registry.runs().index(run) + 1 :] if run in registry.runs() else []:
-                registry.end(nested)  # of a suite that the test has run
+            registry.end_inside(run)  # a suite that the test has run
             runner.end()
             if runner.loops.broken or runner.in_flight is not None:
                 errors += self.mend()
@@ -136,11 +137,6 @@ class _RunningTest:
         if self._alone is not None:
             errors += self._alone.close()
         return errors
-
-
-def _written(method: object) -> object:
-    """The function behind a bound method; None for what somebody has put in its place."""
-    return getattr(method, "__func__", None)
 
 
 def _super(case: AsyncTestCase) -> Any:
@@ -378,9 +374,10 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 with self._asyncunit_awaiting_context(runner):
                     _super(self)._callSetUp()
             else:
-                if _written(self.setUp) is not unittest.TestCase.setUp:
+                cls, own = type(self), self.__dict__
+                if cls.setUp is not unittest.TestCase.setUp or "setUp" in own:
                     runner.call(self.setUp)
-                if _written(self.asyncSetUp) is not IsolatedAsyncioTestCase.asyncSetUp:
+                if cls.asyncSetUp is not IsolatedAsyncioTestCase.asyncSetUp or "asyncSetUp" in own:
                     call_hook(runner, self.asyncSetUp)
         except asyncio.CancelledError as error:
             cut = error
@@ -392,9 +389,10 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         if "_callTearDown" in self._asyncunit_extended:
             test.tear_down_steps.append(lambda: self._asyncunit_extended_tear_down(runner))
             return
-        if _written(self.asyncTearDown) is not IsolatedAsyncioTestCase.asyncTearDown:
+        cls, own = type(self), self.__dict__
+        if cls.asyncTearDown is not IsolatedAsyncioTestCase.asyncTearDown or "asyncTearDown" in own:
             test.tear_down_steps.append(lambda: call_hook(runner, self.asyncTearDown))
-        if _written(self.tearDown) is not unittest.TestCase.tearDown:
+        if cls.tearDown is not unittest.TestCase.tearDown or "tearDown" in own:
             test.tear_down_steps.append(lambda: runner.call(self.tearDown))
 
     def _callTestMethod(self, method: Callable[[], object]) -> None:
@@ -403,7 +401,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             if "_callTestMethod" in self._asyncunit_extended:
                 _super(self)._callTestMethod(method)
             else:
-                runner = self._asyncunit_runner()
+                test = self._asyncunit_test
+                runner = self._asyncunit_runner() if test is None or test.runner is None else test.runner
                 value = runner.call_sync(method)
                 if is_awaitable(value):
                     value = runner.run(value, self._asyncunit_is_over)

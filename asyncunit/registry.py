@@ -11,13 +11,12 @@ import os
 import sys
 import threading
 import traceback
-import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 from asyncunit.scopes import Path, Scope
 
-__all__ = ["OpenScope", "Registry", "begin", "close_all", "end", "runs"]
+__all__ = ["OpenScope", "Registry", "begin", "close_all", "end", "end_inside", "runs"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -43,10 +42,9 @@ class OpenScope:
         self._closers: list[Callable[[], Sequence[Exception] | None]] | None = None
 
     def __str__(self) -> str:
-        key = self.key() if isinstance(self.key, weakref.ref) else self.key
-        if isinstance(key, type):
-            return f"{self.scope} {key.__module__}.{key.__qualname__}"
-        return f"{self.scope} {key}" if key else str(self.scope)
+        if isinstance(self.key, type):
+            return f"{self.scope} {self.key.__module__}.{self.key.__qualname__}"
+        return f"{self.scope} {self.key}" if self.key else str(self.scope)
 
     def keep(self, key: Hashable, make: Callable[[], T], close: Callable[[T], Sequence[Exception] | None]) -> T:
         """What is kept under ``key``: made on the first call, and closed with the scope, the last made first."""
@@ -62,6 +60,11 @@ class OpenScope:
     def kept(self, key: Hashable) -> Any | None:
         """What is kept under ``key``, or None."""
         return None if self._kept is None else self._kept.get(key)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to close."""
+        return self.hooks is None and not self._closers
 
     def close(self) -> list[Exception]:
         """Close the hooks and what is kept, and return what that raised.
@@ -116,10 +119,14 @@ class Registry:
         """Close a scope, after those inside it, and return what that raised. May be called twice."""
         errors: list[Exception] = []
         chain = self.chain
+        if chain and chain[-1] is open_scope and open_scope.is_empty:  # as that of most tests is
+            chain.pop()
+            return errors
         while open_scope in chain:
             innermost = chain[-1]
             errors += innermost.close()
-            chain.remove(innermost)
+            if innermost is chain[-1]:
+                chain.pop()
         return errors
 
     def at_end(self, callback: Callable[[], object]) -> None:
@@ -181,6 +188,13 @@ def end(registry: Registry) -> None:
             own.remove(innermost)
             if innermost in _open:
                 _open.remove(innermost)
+
+
+def end_inside(registry: Registry) -> None:
+    """End the runs of this thread that began inside a run."""
+    own = _thread.runs
+    while own[-1] is not registry and registry in own:
+        end(own[-1])
 
 
 def close_all() -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "ScopeRunner",
     "discard",
     "is_awaitable",
+    "keep_current_loop",
     "loop_is_running",
     "refuse_running_loop",
 ]
@@ -179,6 +180,11 @@ def current_loop() -> asyncio.AbstractEventLoop | None:
     return _ask_for_current_loop()
 
 
+def keep_current_loop(open_scope: OpenScope) -> None:
+    """Have the thread's current loop put back when the scope closes."""
+    open_scope.keep(keep_current_loop, current_loop, asyncio.set_event_loop)
+
+
 def _ask_for_current_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_event_loop()
@@ -264,22 +270,16 @@ class _Job:
     is true where whoever waited for it was cancelled.
     """
 
-    __slots__ = ("awaitable", "done", "error", "is_given_up", "is_last", "stray", "value", "waiter")
+    waiter: asyncio.Future[None] | None = None
+    is_last: Callable[[], bool] | None = None
+    is_given_up = False
+    done = False
+    value: Any = None
+    error: BaseException | None = None
+    stray: BaseException | None = None
 
-    def __init__(
-        self,
-        awaitable: Awaitable[Any],
-        waiter: asyncio.Future[None] | None = None,
-        is_last: Callable[[], bool] | None = None,
-    ) -> None:
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.awaitable = awaitable
-        self.waiter = waiter
-        self.is_last = is_last
-        self.is_given_up = False
-        self.done = False
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.stray: BaseException | None = None
 
 
 class ScopeRunner:
@@ -291,36 +291,23 @@ class ScopeRunner:
     cancellation is in flight. The task is made by the first awaitable and ends with `end`.
     """
 
-    __slots__ = (
-        "_current",
-        "_in_sync",
-        "_inbox",
-        "_loop",
-        "_task",
-        "_wake",
-        "debug",
-        "in_flight",
-        "is_ending",
-        "loops",
-        "scope",
-    )
+    in_flight: BaseException | None = None
+    is_ending = False
+    _task: asyncio.Task[None] | None = None
+    # Not None while the task waits for a job.
+    _wake: asyncio.Future[None] | None = None
+    # The one that the task awaits.
+    _current: _Job | None = None
+    # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
+    _in_sync = False
 
     def __init__(self, loops: LoopRunner, scope: OpenScope, debug: bool | None) -> None:
         self.loops = loops
         self.scope = scope
         self.debug = debug
-        self.in_flight: BaseException | None = None
-        self.is_ending = False
         self._loop = loops.loop
-        self._task: asyncio.Task[None] | None = None
         # Jobs that are posted and not yet taken; None at the end of it ends the task.
         self._inbox: list[_Job | None] = []
-        # Not None while the task waits for a job.
-        self._wake: asyncio.Future[None] | None = None
-        # The one that the task awaits.
-        self._current: _Job | None = None
-        # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
-        self._in_sync = False
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``function`` outside the loop, in the scope's context; await what it returns if it can be."""
@@ -328,17 +315,18 @@ class ScopeRunner:
         return self.run(value) if is_awaitable(value) else value
 
     def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one."""
+        """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one.
+
+        Who opens the scope sees to it that what was current before is put back: `keep_current_loop`.
+        """
         if _is_async_def(function) or self.runs_code:
             return function(*args, **kwargs)
-        previous = current_loop()
         self._in_sync = True
         try:
             asyncio.set_event_loop(self.loops.loop)
             return self.scope.context.run(function, *args, **kwargs)
         finally:
             self._in_sync = False
-            asyncio.set_event_loop(previous)
 
     @property
     def runs_code(self) -> bool:
@@ -351,7 +339,7 @@ class ScopeRunner:
         ``is_last`` tells, when that has come, whether nothing will be run in the task after it.
         """
         loop = self.loops.loop
-        if self.runs_code:
+        if self._in_sync or loop.is_running():
             discard(awaitable)
             raise RunningLoopError(
                 f"{awaitable!r} cannot be run to its end here, for the scope '{self.scope}' is already running "
@@ -360,7 +348,8 @@ class ScopeRunner:
         if loop.is_closed():
             discard(awaitable)
             raise self.loops.closed_by_user()
-        job = _Job(awaitable, None, is_last)
+        job = _Job(awaitable)
+        job.is_last = is_last
         self._post(job)
         self._drive(job)
         error = job.stray or job.error
@@ -386,7 +375,8 @@ class ScopeRunner:
         if self._current is not None:
             return await function(*args)
         waiter = self.loops.loop.create_future()
-        job = _Job(function(*args), waiter)
+        job = _Job(function(*args))
+        job.waiter = waiter
         self._post(job)
         try:
             await waiter
@@ -512,7 +502,7 @@ class ScopeRunner:
         while inbox or await self._wait():
             job = self._current = inbox.pop(0)
             if job is None:
-                return
+                break
             try:
                 if self.in_flight is not None and not self.is_ending:
                     discard(job.awaitable)
@@ -529,8 +519,9 @@ class ScopeRunner:
             self._current = None
             self._finish(job)
             if job.is_last is not None and not inbox and job.is_last():
-                return
+                break
             del job
+        self._task.remove_done_callback(self._ended)  # type: ignore[union-attr]
 
     async def _wait(self) -> bool:
         """Wait for a job; False where the loop closes, and there will be none."""

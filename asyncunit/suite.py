@@ -23,7 +23,7 @@ from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, cut_short, enter_context, half_of, mend, recover
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import OpenScope, Registry
-from asyncunit.runner import LoopRunner, discard, is_awaitable, refuse_running_loop
+from asyncunit.runner import LoopRunner, discard, is_awaitable, keep_current_loop, refuse_running_loop
 from asyncunit.scopes import Scope, path_of_class, path_of_module
 
 __all__ = [
@@ -250,10 +250,10 @@ class ClassScope(HookedScope):
     @property
     def ready(self) -> bool:
         """Whether a test can run without anything being set up for it."""
-        outer = self.module.half
+        half, outer = self.half, self.module.half
         if outer is not None and not outer.up:
             return False
-        return self.choice.scope is Scope.FUNCTION if self.half is None else self.half.up
+        return half.up if half is not None else self.choice.scope is Scope.FUNCTION
 
     def ensure(self) -> None:
         """Have the async halves of the module and of the class set up."""
@@ -264,6 +264,7 @@ class ClassScope(HookedScope):
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the loop that the tests share; None if each has a loop of its own."""
         if self.half is None and self.choice.scope is not Scope.FUNCTION:
+            keep_current_loop(self.open_scope)
             self.connect(self.choice, *loops.class_hooks(self.cls))
         return self.half
 

@@ -1,8 +1,6 @@
 import contextvars
-import gc
 import os
 import threading
-import weakref
 
 import pytest
 
@@ -167,19 +165,6 @@ def test_the_text_of_a_scope_names_what_it_is(run):
         "module p.m",
         "class asyncunit.registry.Registry",
     ]
-
-
-def test_a_scope_does_not_keep_alive_what_it_is_keyed_by_weakly(run):
-    class Test:
-        def __str__(self):
-            return "test_x"
-
-    test = Test()
-    open_scope = run.open(Scope.FUNCTION, weakref.ref(test))
-    assert str(open_scope) == "function test_x"
-    del test
-    gc.collect()
-    assert str(open_scope) == "function"
 
 
 def test_ending_a_run_ends_those_that_began_inside_it(run, closed, reported):

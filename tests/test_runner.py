@@ -8,7 +8,15 @@ import pytest
 
 from asyncunit import ConfigurationError, LoopClosedError, RunningLoopError, Scope, UnfinishedError, runner
 from asyncunit.registry import OpenScope
-from asyncunit.runner import Interrupt, LoopRunner, ScopeRunner, current_loop, is_awaitable, refuse_running_loop
+from asyncunit.runner import (
+    Interrupt,
+    LoopRunner,
+    ScopeRunner,
+    current_loop,
+    is_awaitable,
+    keep_current_loop,
+    refuse_running_loop,
+)
 
 variable = contextvars.ContextVar("variable", default="outside")
 
@@ -244,19 +252,26 @@ def test_any_awaitable_is_awaited(scope):
     assert scope.call(Awaitable) == "value"
 
 
-def test_the_current_loop_is_put_back_after_sync_code(scope, loops):
-    before = current_loop()
-    assert scope.call(asyncio.get_event_loop) is loops.loop
-    scope.call(asyncio.set_event_loop, None)
-    assert current_loop() is before
-    other = asyncio.new_event_loop()
-    asyncio.set_event_loop(other)
+@pytest.mark.parametrize("is_set", [True, False])
+def test_the_current_loop_is_put_back_when_its_scope_closes(scope, loops, is_set):
+    before = asyncio.new_event_loop() if is_set else None
+    asyncio.set_event_loop(before)
     try:
-        scope.call(asyncio.run, asyncio.sleep(0))
-        assert current_loop() is other
+        closing = open_scope()
+        keep_current_loop(closing)
+        for harm in (
+            asyncio.get_event_loop,
+            lambda: asyncio.set_event_loop(None),
+            lambda: asyncio.run(asyncio.sleep(0)),
+        ):
+            scope.call(harm)
+            assert scope.call(asyncio.get_event_loop) is loops.loop
+        assert closing.close() == []
+        assert current_loop() is before
     finally:
-        asyncio.set_event_loop(before)
-        other.close()
+        asyncio.set_event_loop(None)
+        if before is not None:
+            before.close()
 
 
 def test_asking_for_the_current_loop_makes_none():

@@ -75,7 +75,9 @@ def compare() -> None:
 
 
 def scale() -> None:
-    print(f"Python {sys.version.split()[0]}: ClassLoopTestCase\n\n{'tests':>7} {'µs a test':>10} {'KiB more':>9} {'open files':>11}")
+    print(
+        f"Python {sys.version.split()[0]}: ClassLoopTestCase\n\n{'tests':>7} {'µs a test':>10} {'KiB more':>9} {'open files':>11}"
+    )
     measure(make(asyncunit.ClassLoopTestCase, tests=1_000))
     tracemalloc.start()
     for tests in (1_000, 5_000, 20_000, 50_000):
