@@ -89,17 +89,18 @@ class _RunningTest:
         elif not class_scope.ready:
             class_scope.ensure()
         self._run = run = class_scope.run
-        open_scope = run.open(Scope.FUNCTION, case._testMethodName)
-        half = class_scope.half
+        name = case._testMethodName
+        open_scope = run.open(Scope.FUNCTION, name)
+        half, choice = class_scope.half, class_scope.choice
         if half is None:
             keep_current_loop(open_scope)
-            loop = suite.loop_of(run, class_scope.choice)
+            loop = suite.loop_of(run, choice)
         else:
             loop = half.runner.loops
-        own = getattr(getattr(case, case._testMethodName), config.ATTRIBUTE, None)
-        debug = class_scope.choice.debug if own is None else own.get("loop_debug", class_scope.choice.debug)
-        self.runner = ScopeRunner(loop, open_scope, debug)
-        return self.runner
+        own = getattr(getattr(case, name), config.ATTRIBUTE, None)
+        debug = choice.debug if own is None else own.get("loop_debug", choice.debug)
+        runner = self.runner = ScopeRunner(loop, open_scope, debug)
+        return runner
 
     @property
     def can_close(self) -> bool:
@@ -125,14 +126,15 @@ class _RunningTest:
         errors: list[Exception] = []
         runner, run = self.runner, self._run
         if runner is not None and run is not None:
+            loops = runner.loops
             registry.end_inside(run)  # a suite that the test has run
             runner.end()
-            if runner.loops.broken or runner.in_flight is not None:
+            if loops.broken or runner.in_flight is not None:
                 errors += self.mend()
                 errors += as_errors(runner.in_flight, runner.scope)
                 runner.in_flight = None
-            if runner.loops.loop.is_closed():
-                errors += recover(run, runner.loops)
+            if loops.loop.is_closed():
+                errors += recover(run, loops)
             errors += run.leave(runner.scope)
         if self._alone is not None:
             errors += self._alone.close()
@@ -368,8 +370,10 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
 
     def _callSetUp(self) -> None:
         cut = None
+        test = self._asyncunit_test or _RunningTest()
+        self._asyncunit_test = test
         try:
-            test, runner = self._asyncunit_open()
+            runner = test.runner or test.open(self)
             if "_callSetUp" in self._asyncunit_extended:
                 with self._asyncunit_awaiting_context(runner):
                     _super(self)._callSetUp()
@@ -383,17 +387,17 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             cut = error
         if cut is not None:
             raise self._asyncunit_cut_short(cut)
-        self._asyncunit_plan_tear_down(test, runner)
+        self._asyncunit_plan_tear_down(runner, test.tear_down_steps)
 
-    def _asyncunit_plan_tear_down(self, test: _RunningTest, runner: ScopeRunner) -> None:
+    def _asyncunit_plan_tear_down(self, runner: ScopeRunner, steps: list[Callable[[], object]]) -> None:
         if "_callTearDown" in self._asyncunit_extended:
-            test.tear_down_steps.append(lambda: self._asyncunit_extended_tear_down(runner))
+            steps.append(lambda: self._asyncunit_extended_tear_down(runner))
             return
         cls, own = type(self), self.__dict__
         if cls.asyncTearDown is not IsolatedAsyncioTestCase.asyncTearDown or "asyncTearDown" in own:
-            test.tear_down_steps.append(lambda: call_hook(runner, self.asyncTearDown))
+            steps.append(lambda: call_hook(runner, self.asyncTearDown))
         if cls.tearDown is not unittest.TestCase.tearDown or "tearDown" in own:
-            test.tear_down_steps.append(lambda: runner.call(self.tearDown))
+            steps.append(lambda: runner.call(self.tearDown))
 
     def _callTestMethod(self, method: Callable[[], object]) -> None:
         cut = value = None

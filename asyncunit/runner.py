@@ -354,6 +354,8 @@ class ScopeRunner:
         self._drive(job)
         error = job.stray or job.error
         if error is not None:
+            if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
+                self._task.exception()  # it is raised here, and need not be logged
             try:
                 raise error
             finally:
@@ -416,31 +418,8 @@ class ScopeRunner:
             self._loop = self.loops.loop
             # Not by loop.create_task(): a task factory that a test has set is for the test's own tasks.
             self._task = asyncio.Task(self._serve(), loop=self._loop, context=self.scope.context)
-            self._task.add_done_callback(self._ended, context=self.scope.context)
         else:
             self._rouse()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Finish the jobs that the task leaves behind, as one that was cancelled before its first step does."""
-        if task.cancelled():
-            error: BaseException | None = asyncio.CancelledError()
-        else:
-            error = task.exception()
-        left = [self._current, *self._inbox]
-        self._inbox.clear()
-        self._current = None
-        for job in left:
-            if job is not None and not job.done:
-                discard(job.awaitable)
-                job.error = job.error or error or asyncio.CancelledError()
-                self._finish(job)
-
-    def _finish(self, job: _Job) -> None:
-        job.done = True
-        if job.waiter is None:
-            self._loop.stop()
-        elif not job.waiter.done():
-            job.waiter.set_result(None)
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -494,34 +473,45 @@ class ScopeRunner:
 
     def cancel(self) -> None:
         """Cancel the job that the task has; one that has none is left alone."""
-        if self._task is not None and (self._current is not None or self._inbox):
+        if self._current is not None and self._task is not None:
             self._task.cancel()
+        elif self._inbox:
+            # Not the task: one that is cancelled before its first step never takes it. The job will not begin.
+            self.in_flight = self.in_flight or asyncio.CancelledError()
 
     async def _serve(self) -> None:
         inbox = self._inbox
         while inbox or await self._wait():
             job = self._current = inbox.pop(0)
             if job is None:
-                break
+                return
             try:
                 if self.in_flight is not None and not self.is_ending:
                     discard(job.awaitable)
                     raise self.in_flight
                 job.value = await job.awaitable
-            except GeneratorExit:  # perhaps the coroutine itself is being closed; `_ended` finishes the job
-                raise
+            except GeneratorExit as error:
+                self._finish(job, error)
+                raise  # perhaps it is this coroutine that is being closed, and must not go on
             except BaseException as error:
                 job.error = error
             if self._task.cancelling():  # type: ignore[union-attr]
                 await self._absorb(job)
             if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
                 self.cancelled(job.error)
-            self._current = None
-            self._finish(job)
+            self._finish(job, job.error)
             if job.is_last is not None and not inbox and job.is_last():
-                break
+                return
             del job
-        self._task.remove_done_callback(self._ended)  # type: ignore[union-attr]
+
+    def _finish(self, job: _Job, error: BaseException | None) -> None:
+        self._current = None
+        job.error = error
+        job.done = True
+        if job.waiter is None:
+            self._loop.stop()
+        elif not job.waiter.done():
+            job.waiter.set_result(None)
 
     async def _wait(self) -> bool:
         """Wait for a job; False where the loop closes, and there will be none."""
