@@ -11,7 +11,7 @@ Change the base class, and your async tests can share an event loop with the iso
             ...
 """
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # not typing's: whoever imports asyncunit need not have imported that
 
 if TYPE_CHECKING:
     from asyncunit.case import (
@@ -77,13 +77,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # type checkers are not to take any name for one of these
 
-    value = globals()[name] = getattr(import_module(f"asyncunit.{_HOMES[name]}"), name)
-    return value
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"asyncunit.{_HOMES[name]}"), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -24,7 +24,7 @@ from asyncunit import config, loops, registry, runs, suite
 from asyncunit.errors import DefinitionError
 from asyncunit.halves import AsyncCleanup, as_errors, call_hook, cut_short, enter_context, mend, recover
 from asyncunit.registry import Registry
-from asyncunit.runner import ScopeRunner, discard, is_awaitable, keep_current_loop, loop_is_running
+from asyncunit.runner import ScopeRunner, discard, is_awaitable, loop_is_running
 from asyncunit.scopes import Scope
 
 __all__ = [
@@ -92,14 +92,13 @@ class _RunningTest:
         name = case._testMethodName
         open_scope = run.open(Scope.FUNCTION, name)
         half, choice = class_scope.half, class_scope.choice
-        if half is None:
-            keep_current_loop(open_scope)
-            loop = suite.loop_of(run, choice)
-        else:
-            loop = half.runner.loops
         own = getattr(getattr(case, name), config.ATTRIBUTE, None)
         debug = choice.debug if own is None else own.get("loop_debug", choice.debug)
-        runner = self.runner = ScopeRunner(loop, open_scope, debug)
+        if half is None:
+            runner = ScopeRunner(suite.loop_of(run, choice), open_scope, debug)
+        else:
+            runner = ScopeRunner(half.runner.loops, open_scope, debug, class_scope.open_scope)
+        self.runner = runner
         return runner
 
     @property

@@ -33,7 +33,6 @@ __all__ = [
     "ScopeRunner",
     "discard",
     "is_awaitable",
-    "keep_current_loop",
     "loop_is_running",
     "refuse_running_loop",
 ]
@@ -180,11 +179,6 @@ def current_loop() -> asyncio.AbstractEventLoop | None:
     return _ask_for_current_loop()
 
 
-def keep_current_loop(open_scope: OpenScope) -> None:
-    """Have the thread's current loop put back when the scope closes."""
-    open_scope.keep(keep_current_loop, current_loop, asyncio.set_event_loop)
-
-
 def _ask_for_current_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_event_loop()
@@ -288,7 +282,8 @@ class ScopeRunner:
     ``in_flight`` is the cancellation that goes through the contexts that the scope has entered, or what one of
     them made of it; None while all is well. ``debug`` is asyncio's debug mode while the scope has the loop,
     None to leave it as it is. ``is_ending`` is true from the tear-down on: until then, no job begins once a
-    cancellation is in flight. The task is made by the first awaitable and ends with `end`.
+    cancellation is in flight. The thread's current loop, which sync code finds to be this one, is put back when the
+    scope ``put_back_with`` closes. The task is made by the first awaitable and ends with `end`.
     """
 
     in_flight: BaseException | None = None
@@ -301,10 +296,13 @@ class ScopeRunner:
     # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
     _in_sync = False
 
-    def __init__(self, loops: LoopRunner, scope: OpenScope, debug: bool | None) -> None:
+    def __init__(
+        self, loops: LoopRunner, scope: OpenScope, debug: bool | None, put_back_with: OpenScope | None = None
+    ) -> None:
         self.loops = loops
         self.scope = scope
         self.debug = debug
+        self._put_back_with = put_back_with or scope
         self._loop = loops.loop
         # Jobs that are posted and not yet taken; None at the end of it ends the task.
         self._inbox: list[_Job | None] = []
@@ -315,12 +313,10 @@ class ScopeRunner:
         return self.run(value) if is_awaitable(value) else value
 
     def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one.
-
-        Who opens the scope sees to it that what was current before is put back: `keep_current_loop`.
-        """
+        """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one."""
         if _is_async_def(function) or self.runs_code:
             return function(*args, **kwargs)
+        self._put_back_with.keep(current_loop, current_loop, asyncio.set_event_loop)
         self._in_sync = True
         try:
             asyncio.set_event_loop(self.loops.loop)

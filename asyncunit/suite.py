@@ -23,7 +23,7 @@ from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, cut_short, enter_context, half_of, mend, recover
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import OpenScope, Registry
-from asyncunit.runner import LoopRunner, discard, is_awaitable, keep_current_loop, refuse_running_loop
+from asyncunit.runner import LoopRunner, discard, is_awaitable, refuse_running_loop
 from asyncunit.scopes import Scope, path_of_class, path_of_module
 
 __all__ = [
@@ -264,7 +264,6 @@ class ClassScope(HookedScope):
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the loop that the tests share; None if each has a loop of its own."""
         if self.half is None and self.choice.scope is not Scope.FUNCTION:
-            keep_current_loop(self.open_scope)
             self.connect(self.choice, *loops.class_hooks(self.cls))
         return self.half
 

@@ -14,7 +14,6 @@ from asyncunit.runner import (
     ScopeRunner,
     current_loop,
     is_awaitable,
-    keep_current_loop,
     refuse_running_loop,
 )
 
@@ -253,12 +252,12 @@ def test_any_awaitable_is_awaited(scope):
 
 
 @pytest.mark.parametrize("is_set", [True, False])
-def test_the_current_loop_is_put_back_when_its_scope_closes(scope, loops, is_set):
+def test_the_current_loop_is_put_back_when_its_scope_closes(loops, is_set):
     before = asyncio.new_event_loop() if is_set else None
     asyncio.set_event_loop(before)
     try:
         closing = open_scope()
-        keep_current_loop(closing)
+        scope = ScopeRunner(loops, open_scope(), None, closing)
         for harm in (
             asyncio.get_event_loop,
             lambda: asyncio.set_event_loop(None),
