@@ -24,8 +24,9 @@ from asyncunit import config, loops, registry, runs, suite
 from asyncunit.errors import DefinitionError
 from asyncunit.halves import AsyncCleanup, as_errors, call_hook, cut_short, enter_context, mend, recover
 from asyncunit.registry import Registry
-from asyncunit.runner import ScopeRunner, discard, is_awaitable, loop_is_running
+from asyncunit.runner import loop_is_running
 from asyncunit.scopes import Scope
+from asyncunit.tasks import ScopeRunner, discard, is_awaitable
 
 __all__ = [
     "AsyncTestCase",

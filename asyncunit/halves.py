@@ -9,7 +9,8 @@ from typing import Any
 
 from asyncunit.errors import CutShortError, DefinitionError
 from asyncunit.registry import OpenScope, Registry
-from asyncunit.runner import LoopRunner, ScopeRunner, is_awaitable
+from asyncunit.runner import LoopRunner
+from asyncunit.tasks import ScopeRunner, is_awaitable
 
 __all__ = ["AsyncCleanup", "AsyncHalf", "ContextExit", "call_hook", "enter_context", "half_of", "mend", "recover"]
 

@@ -25,8 +25,8 @@ from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
 from asyncunit import registry
 from asyncunit.registry import OpenScope, Registry, report_on_stderr
-from asyncunit.runner import Interrupt
 from asyncunit.scopes import Scope
+from asyncunit.signals import Interrupt
 
 __all__ = [
     "Cleanup",

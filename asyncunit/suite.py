@@ -23,8 +23,9 @@ from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, cut_short, enter_context, half_of, mend, recover
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import OpenScope, Registry
-from asyncunit.runner import LoopRunner, discard, is_awaitable, refuse_running_loop
+from asyncunit.runner import LoopRunner, refuse_running_loop
 from asyncunit.scopes import Scope, path_of_class, path_of_module
+from asyncunit.tasks import discard, is_awaitable
 
 __all__ = [
     "Alone",

@@ -26,7 +26,9 @@ def test_every_error_is_raised_somewhere(name):
     sources = [
         inspect.getsource(__import__(f"asyncunit.{module}", fromlist=["x"])) for module in asyncunit._HOMES.values()
     ]
-    sources += [inspect.getsource(__import__(f"asyncunit.{m}", fromlist=["x"])) for m in ("halves", "loops", "runner")]
+    sources += [
+        inspect.getsource(__import__(f"asyncunit.{m}", fromlist=["x"])) for m in ("halves", "loops", "runner", "tasks")
+    ]
     assert any(f"{name}(\n" in source or f"{name}(f" in source for source in sources if f"class {name}(" not in source)
 
 

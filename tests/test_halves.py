@@ -6,7 +6,8 @@ import pytest
 from asyncunit import CutShortError, DefinitionError, LoopClosedError, Scope
 from asyncunit.halves import AsyncCleanup, ContextExit, call_hook, enter_context, half_of, mend, recover
 from asyncunit.registry import Registry
-from asyncunit.runner import LoopRunner, ScopeRunner
+from asyncunit.runner import LoopRunner
+from asyncunit.tasks import ScopeRunner
 
 SCOPES = [Scope.SESSION, Scope.PACKAGE, Scope.MODULE, Scope.CLASS]
 

@@ -7,7 +7,20 @@ import asyncunit
 from tests.support import ROOT, python
 
 # The rooms of the house, each of which imports only from those before it.
-HOUSE = ["errors", "scopes", "config", "registry", "loops", "runner", "halves", "runs", "suite", "case"]
+HOUSE = [
+    "errors",
+    "scopes",
+    "config",
+    "registry",
+    "loops",
+    "signals",
+    "runner",
+    "tasks",
+    "halves",
+    "runs",
+    "suite",
+    "case",
+]
 # These are there in every run of pytest, also in one without an async test.
 WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("loops") + 1]
 PACKAGE = ROOT / "asyncunit"

@@ -1,0 +1,330 @@
+"""The one task in which all that is async about a scope runs, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import types
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from asyncunit.errors import LoopScopeError, RunningLoopError
+from asyncunit.registry import OpenScope
+from asyncunit.runner import LoopRunner, abandon, current_loop, silence
+
+__all__ = ["ScopeRunner", "discard", "is_awaitable"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
+
+
+def _is_async_def(function: object) -> bool:
+    """Whether calling ``function`` runs none of its lines, but makes a coroutine of them."""
+    code = getattr(function, "__code__", None)
+    return type(code) is types.CodeType and bool(code.co_flags & inspect.CO_COROUTINE)
+
+
+def is_awaitable(value: object) -> bool:
+    """Whether ``value`` can be awaited, asked of coroutines first, for they are what it mostly is."""
+    return type(value) is types.CoroutineType or inspect.isawaitable(value)
+
+
+class _Job:
+    """Something to await in a scope's task, and what came of it.
+
+    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``is_last`` tells, once the
+    awaitable is done, whether the task can end with it. ``stray`` was thrown out of the loop meanwhile. ``is_given_up``
+    is true where whoever waited for it was cancelled.
+    """
+
+    waiter: asyncio.Future[None] | None = None
+    is_last: Callable[[], bool] | None = None
+    is_given_up = False
+    done = False
+    value: Any = None
+    error: BaseException | None = None
+    stray: BaseException | None = None
+
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        self.awaitable = awaitable
+
+
+class ScopeRunner:
+    """The task of one scope on one loop: all that is async about the scope runs in it, one after the other.
+
+    ``in_flight`` is the cancellation that goes through the contexts that the scope has entered, or what one of
+    them made of it; None while all is well. ``debug`` is asyncio's debug mode while the scope has the loop,
+    None to leave it as it is. ``is_ending`` is true from the tear-down on: until then, no job begins once a
+    cancellation is in flight. The thread's current loop, which sync code finds to be this one, is put back when the
+    scope ``put_back_with`` closes. The task is made by the first awaitable and ends with `end`.
+    """
+
+    in_flight: BaseException | None = None
+    is_ending = False
+    _task: asyncio.Task[None] | None = None
+    # Not None while the task waits for a job.
+    _wake: asyncio.Future[None] | None = None
+    # The one that the task awaits.
+    _current: _Job | None = None
+    # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
+    _in_sync = False
+
+    def __init__(
+        self, loops: LoopRunner, scope: OpenScope, debug: bool | None, put_back_with: OpenScope | None = None
+    ) -> None:
+        self.loops = loops
+        self.scope = scope
+        self.debug = debug
+        self._put_back_with = put_back_with or scope
+        self._loop = loops.loop
+        # Jobs that are posted and not yet taken; None at the end of it ends the task.
+        self._inbox: list[_Job | None] = []
+
+    def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call ``function`` outside the loop, in the scope's context; await what it returns if it can be."""
+        value = self.call_sync(function, *args, **kwargs)
+        return self.run(value) if is_awaitable(value) else value
+
+    def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one."""
+        if _is_async_def(function) or self.runs_code:
+            return function(*args, **kwargs)
+        self._put_back_with.keep(current_loop, current_loop, asyncio.set_event_loop)
+        self._in_sync = True
+        try:
+            asyncio.set_event_loop(self.loops.loop)
+            return self.scope.context.run(function, *args, **kwargs)
+        finally:
+            self._in_sync = False
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether code of the scope is running: whoever asks has been called by it."""
+        return self._in_sync or self._current is not None or self.loops.loop.is_running()
+
+    def run(self, awaitable: Awaitable[T], is_last: Callable[[], bool] | None = None) -> T:
+        """Await in the scope's task, from outside the loop, and return or raise what came of it.
+
+        ``is_last`` tells, when that has come, whether nothing will be run in the task after it.
+        """
+        loop = self.loops.loop
+        if self._in_sync or loop.is_running():
+            discard(awaitable)
+            raise RunningLoopError(
+                f"{awaitable!r} cannot be run to its end here, for the scope '{self.scope}' is already running "
+                f"code. Await it where it is made, in an async function."
+            )
+        if loop.is_closed():
+            discard(awaitable)
+            raise self.loops.closed_by_user()
+        job = _Job(awaitable)
+        job.is_last = is_last
+        self._post(job)
+        if self.debug is None:
+            self._drive(job)
+        else:
+            before = loop.get_debug()
+            loop.set_debug(self.debug)
+            self._drive(job)
+            loop.set_debug(before)
+        error = job.stray or job.error
+        if error is not None:
+            if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
+                self._task.exception()  # it is raised here, and need not be logged
+            try:
+                raise error
+            finally:
+                error = job.stray = job.error = None  # a cycle: error, traceback, frame, job
+        value: T = job.value
+        return value
+
+    async def submit(self, function: Callable[..., Awaitable[T]], /, *args: Any) -> T:
+        """Await ``function(*args)`` in the scope's task, from inside the loop.
+
+        Where that task is busy it is the caller, or waits for the caller: then the caller awaits it itself.
+        """
+        if asyncio.get_running_loop() is not self.loops.loop:
+            raise LoopScopeError(
+                f"something is to be done on the event loop of the scope '{self.scope}', but this runs on another "
+                f"loop, which does not last so long. Write in the class that this is called from:  "
+                f'loop_scope = "{self.loops.owner.scope}"'
+            )
+        if self._current is not None:
+            return await function(*args)
+        waiter = self.loops.loop.create_future()
+        job = _Job(function(*args))
+        job.waiter = waiter
+        self._post(job)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if job in self._inbox:
+                self._inbox.remove(job)
+                discard(job.awaitable)
+            elif not job.done:
+                job.waiter = self._loop.create_future()
+                job.is_given_up = True
+                self.cancel()
+                await job.waiter
+            raise
+        if job.error is not None:
+            raise job.error
+        value: T = job.value
+        return value
+
+    def end(self) -> None:
+        """Have the task end with the next turn of the loop. May be called twice."""
+        if self._task is not None and not self._task.done() and not self._loop.is_closed():
+            self._inbox.append(None)
+            self._rouse()
+
+    def abandon(self) -> None:
+        """Let go of a task that can run no more, for its loop is closed."""
+        if self._task is not None and not self._task.done():
+            abandon(self._task)
+        self._task = self._wake = None
+        self._inbox.clear()
+        self._current = None
+
+    def _post(self, job: _Job) -> None:
+        self._inbox.append(job)
+        if self._task is None or self._task.done():
+            self._loop = self.loops.loop
+            # Not by loop.create_task(): a task factory that a test has set is for the test's own tasks.
+            self._task = asyncio.Task(self._serve(), loop=self._loop, context=self.scope.context)
+        else:
+            self._rouse()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _drive(self, job: _Job) -> None:
+        """Run the loop until the job is done; whatever stops the loop before that does not end the job."""
+        interrupt = self.loops.interrupt
+        interrupt.active = self
+        try:
+            while not job.done:
+                try:
+                    self._loop.run_forever()
+                except (KeyboardInterrupt, SystemExit) as stray:
+                    self._end_job(job, stray)
+        finally:
+            interrupt.active = None
+        if interrupt.is_pending:
+            interrupt.is_pending = False
+            cancelled, job.error = job.error, KeyboardInterrupt()
+            job.error.__context__ = cancelled
+
+    def _end_job(self, job: _Job, stray: BaseException) -> None:
+        """Have the job end with what a signal handler, or another task or callback, has thrown out of the loop.
+
+        The second Ctrl-C is thrown further: then the loop is closed, for nothing more is waited for.
+        """
+        interrupt = self.loops.interrupt
+        if isinstance(stray, KeyboardInterrupt) and (interrupt.count > 1 or isinstance(job.stray, KeyboardInterrupt)):
+            interrupt.gave_up = True
+            silence(self._loop)
+            self._loop.close()
+            raise stray
+        if job.stray is None:
+            job.stray = stray
+            self.cancel()
+        if self._task is None or self._task.done():
+            job.done = True
+            job.error = stray
+
+    def cancelled(self, error: asyncio.CancelledError) -> None:
+        """Let a cancellation go through what the scope holds; it counts as broken."""
+        self.in_flight = self.in_flight or error
+        if self not in self.loops.broken:
+            self.loops.broken.append(self)
+
+    def cancel(self) -> None:
+        """Cancel the job that the task has; one that has none is left alone."""
+        if self._current is not None and self._task is not None:
+            self._task.cancel()
+        elif self._inbox:
+            # Not the task: one that is cancelled before its first step never takes it. The job will not begin.
+            self.in_flight = self.in_flight or asyncio.CancelledError()
+
+    def wake(self) -> None:
+        """Have the loop look at what is to be done, if it waits for its files."""
+        self._loop.call_soon_threadsafe(lambda: None)
+
+    async def _serve(self) -> None:
+        inbox = self._inbox
+        while inbox or await self._wait():
+            job = self._current = inbox.pop(0)
+            if job is None:
+                return
+            try:
+                if self.in_flight is not None and not self.is_ending:
+                    discard(job.awaitable)
+                    raise self.in_flight
+                job.value = await job.awaitable
+            except GeneratorExit as error:
+                self._finish(job, error)
+                raise  # perhaps it is this coroutine that is being closed, and must not go on
+            except BaseException as error:
+                job.error = error
+            if self._task.cancelling():  # type: ignore[union-attr]
+                await self._absorb(job)
+            if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
+                self.cancelled(job.error)
+            self._finish(job, job.error)
+            if job.is_last is not None and not inbox and job.is_last():
+                return
+            del job
+
+    def _finish(self, job: _Job, error: BaseException | None) -> None:
+        self._current = None
+        job.error = error
+        job.done = True
+        if job.waiter is None:
+            self._loop.stop()
+        elif not job.waiter.done():
+            job.waiter.set_result(None)
+
+    async def _wait(self) -> bool:
+        """Wait for a job; False where the loop closes, and there will be none."""
+        while not self._inbox:
+            self._wake = self._loop.create_future()
+            try:
+                await self._wake
+            except asyncio.CancelledError as error:
+                if self.loops.is_closing:
+                    return False
+                self._break(error)
+            finally:
+                self._wake = None
+        return True
+
+    def _break(self, error: asyncio.CancelledError) -> None:
+        """Something that the scope holds open has crashed while the task was waiting."""
+        if self._inbox and self._inbox[-1] is None:  # the scope has ended
+            return
+        assert self._task is not None
+        while self._task.uncancel():
+            pass
+        self.cancelled(error)
+        active = self.loops.interrupt.active
+        if active is not None and active is not self:
+            active.cancel()
+
+    async def _absorb(self, job: _Job) -> None:
+        """Leave no request to cancel behind: the next job, and 3.13's TaskGroup, would be cancelled by it."""
+        assert self._task is not None
+        try:
+            await asyncio.sleep(0)  # up to Python 3.12, uncancel() leaves a request that was not yet delivered
+        except asyncio.CancelledError as error:
+            job.error = job.error or error
+        while self._task.uncancel():
+            pass
+
+
+def discard(awaitable: object) -> None:
+    """Close a coroutine that will not be awaited, so that Python does not warn about it as well."""
+    if isinstance(awaitable, types.CoroutineType):
+        awaitable.close()

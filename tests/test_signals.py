@@ -1,0 +1,73 @@
+import asyncio
+import signal
+import threading
+
+import pytest
+
+from asyncunit.runner import LoopRunner
+from asyncunit.signals import Interrupt
+from asyncunit.tasks import ScopeRunner
+from tests.conftest import open_scope, stubborn
+
+
+@pytest.fixture
+def interrupt():
+    interrupt = Interrupt.of_this_thread()
+    yield interrupt
+    Interrupt.uninstall()
+
+
+def press(interrupt):
+    interrupt(signal.SIGINT, None)
+
+
+def test_the_handler_replaces_pythons_own_only(interrupt):
+    assert signal.getsignal(signal.SIGINT) is interrupt
+    Interrupt.uninstall()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        Interrupt.of_this_thread()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_ctrl_c_outside_a_loop_is_a_keyboard_interrupt(interrupt):
+    with pytest.raises(KeyboardInterrupt):
+        press(interrupt)
+
+
+def test_the_first_ctrl_c_cancels_the_job_and_the_second_closes_the_loop(interrupt):
+    loops = LoopRunner(open_scope(), None)
+    scope = ScopeRunner(loops, open_scope(), None)
+    events = []
+
+    async def wait():
+        asyncio.get_running_loop().call_soon(press, interrupt)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            events.append("cancelled")
+
+    async def swallow():
+        asyncio.get_running_loop().call_soon(press, interrupt)
+        await stubborn(asyncio.Event())
+
+    with pytest.raises(KeyboardInterrupt):
+        scope.run(wait())
+    assert events == ["cancelled"]
+    with pytest.raises(KeyboardInterrupt):
+        scope.run(swallow())
+    assert interrupt.gave_up
+    assert loops.loop.is_closed()
+
+
+def test_another_thread_leaves_the_handler_alone():
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(Interrupt.of_this_thread()))
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert seen[0] is not Interrupt.of_this_thread()
+    Interrupt.uninstall()

@@ -1,0 +1,252 @@
+import asyncio
+import contextvars
+
+import pytest
+
+from asyncunit import LoopClosedError, RunningLoopError
+from asyncunit.runner import current_loop
+from asyncunit.tasks import ScopeRunner, is_awaitable
+from tests.conftest import fail, open_scope, running_loop, running_task
+
+variable = contextvars.ContextVar("variable", default="outside")
+
+
+def test_all_jobs_run_in_one_task_on_the_loop(scope, loops):
+    assert scope.run(running_loop()) is loops.loop
+    assert scope.run(running_task()) is scope.run(running_task())
+
+
+def test_each_scope_has_a_task_of_its_own(scope, inner):
+    assert scope.run(running_task()) is not inner.run(running_task())
+
+
+def test_what_a_job_raises_is_raised(scope):
+    for error in (ValueError("boom"), SystemExit(3), asyncio.CancelledError()):
+
+        async def raise_it(error=error):
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            scope.run(raise_it())
+        assert caught.value is error
+
+
+def test_sync_and_async_half_share_one_context(scope):
+    async def set_variable():
+        return variable.set("async")
+
+    token = scope.call(set_variable)
+    assert scope.call(variable.get) == "async"
+    assert variable.get() == "outside"
+    scope.call(variable.reset, token)
+    assert scope.call(variable.get) == "outside"
+
+
+@pytest.mark.parametrize("function", [running_loop, lambda: running_loop(), asyncio.get_event_loop])
+def test_what_a_call_returns_is_awaited_if_it_can_be(scope, loops, function):
+    assert scope.call(function) is loops.loop
+
+
+def test_any_awaitable_is_awaited(scope):
+    class Awaitable:
+        def __await__(self):
+            yield from asyncio.sleep(0).__await__()
+            return "value"
+
+    assert is_awaitable(Awaitable())
+    assert scope.call(Awaitable) == "value"
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_the_current_loop_is_put_back_when_its_scope_closes(loops, is_set):
+    before = asyncio.new_event_loop() if is_set else None
+    asyncio.set_event_loop(before)
+    try:
+        closing = open_scope()
+        scope = ScopeRunner(loops, open_scope(), None, closing)
+        for harm in (
+            asyncio.get_event_loop,
+            lambda: asyncio.set_event_loop(None),
+            lambda: asyncio.run(asyncio.sleep(0)),
+        ):
+            scope.call(harm)
+            assert scope.call(asyncio.get_event_loop) is loops.loop
+        assert closing.close() == []
+        assert current_loop() is before
+    finally:
+        asyncio.set_event_loop(None)
+        if before is not None:
+            before.close()
+
+
+def test_a_loop_that_is_stopped_goes_on(scope):
+    async def stop():
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return "end"
+
+    assert scope.run(stop()) == "end"
+
+
+def test_nothing_runs_on_a_loop_that_somebody_closed(scope, loops):
+    scope.call(loops.loop.close)
+    with pytest.raises(LoopClosedError, match="the event loop of the scope 'class example' was closed by code that"):
+        scope.run(running_loop())
+    scope.abandon()
+    loops.renew()
+    assert scope.run(running_loop()) is loops.loop
+
+
+def test_running_from_within_running_code_is_an_error_and_not_a_deadlock(scope):
+    async def nested():
+        scope.run(running_loop())
+
+    with pytest.raises(RunningLoopError, match=r"cannot be run to its end here.*Await it where it is made"):
+        scope.run(nested())
+    with pytest.raises(RunningLoopError):
+        scope.call(lambda: scope.run(running_loop()))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_job_that_cancels_itself_is_cancelled_and_leaves_no_request_behind(scope, times, is_awaited):
+    async def cancel_itself():
+        for _ in range(times):
+            asyncio.current_task().cancel()
+        if is_awaited:
+            await asyncio.sleep(0)
+
+    async def cancelling():
+        await asyncio.sleep(0)
+        return asyncio.current_task().cancelling()
+
+    with pytest.raises(asyncio.CancelledError):
+        scope.run(cancel_itself())
+    assert scope.run(cancelling()) == 0
+
+
+def test_a_job_that_swallows_a_cancellation_succeeds(scope):
+    async def swallow():
+        asyncio.current_task().cancel()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            return asyncio.current_task().cancelling()
+
+    assert scope.run(swallow()) == 1
+    assert scope.run(running_task()).cancelling() == 0
+
+
+def test_a_wider_scope_that_is_cancelled_while_it_waits_ends_the_running_job(scope, inner, loops):
+    task = scope.run(running_task())
+
+    async def crash_the_wider():
+        task.cancel()
+        await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        inner.run(crash_the_wider())
+    assert loops.broken == [scope]
+    assert isinstance(scope.in_flight, asyncio.CancelledError)
+    with pytest.raises(asyncio.CancelledError):
+        scope.run(fail())
+    scope.is_ending = True
+    assert scope.run(running_task()) is task
+
+
+def test_a_job_can_be_submitted_from_inside_the_loop(scope, inner):
+    task = scope.run(running_task())
+
+    async def submit():
+        assert await scope.submit(running_task) is task
+        with pytest.raises(ValueError, match="boom"):
+            await scope.submit(fail)
+        return await inner.submit(running_task) is asyncio.current_task()
+
+    assert inner.run(submit())
+
+
+def test_a_busy_scope_has_the_caller_await_itself(scope):
+    async def gather():
+        return await asyncio.gather(scope.submit(running_task), scope.submit(running_task))
+
+    first, second = scope.run(gather())
+    assert first is not second
+
+
+def test_cancelling_the_caller_cancels_the_submitted_job(scope, inner, loops):
+    events = []
+
+    async def wait(started):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            events.append("cancelled")
+
+    async def submit():
+        started = asyncio.Event()
+        caller = asyncio.ensure_future(scope.submit(wait, started))
+        await started.wait()
+        caller.cancel()
+        await asyncio.wait([caller])
+        return caller.cancelled()
+
+    assert inner.run(submit())
+    assert events == ["cancelled"]
+    assert loops.broken == []
+
+
+def test_a_task_ends_with_its_last_job(scope):
+    task = scope.run(running_task(), lambda: True)
+    assert task.done() or scope.run(running_task()) is not task
+
+
+def test_an_ended_task_is_gone_with_the_next_turn_of_the_loop(scope, inner):
+    task = inner.run(running_task())
+    inner.end()
+    inner.end()
+    scope.run(asyncio.sleep(0))
+    assert task.done()
+    assert not task.cancelled()
+
+
+def test_debug_is_in_force_while_the_scope_has_the_loop(loops):
+    async def debug():
+        return asyncio.get_running_loop().get_debug()
+
+    before = loops.loop.get_debug()
+    for wanted in (True, False):
+        assert ScopeRunner(loops, open_scope(), wanted).run(debug()) is wanted
+    assert loops.loop.get_debug() is before
+
+
+def test_the_task_factory_of_a_test_is_for_its_own_tasks(scope, loops):
+    def refuse(loop, coroutine, **kwargs):
+        coroutine.close()
+        raise AssertionError
+
+    loops.loop.set_task_factory(refuse)
+    assert scope.run(running_loop()) is loops.loop
+    loops.loop.set_task_factory(None)
+
+
+def test_what_another_task_throws_out_of_the_loop_ends_the_job(scope):
+    cancelled = []
+
+    async def leave():
+        raise SystemExit(3)
+
+    async def wait():
+        task = asyncio.ensure_future(leave())
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(task.exception())
+            raise
+
+    with pytest.raises(SystemExit):
+        scope.run(wait())
+    assert [error.code for error in cancelled] == [3]
+    assert scope.run(running_task())
