@@ -83,7 +83,7 @@ class _RunningTest:
     def open(self, case: AsyncTestCase) -> ScopeRunner:
         """Set up what the test needs, and open its own scope inside."""
         cls = type(case)
-        class_scope = suite.running_class(cls)
+        class_scope = suite.innermost_class(cls) or suite.running_class(cls)
         if class_scope is None:
             self._alone = suite.Alone()
             class_scope = self._alone.open(cls)
@@ -395,7 +395,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             return
         cls, own = type(self), self.__dict__
         if cls.asyncTearDown is not IsolatedAsyncioTestCase.asyncTearDown or "asyncTearDown" in own:
-            steps.append(lambda: call_hook(runner, self.asyncTearDown))
+            steps.append(lambda: call_hook(runner, self.asyncTearDown, self._asyncunit_is_over))
         if cls.tearDown is not unittest.TestCase.tearDown or "tearDown" in own:
             steps.append(lambda: runner.call(self.tearDown))
 

@@ -12,7 +12,17 @@ from asyncunit.registry import OpenScope, Registry
 from asyncunit.runner import LoopRunner
 from asyncunit.tasks import ScopeRunner, is_awaitable
 
-__all__ = ["AsyncCleanup", "AsyncHalf", "ContextExit", "call_hook", "enter_context", "half_of", "mend", "recover"]
+__all__ = [
+    "AsyncCleanup",
+    "AsyncHalf",
+    "ContextExit",
+    "State",
+    "call_hook",
+    "enter_context",
+    "half_of",
+    "mend",
+    "recover",
+]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -80,7 +90,7 @@ async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[C
     return value
 
 
-def call_hook(runner: ScopeRunner, hook: Callable[[], object]) -> None:
+def call_hook(runner: ScopeRunner, hook: Callable[[], object], is_last: Callable[[], bool] | None = None) -> None:
     """Call an async hook and await what it returns; raise DefinitionError if that cannot be awaited."""
     value = runner.call_sync(hook)
     if not is_awaitable(value):
@@ -89,10 +99,12 @@ def call_hook(runner: ScopeRunner, hook: Callable[[], object]) -> None:
             f"{name}() returned {value!r}, which cannot be awaited, so nothing of it may have run. Write "
             f"'async def {name.rpartition('.')[2]}' without yield, or use the sync hook."
         )
-    runner.run(value)
+    runner.run(value, is_last)
 
 
-class _State(enum.Enum):
+class State(enum.Enum):
+    """How far an async half has come."""
+
     DOWN = "down"
     UP = "up"
     BROKEN = "broken"
@@ -108,18 +120,8 @@ class AsyncHalf:
         self.runner = runner
         self.set_up_hook: Callable[[], object] | None = None
         self.tear_down_hook: Callable[[], object] | None = None
-        self._state = _State.DOWN
+        self.state = State.DOWN
         self._cleanups: list[AsyncCleanup] = []
-
-    @property
-    def broken(self) -> bool:
-        """Whether it has to be set up anew before it can be used."""
-        return self._state is _State.BROKEN
-
-    @property
-    def up(self) -> bool:
-        """Whether it is set up."""
-        return self._state is _State.UP
 
     def add(self, cleanup: AsyncCleanup) -> AsyncCleanup:
         """Remember an async cleanup, for the case that this half goes before the sync one."""
@@ -132,15 +134,15 @@ class AsyncHalf:
         try:
             if self.set_up_hook is not None:
                 call_hook(self.runner, self.set_up_hook)
-            self._state = _State.UP
+            self.state = State.UP
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
 
     def tear_down(self) -> list[Exception]:
         """Run the tear-down hook, if the set-up had succeeded, and return what it raised."""
-        if self._state is not _State.UP:
+        if self.state is not State.UP:
             return []
-        self._state = _State.DOWN
+        self.state = State.DOWN
         self.runner.is_ending = True
         try:
             if self.tear_down_hook is not None:
@@ -159,7 +161,7 @@ class AsyncHalf:
                 self._cleanups.pop()()
             except Exception as error:
                 errors.append(error)
-        self._state = _State.BROKEN
+        self.state = State.BROKEN
         return errors
 
     def lose(self) -> None:
@@ -168,14 +170,14 @@ class AsyncHalf:
             self._cleanups.pop().drop()
         self.runner.abandon()
         self.runner.in_flight = None
-        self._state = _State.BROKEN
+        self.state = State.BROKEN
 
     def close(self) -> list[Exception]:
         """Tear down what is up, end the task, and return what that raised. May be called twice."""
         errors = self.break_down()
         flight, self.runner.in_flight = self.runner.in_flight, None
         errors += as_errors(flight, self.runner.scope)
-        self._state = _State.DOWN
+        self.state = State.DOWN
         self.runner.end()
         return errors
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from asyncunit import config, loops, registry, runs
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError, LoopScopeError
-from asyncunit.halves import AsyncCleanup, AsyncHalf, cut_short, enter_context, half_of, mend, recover
+from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, enter_context, half_of, mend, recover
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import OpenScope, Registry
 from asyncunit.runner import LoopRunner, refuse_running_loop
@@ -122,10 +122,10 @@ class HookedScope:
     def set_up_async(self) -> None:
         """Set up the async half; raises what a timeout or a task group made of a cancellation in its place."""
         half = self.half
-        if half is None or half.up:
+        if half is None or half.state is State.UP:
             return
         failure = None
-        anew = half.broken
+        anew = half.state is State.BROKEN
         try:
             if half.runner.in_flight is None:
                 half.set_up()
@@ -252,9 +252,9 @@ class ClassScope(HookedScope):
     def ready(self) -> bool:
         """Whether a test can run without anything being set up for it."""
         half, outer = self.half, self.module.half
-        if outer is not None and not outer.up:
+        if outer is not None and outer.state is not State.UP:
             return False
-        return half.up if half is not None else self.choice.scope is Scope.FUNCTION
+        return half.state is State.UP if half is not None else self.choice.scope is Scope.FUNCTION
 
     def ensure(self) -> None:
         """Have the async halves of the module and of the class set up."""
@@ -378,11 +378,9 @@ def innermost_class(cls: type) -> ClassScope | None:
 
 def running_class(cls: type) -> ClassScope | None:
     """The class that a test of this thread is about to run in, if a suite has set it up."""
-    found = innermost_class(cls)
-    if found is None and registry.runs():
+    if registry.runs():
         runs.current_run()  # ends the run of a suite that a test has run
-        found = innermost_class(cls)
-    return found
+    return innermost_class(cls)
 
 
 def class_scope_of(cls: type) -> ClassScope | None:

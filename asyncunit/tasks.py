@@ -255,7 +255,16 @@ class ScopeRunner:
 
     async def _serve(self) -> None:
         inbox = self._inbox
-        while inbox or await self._wait():
+        while True:
+            while not inbox:
+                self._wake = self._loop.create_future()
+                try:
+                    await self._wake
+                except asyncio.CancelledError as error:
+                    if self.loops.is_closing:
+                        return
+                    self._break(error)
+                self._wake = None
             job = self._current = inbox.pop(0)
             if job is None:
                 return
@@ -286,20 +295,6 @@ class ScopeRunner:
             self._loop.stop()
         elif not job.waiter.done():
             job.waiter.set_result(None)
-
-    async def _wait(self) -> bool:
-        """Wait for a job; False where the loop closes, and there will be none."""
-        while not self._inbox:
-            self._wake = self._loop.create_future()
-            try:
-                await self._wake
-            except asyncio.CancelledError as error:
-                if self.loops.is_closing:
-                    return False
-                self._break(error)
-            finally:
-                self._wake = None
-        return True
 
     def _break(self, error: asyncio.CancelledError) -> None:
         """Something that the scope holds open has crashed while the task was waiting."""

@@ -4,7 +4,7 @@ import contextlib
 import pytest
 
 from asyncunit import CutShortError, DefinitionError, LoopClosedError, Scope
-from asyncunit.halves import AsyncCleanup, ContextExit, call_hook, enter_context, half_of, mend, recover
+from asyncunit.halves import AsyncCleanup, ContextExit, State, call_hook, enter_context, half_of, mend, recover
 from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
 from asyncunit.tasks import ScopeRunner
@@ -131,10 +131,10 @@ def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, l
     assert isinstance(error, ExceptionGroup)
     assert [str(each) for each in error.exceptions] == ["crash"]
     assert [what for what, _ in events] == [f"tear down {scope}" for scope in reversed(SCOPES[index:])]
-    assert [half.broken for half in halves] == [each >= index for each in range(4)]
+    assert [half.state is State.BROKEN for half in halves] == [each >= index for each in range(4)]
     for half in halves[index:]:
         half.set_up()
-    assert all(half.up for half in halves)
+    assert all(half.state is State.UP for half in halves)
 
 
 def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loops, halves):
@@ -188,7 +188,7 @@ def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loops, 
 
 def test_nothing_broken_nothing_to_mend(run, loops, halves):
     assert mend(run, loops) == []
-    assert all(half.up for half in halves)
+    assert all(half.state is State.UP for half in halves)
 
 
 def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loops):
@@ -200,7 +200,7 @@ def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loop
 
     half.set_up_hook = set_up
     half.set_up()
-    assert not half.up
+    assert half.state is State.DOWN
     assert [type(error) for error in mend(run, loops)] == [TimeoutError]
 
 
@@ -210,7 +210,7 @@ def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, lo
     assert recover(run, loops) == []
     halves[0].runner.call(closed.close)
     assert [type(error) for error in recover(run, loops)] == [LoopClosedError]
-    assert all(half.broken for half in halves)
+    assert all(half.state is State.BROKEN for half in halves)
     assert loops.loop is not closed
     events.clear()
     cleanup()
