@@ -20,13 +20,12 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
-from asyncunit import config, loops, registry, runs, suite
+from asyncunit import loops, registry, runs, suite
 from asyncunit.errors import DefinitionError
-from asyncunit.halves import AsyncCleanup, as_errors, call_hook, cut_short, enter_context, mend, recover
-from asyncunit.registry import Registry
-from asyncunit.runner import loop_is_running
+from asyncunit.halves import AsyncCleanup, call_hook, cut_short, enter_context
+from asyncunit.running import AwaitingContext, RunningTest
 from asyncunit.scopes import Scope
-from asyncunit.tasks import ScopeRunner, discard, is_awaitable
+from asyncunit.tasks import ScopeRunner, discard, is_async_def, is_awaitable
 
 __all__ = [
     "AsyncTestCase",
@@ -65,80 +64,6 @@ class _ClassHook:
 
 
 _CLASS_HOOKS = {"setUpClass": suite.set_up_class, "tearDownClass": suite.tear_down_class}
-
-
-class _RunningTest:
-    """One test while it runs: its scope, and the task in which it runs.
-
-    ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded.
-    """
-
-    runner: ScopeRunner | None = None
-    _alone: suite.Alone | None = None
-    _run: Registry | None = None
-
-    def __init__(self) -> None:
-        self.tear_down_steps: list[Callable[[], object]] = []
-
-    def open(self, case: AsyncTestCase) -> ScopeRunner:
-        """Set up what the test needs, and open its own scope inside."""
-        cls = type(case)
-        class_scope = suite.innermost_class(cls) or suite.running_class(cls)
-        if class_scope is None:
-            self._alone = suite.Alone()
-            class_scope = self._alone.open(cls)
-        elif not class_scope.ready:
-            class_scope.ensure()
-        self._run = run = class_scope.run
-        name = case._testMethodName
-        open_scope = run.open(Scope.FUNCTION, name)
-        half, choice = class_scope.half, class_scope.choice
-        own = getattr(getattr(case, name), config.ATTRIBUTE, None)
-        debug = choice.debug if own is None else own.get("loop_debug", choice.debug)
-        if half is None:
-            runner = ScopeRunner(suite.loop_of(run, choice), open_scope, debug)
-        else:
-            runner = ScopeRunner(half.runner.loops, open_scope, debug, class_scope.open_scope)
-        self.runner = runner
-        return runner
-
-    @property
-    def can_close(self) -> bool:
-        """Whether nothing else runs: a test that debug() left open may be let go at any time."""
-        if self.runner is None or self._run is None or self._run not in registry.runs()[-1:]:
-            return False
-        return not loop_is_running()
-
-    def mend(self) -> list[Exception]:
-        """Break down the wider scopes that crashed during the test, and return what that raised."""
-        runner, run = self.runner, self._run
-        if runner is None or run is None or not runner.loops.broken:
-            return []
-        broken = runner.loops.broken
-        broken[:] = [other for other in broken if other is not runner]
-        if not broken:
-            return []
-        flight, runner.in_flight = runner.in_flight, None
-        return mend(run, runner.loops, flight)
-
-    def close(self) -> list[Exception]:
-        """Close the test's scope, and what was opened for it alone; return what that raised."""
-        errors: list[Exception] = []
-        runner, run = self.runner, self._run
-        if runner is not None and run is not None:
-            loops = runner.loops
-            registry.end_inside(run)  # a suite that the test has run
-            runner.end()
-            if loops.broken or runner.in_flight is not None:
-                errors += self.mend()
-                errors += as_errors(runner.in_flight, runner.scope)
-                runner.in_flight = None
-            if loops.loop.is_closed():
-                errors += recover(run, loops)
-            errors += run.leave(runner.scope)
-        if self._alone is not None:
-            errors += self._alone.close()
-        return errors
 
 
 def _super(case: AsyncTestCase) -> Any:
@@ -199,17 +124,6 @@ def _judge_value(method: Callable[[], object], value: object) -> None:
     )
 
 
-class _AwaitingContext:
-    """The context of a test, for steps of IsolatedAsyncioTestCase's own that run its sync hooks there."""
-
-    def __init__(self, runner: ScopeRunner) -> None:
-        self._runner = runner
-        self.run = runner.call
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runner.scope.context, name)
-
-
 class AsyncTestCase(IsolatedAsyncioTestCase):
     """A test case whose tests may share an event loop, at the scope that ``loop_scope`` names.
 
@@ -224,9 +138,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
     loop_scope: ClassVar[Scope | str | None] = None
     loop_factory: ClassVar[Any] = None
     _asyncunit_extended: ClassVar[frozenset[str]] = frozenset()
-    _asyncunit_test: _RunningTest | None = None
+    _asyncunit_test: RunningTest | None = None
     _asyncunit_is_running = False
-    _asyncunit_substitute: _AwaitingContext | None = None
+    _asyncunit_substitute: AwaitingContext | None = None
     _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -361,16 +275,18 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         test = self._asyncunit_test
         if test is None or (test.runner is not None and test.runner.runs_code):
             return success
-        errors = self._asyncunit_close()
-        for error in reversed(errors):
-            self.addCleanup(_raise, error)
-        if errors:
+        self._asyncunit_test = None
+        self._asyncunit_is_running = False
+        if errors := test.close():
+            for error in reversed(errors):
+                self.addCleanup(_raise, error)
             success = super().doCleanups()
         return success
 
     def _callSetUp(self) -> None:
         cut = None
-        test = self._asyncunit_test or _RunningTest()
+        cls, own = type(self), self.__dict__
+        test = self._asyncunit_test or RunningTest()
         self._asyncunit_test = test
         try:
             runner = test.runner or test.open(self)
@@ -378,7 +294,6 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 with self._asyncunit_awaiting_context(runner):
                     _super(self)._callSetUp()
             else:
-                cls, own = type(self), self.__dict__
                 if cls.setUp is not unittest.TestCase.setUp or "setUp" in own:
                     runner.call(self.setUp)
                 if cls.asyncSetUp is not IsolatedAsyncioTestCase.asyncSetUp or "asyncSetUp" in own:
@@ -387,29 +302,31 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             cut = error
         if cut is not None:
             raise self._asyncunit_cut_short(cut)
-        self._asyncunit_plan_tear_down(runner, test.tear_down_steps)
-
-    def _asyncunit_plan_tear_down(self, runner: ScopeRunner, steps: list[Callable[[], object]]) -> None:
+        steps = test.tear_down_steps
         if "_callTearDown" in self._asyncunit_extended:
             steps.append(lambda: self._asyncunit_extended_tear_down(runner))
             return
-        cls, own = type(self), self.__dict__
         if cls.asyncTearDown is not IsolatedAsyncioTestCase.asyncTearDown or "asyncTearDown" in own:
             steps.append(lambda: call_hook(runner, self.asyncTearDown, self._asyncunit_is_over))
         if cls.tearDown is not unittest.TestCase.tearDown or "tearDown" in own:
             steps.append(lambda: runner.call(self.tearDown))
 
     def _callTestMethod(self, method: Callable[[], object]) -> None:
-        cut = value = None
+        cut = None
+        value: Any = None
         try:
             if "_callTestMethod" in self._asyncunit_extended:
                 _super(self)._callTestMethod(method)
             else:
                 test = self._asyncunit_test
                 runner = self._asyncunit_runner() if test is None or test.runner is None else test.runner
-                value = runner.call_sync(method)
-                if is_awaitable(value):
-                    value = runner.run(value, self._asyncunit_is_over)
+                if is_async_def(method):
+                    coroutine: Any = method()
+                    value = runner.run(coroutine, self._asyncunit_is_over)
+                else:
+                    value = runner.call_sync(method)
+                    if is_awaitable(value):
+                        value = runner.run(value, self._asyncunit_is_over)
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
@@ -477,17 +394,17 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             for error in self._asyncunit_close():
                 raise error
 
-    def _asyncunit_open(self) -> tuple[_RunningTest, ScopeRunner]:
+    def _asyncunit_open(self) -> tuple[RunningTest, ScopeRunner]:
         """The test as it runs, opened when it is first asked for: a base may do so before unittest sets it up."""
         if self._asyncunit_test is None:
-            self._asyncunit_test = _RunningTest()
+            self._asyncunit_test = RunningTest()
         test = self._asyncunit_test
         return test, test.runner or test.open(self)
 
     @contextmanager
     def _asyncunit_awaiting_context(self, runner: ScopeRunner) -> Iterator[None]:
         """Have what IsolatedAsyncioTestCase runs in the context of the test awaited, if it can be."""
-        self._asyncunit_substitute = _AwaitingContext(runner)
+        self._asyncunit_substitute = AwaitingContext(runner)
         try:
             yield
         finally:

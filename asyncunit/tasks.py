@@ -12,14 +12,14 @@ from asyncunit.errors import LoopScopeError, RunningLoopError
 from asyncunit.registry import OpenScope
 from asyncunit.runner import LoopRunner, abandon, current_loop, silence
 
-__all__ = ["ScopeRunner", "discard", "is_awaitable"]
+__all__ = ["ScopeRunner", "discard", "is_async_def", "is_awaitable"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 T = TypeVar("T")
 
 
-def _is_async_def(function: object) -> bool:
+def is_async_def(function: object) -> bool:
     """Whether calling ``function`` runs none of its lines, but makes a coroutine of them."""
     code = getattr(function, "__code__", None)
     return type(code) is types.CodeType and bool(code.co_flags & inspect.CO_COROUTINE)
@@ -88,7 +88,7 @@ class ScopeRunner:
 
     def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one."""
-        if _is_async_def(function) or self.runs_code:
+        if is_async_def(function) or self.runs_code:
             return function(*args, **kwargs)
         self._put_back_with.keep(current_loop, current_loop, asyncio.set_event_loop)
         self._in_sync = True
@@ -253,7 +253,7 @@ class ScopeRunner:
         """Have the loop look at what is to be done, if it waits for its files."""
         self._loop.call_soon_threadsafe(lambda: None)
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> None:  # noqa: PLR0912 - in one piece, for every test goes through every call
         inbox = self._inbox
         while True:
             while not inbox:
@@ -274,7 +274,9 @@ class ScopeRunner:
                     raise self.in_flight
                 job.value = await job.awaitable
             except GeneratorExit as error:
-                self._finish(job, error)
+                job.error = error
+                job.done = True
+                self._loop.stop()
                 raise  # perhaps it is this coroutine that is being closed, and must not go on
             except BaseException as error:
                 job.error = error
@@ -282,19 +284,15 @@ class ScopeRunner:
                 await self._absorb(job)
             if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
                 self.cancelled(job.error)
-            self._finish(job, job.error)
+            self._current = None
+            job.done = True
+            if job.waiter is None:
+                self._loop.stop()
+            elif not job.waiter.done():
+                job.waiter.set_result(None)
             if job.is_last is not None and not inbox and job.is_last():
                 return
             del job
-
-    def _finish(self, job: _Job, error: BaseException | None) -> None:
-        self._current = None
-        job.error = error
-        job.done = True
-        if job.waiter is None:
-            self._loop.stop()
-        elif not job.waiter.done():
-            job.waiter.set_result(None)
 
     def _break(self, error: asyncio.CancelledError) -> None:
         """Something that the scope holds open has crashed while the task was waiting."""

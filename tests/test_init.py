@@ -18,7 +18,9 @@ HOUSE = [
     "tasks",
     "halves",
     "runs",
+    "hooks",
     "suite",
+    "running",
     "case",
 ]
 # These are there in every run of pytest, also in one without an async test.

@@ -1,11 +1,14 @@
 """What a trivial test costs with each base class: python -m tests.benchmarks.trivial
 
-The classes are run in turn, round after round, in one process; the least time of each counts, and the ratios say more
-than the times. With ``--scale``, what a test costs in runs of 1,000 to 50,000 tests, and what the process holds then.
+The classes are run in turn, round after round, in one process. What counts is the least median of each, and the ratios
+say more than the times. With ``--scale``, what a test costs in runs of 1,000 to 50,000 tests, and what the process
+holds then.
 """
 
 import gc
+import itertools
 import os
+import statistics
 import sys
 import time
 import tracemalloc
@@ -32,18 +35,26 @@ def make(base: type[unittest.TestCase], *, is_async: bool = True, hooks: bool = 
     return type("Trivial", (base,), members)
 
 
+class Clock(unittest.TestResult):
+    """Notes when each test ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def stopTest(self, test: unittest.TestCase) -> None:
+        self.ends.append(time.perf_counter())
+
+
 def measure(cls: type[unittest.TestCase]) -> float:
-    """Microseconds for one test of the class."""
+    """Microseconds from the end of a test to the end of the next: the median of a run of the class."""
     suite = unittest.TestLoader().loadTestsFromTestCase(cls)
-    tests = suite.countTestCases()
-    result = unittest.TestResult()
+    result = Clock()
     result.startTestRun()
-    begin = time.perf_counter()
     suite.run(result)
-    took = time.perf_counter() - begin
     result.stopTestRun()
     assert result.wasSuccessful(), result.errors
-    return took / tests * 1e6
+    return statistics.median(after - before for before, after in itertools.pairwise(result.ends)) * 1e6
 
 
 def compare() -> None:
@@ -66,7 +77,7 @@ def compare() -> None:
         for name, cls in classes.items():
             least[name] = min(least[name], measure(cls))
     sync = least["unittest.TestCase, sync test"]
-    print(f"Python {sys.version.split()[0]}: least of {ROUNDS} rounds\n")
+    print(f"Python {sys.version.split()[0]}: the least median of {ROUNDS} rounds\n")
     print(f"{'':52} {'µs a test':>9}  {'of TestCase':>11}  {'faster than Isolated...':>23}")
     for name, cost in least.items():
         isolated = least["IsolatedAsyncioTestCase" + (", async set-up and tear-down" if "set-up" in name else "")]
