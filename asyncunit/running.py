@@ -7,7 +7,7 @@ from typing import Any
 from unittest import TestCase
 
 from asyncunit import config, registry, suite
-from asyncunit.halves import as_errors, mend, recover
+from asyncunit.halves import as_errors, cut_short, mend, recover
 from asyncunit.hooks import loop_of
 from asyncunit.registry import Registry
 from asyncunit.runner import loop_is_running
@@ -82,9 +82,12 @@ class RunningTest:
             registry.end_inside(run)  # a suite that the test has run
             runner.end()
             if loops.broken or runner.in_flight is not None:
+                was_cancelled = runner in loops.broken
                 errors += self.mend()
                 errors += as_errors(runner.in_flight, runner.scope)
                 runner.in_flight = None
+                if was_cancelled and not errors:
+                    errors.append(cut_short(runner.scope, None))
             if loops.loop.is_closed():
                 errors += recover(run, loops)
             errors += run.leave(runner.scope)

@@ -5,7 +5,7 @@ import unittest
 import pytest
 
 import asyncunit
-from asyncunit import AsyncTestCase, ClassLoopTestCase, LoopClosedError, registry
+from asyncunit import AsyncTestCase, ClassLoopTestCase, CutShortError, LoopClosedError, registry
 from tests.support import Result, run, run_module, suite_of
 
 
@@ -189,3 +189,26 @@ def test_a_test_that_debug_left_open_closes_nothing_of_others():
     assert result.passed == ["test_x"]
     while registry.runs():
         registry.end(registry.runs()[-1])
+
+
+def test_a_tear_down_that_a_scope_cut_short_without_an_error_is_an_error():
+    class Swallow:
+        async def __aenter__(self):
+            self.task = asyncio.current_task()
+            return self.task
+
+        async def __aexit__(self, *_):
+            return True
+
+    class Test(AsyncTestCase):
+        async def asyncSetUp(self):
+            self.task = await self.enterAsyncContext(Swallow())
+
+        async def test_x(self):
+            pass
+
+        async def asyncTearDown(self):
+            self.task.cancel()
+            await asyncio.Event().wait()
+
+    assert run(Test).errors_by_name == [("test_x", CutShortError)]
