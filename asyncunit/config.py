@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import configparser
 import dataclasses
 import inspect
 import os
-import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -60,6 +58,8 @@ def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
         return None
     factory: Any = value
     if isinstance(value, str):
+        import pkgutil
+
         if ":" not in value:
             raise ConfigurationError(
                 f"{where} is {value!r}; expected the name of a callable, written 'package.module:callable'."
@@ -102,6 +102,8 @@ def parse_boolean(value: object, where: str) -> bool | None:
         return value
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
+    import configparser
+
     states = configparser.ConfigParser.BOOLEAN_STATES
     if isinstance(value, str) and value.lower() in states:
         return states[value.lower()]
@@ -248,6 +250,8 @@ def _toml_table(path: Path, text: str) -> Mapping[str, object] | None:
 
 
 def _ini_section(path: Path, text: str) -> Mapping[str, object] | None:
+    import configparser
+
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(text, source=str(path))

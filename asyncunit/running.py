@@ -47,10 +47,14 @@ class RunningTest:
         half, choice = class_scope.half, class_scope.choice
         own = getattr(getattr(case, name), config.ATTRIBUTE, None)
         debug = choice.debug if own is None else own.get("loop_debug", choice.debug)
-        if half is None:
-            runner = ScopeRunner(loop_of(run, choice), open_scope, debug)
-        else:
+        if half is not None:
             runner = ScopeRunner(half.runner.loops, open_scope, debug, class_scope.open_scope)
+        else:
+            try:
+                runner = ScopeRunner(loop_of(run, choice), open_scope, debug)
+            except BaseException:  # of the user's factory
+                run.leave(open_scope)
+                raise
         self.runner = runner
         return runner
 

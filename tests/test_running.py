@@ -212,3 +212,24 @@ def test_a_tear_down_that_a_scope_cut_short_without_an_error_is_an_error():
             await asyncio.Event().wait()
 
     assert run(Test).errors_by_name == [("test_x", CutShortError)]
+
+
+def test_a_factory_that_fails_is_the_error_of_each_test_and_harms_no_other():
+    class Test(AsyncTestCase):
+        @staticmethod
+        def loop_factory():
+            raise ValueError("no loop today")
+
+        async def test_1(self):
+            pass
+
+        test_2 = test_1
+
+    class Next(ClassLoopTestCase):
+        async def test_x(self):
+            pass
+
+    result = run(Test, Next)
+    assert result.errors_by_name == [("test_1", ValueError), ("test_2", ValueError)]
+    assert result.passed == ["test_x"]
+    assert registry.runs() == []
