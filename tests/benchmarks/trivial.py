@@ -88,14 +88,16 @@ def scale() -> None:
     print(f"Python {sys.version.split()[0]}: ClassLoopTestCase\n")
     print(f"{'tests':>7} {'µs a test':>10} {'KiB more':>9} {'open files':>11}")
     measure(make(asyncunit.ClassLoopTestCase, tests=1_000))
-    tracemalloc.start()
     for tests in (1_000, 5_000, 20_000, 50_000):
         cls = make(asyncunit.ClassLoopTestCase, tests=tests)
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
         cost = measure(cls)
         gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        measure(cls)
+        gc.collect()
         more = (tracemalloc.get_traced_memory()[0] - before) / 1024
+        tracemalloc.stop()
         files = len(os.listdir("/dev/fd"))
         print(f"{tests:7} {cost:10.1f} {more:9.1f} {files:11}")
 
