@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -85,13 +86,10 @@ class HookedScope:
         finally:
             self.in_hook = False
 
-    def attempt(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> list[Exception]:
-        """Call, and return what was raised."""
+    def attempt(self, step: Callable[[], object]) -> list[Exception]:
+        """Take a step of the tear-down, and return what it raised."""
         try:
-            if isinstance(function, AsyncCleanup) or function == self.call_hook:
-                function(*args)
-            else:
-                self.call(function, *args, **kwargs)
+            step()
         except Exception as error:
             return [error]
         return []
@@ -200,11 +198,14 @@ class ModuleScope(HookedScope):
             self.errors += self.half.tear_down()
         if self.state is HookState.SET_UP and self.sync_tear_down is not None:
             self.state = HookState.TORN_DOWN
-            self.errors += self.attempt(self.sync_tear_down)
+            self.errors += self.attempt(functools.partial(self.call_hook, self.sync_tear_down))
         self.take_cleanups()
         while self._cleanups:
             function, args, kwargs = self._cleanups.pop()
-            self.errors += self.attempt(function, *args, **kwargs)
+            is_ours = isinstance(function, AsyncCleanup)
+            self.errors += self.attempt(
+                function if is_ours else functools.partial(self.call, function, *args, **kwargs)
+            )
             self.take_cleanups()
         self.state = HookState.NOT_CALLED
         return self.take_errors() + self.mend()
@@ -257,7 +258,7 @@ class ClassScope(HookedScope):
         errors = self.half.tear_down() if self.half is not None else []
         if self.state is HookState.SET_UP:
             self.state = HookState.TORN_DOWN
-            errors += self.attempt(self.call_hook, sync_hook)
+            errors += self.attempt(functools.partial(self.call_hook, sync_hook))
         if errors:
             first, *others = errors
             self.errors += others
@@ -266,10 +267,7 @@ class ClassScope(HookedScope):
     def close(self) -> list[Exception]:
         """Run what is left of the tear-down and the cleanups, and return what that raised."""
         if self.state is HookState.SET_UP:  # the run was interrupted, or went elsewhere
-            try:
-                self.cls.tearDownClass()
-            except Exception as error:
-                self.errors.append(error)
+            self.errors += self.attempt(self.cls.tearDownClass)
         if self.half is not None:
             self.errors += self.half.tear_down()
         if self.state is not HookState.NOT_CALLED:

@@ -126,8 +126,10 @@ class ScopeRunner:
         else:
             before = loop.get_debug()
             loop.set_debug(self.debug)
-            self._drive(job)
-            loop.set_debug(before)
+            try:
+                self._drive(job)
+            finally:
+                loop.set_debug(before)
         error = job.stray or job.error
         if error is not None:
             if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
@@ -253,7 +255,7 @@ class ScopeRunner:
         """Have the loop look at what is to be done, if it waits for its files."""
         self._loop.call_soon_threadsafe(lambda: None)
 
-    async def _serve(self) -> None:  # noqa: PLR0912 - in one piece, for every test goes through every call
+    async def _serve(self) -> None:
         inbox = self._inbox
         while True:
             while not inbox:
@@ -275,8 +277,7 @@ class ScopeRunner:
                 job.value = await job.awaitable
             except GeneratorExit as error:
                 job.error = error
-                job.done = True
-                self._loop.stop()
+                self._finish(job)
                 raise  # perhaps it is this coroutine that is being closed, and must not go on
             except BaseException as error:
                 job.error = error
@@ -284,15 +285,18 @@ class ScopeRunner:
                 await self._absorb(job)
             if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
                 self.cancelled(job.error)
-            self._current = None
-            job.done = True
-            if job.waiter is None:
-                self._loop.stop()
-            elif not job.waiter.done():
-                job.waiter.set_result(None)
+            self._finish(job)
             if job.is_last is not None and not inbox and job.is_last():
                 return
             del job
+
+    def _finish(self, job: _Job) -> None:
+        self._current = None
+        job.done = True
+        if job.waiter is None:
+            self._loop.stop()
+        elif not job.waiter.done():
+            job.waiter.set_result(None)
 
     def _break(self, error: asyncio.CancelledError) -> None:
         """Something that the scope holds open has crashed while the task was waiting."""
