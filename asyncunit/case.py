@@ -85,11 +85,7 @@ def _extended_steps(cls: type) -> frozenset[str]:
 def _refuse_async_class_hook(cls: type, name: str) -> None:
     written = inspect.getattr_static(cls, name)
     function = inspect.unwrap(getattr(written, "__func__", written))
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise DefinitionError(
-            f"{cls.__module__}.{cls.__qualname__}.{name} is an async function, which unittest calls without awaiting "
-            f"it. Rename it to async{name[0].upper()}{name[1:]}."
-        )
+    suite.refuse_async(function, f"{cls.__module__}.{cls.__qualname__}", name)
 
 
 def _refuse_other_runner(cls: type) -> None:

@@ -152,9 +152,10 @@ class ModuleScope(HookedScope):
 
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the widest loop that a class of the module asks for; None if that is too narrow."""
-        choice = loops.choose_for_module(self.name, self.config)
-        if self.half is None and choice is not None:
-            self.connect(choice, *loops.module_hooks(self.name))
+        if self.half is None:
+            choice = loops.choose_for_module(self.name, self.config)
+            if choice is not None:
+                self.connect(choice, *loops.module_hooks(self.name))
         return self.half
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:

@@ -58,8 +58,10 @@ def choose(cls: type, config: Config) -> LoopChoice:
     """The loop that ``cls`` runs on; raises LoopScopeError where something that it uses needs a wider one."""
     own = _choose_alone(cls, config)
     hook = module_hook(cls.__module__)
+    if hook is None:
+        return own
     shared = choose_for_module(cls.__module__, config)
-    if hook is None or shared is None or (own.scope, own.factory) == (shared.scope, shared.factory):
+    if shared is None or (own.scope, own.factory) == (shared.scope, shared.factory):
         return own
     if own.explicit and own.scope < Scope.MODULE:
         raise _too_narrow(cls, own.scope, f"{cls.__module__}.{hook}", Scope.MODULE)

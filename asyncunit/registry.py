@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from asyncunit.scopes import Path, Scope
 
-__all__ = ["OpenScope", "Registry", "begin", "close_all", "end", "end_inside", "runs"]
+__all__ = ["OpenScope", "Registry", "begin", "close_all", "end", "end_inside", "report_on_stderr", "runs"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 

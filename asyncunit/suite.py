@@ -33,6 +33,8 @@ __all__ = [
     "enterAsyncModuleContext",
     "half_of_class",
     "innermost_class",
+    "refuse_async",
+    "running_class",
     "set_up_class",
     "tear_down_class",
 ]
@@ -204,12 +206,17 @@ def _tear_down_module(name: str, hooks: _SyncHooks) -> None:
 
 def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:
     for hook, written in hooks._asdict().items():
-        if inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written):
-            raise DefinitionError(
-                f"{module.name}.{hook} is an async function, which unittest calls without awaiting it. "
-                f"Rename it to async{hook[0].upper()}{hook[1:]}."
-            )
+        refuse_async(written, module.name, hook)
     module.set_up(hooks.setUpModule)
+
+
+def refuse_async(written: object, place: str, hook: str) -> None:
+    """Raise DefinitionError if one of the hooks that unittest calls is an async function."""
+    if inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written):
+        raise DefinitionError(
+            f"{place}.{hook} is an async function, which unittest calls without awaiting it. "
+            f"Rename it to async{hook[0].upper()}{hook[1:]}."
+        )
 
 
 def _nothing() -> None:
