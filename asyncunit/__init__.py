@@ -14,6 +14,7 @@ Change the base class, and your async tests can share an event loop with the iso
 TYPE_CHECKING = False  # not typing's: whoever imports asyncunit need not have imported that
 
 if TYPE_CHECKING:
+    from asyncunit import mixins as mixins
     from asyncunit.case import (
         AsyncTestCase,
         ClassLoopTestCase,
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
         ConfigurationError,
         CutShortError,
         DefinitionError,
+        FixtureNotSetUpError,
         LoopClosedError,
         LoopScopeError,
         RunningLoopError,
         UnfinishedError,
     )
+    from asyncunit.fixtures import Fixture, Request, fixture
+    from asyncunit.params import param, parametrize
     from asyncunit.scopes import Scope
     from asyncunit.suite import addAsyncModuleCleanup, enterAsyncModuleContext
 
@@ -43,18 +47,27 @@ _HOMES = {
     "ConfigurationError": "errors",
     "CutShortError": "errors",
     "DefinitionError": "errors",
+    "Fixture": "fixtures",
+    "FixtureNotSetUpError": "errors",
     "LoopClosedError": "errors",
     "LoopScopeError": "errors",
     "ModuleLoopTestCase": "case",
     "PackageLoopTestCase": "case",
+    "Request": "fixtures",
     "RunningLoopError": "errors",
     "Scope": "scopes",
     "SessionLoopTestCase": "case",
     "UnfinishedError": "errors",
     "addAsyncModuleCleanup": "suite",
     "enterAsyncModuleContext": "suite",
+    "fixture": "fixtures",
+    "param": "params",
+    "parametrize": "params",
     "settings": "config",
 }
+
+# Public modules, imported when they are first asked for.
+_MODULES = ("mixins",)
 
 __all__ = [
     "AsyncTestCase",
@@ -63,16 +76,22 @@ __all__ = [
     "ConfigurationError",
     "CutShortError",
     "DefinitionError",
+    "Fixture",
+    "FixtureNotSetUpError",
     "LoopClosedError",
     "LoopScopeError",
     "ModuleLoopTestCase",
     "PackageLoopTestCase",
+    "Request",
     "RunningLoopError",
     "Scope",
     "SessionLoopTestCase",
     "UnfinishedError",
     "addAsyncModuleCleanup",
     "enterAsyncModuleContext",
+    "fixture",
+    "param",
+    "parametrize",
     "settings",
 ]
 
@@ -80,13 +99,15 @@ __all__ = [
 if not TYPE_CHECKING:  # type checkers are not to take any name for one of these
 
     def __getattr__(name):
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
+        if name in _MODULES:
+            return import_module(f"asyncunit.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(f"asyncunit.{_HOMES[name]}"), name)
         return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -15,17 +15,18 @@ import sys
 import types
 import unittest
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
-from asyncunit import loops, registry, runs, suite
+from asyncunit import graph, loops, registry, runs, suite
 from asyncunit.errors import DefinitionError
 from asyncunit.halves import AsyncCleanup, call_hook, cut_short, enter_context
 from asyncunit.running import AwaitingContext, RunningTest
 from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner, discard, is_async_def, is_awaitable
+from asyncunit.values import TestFixtures
 
 __all__ = [
     "AsyncTestCase",
@@ -120,6 +121,13 @@ def _judge_value(method: Callable[[], object], value: object) -> None:
     )
 
 
+def _refuse_bare_name(cls: type, name: str) -> None:
+    """Raise for the name of a test that has become many; unittest would run it without its parameters."""
+    plan: graph.Plan | None = getattr(cls, graph.ATTRIBUTE, None)
+    if plan is not None and plan.variants.get(name):
+        raise ValueError(repr(getattr(cls, name)))
+
+
 class AsyncTestCase(IsolatedAsyncioTestCase):
     """A test case whose tests may share an event loop, at the scope that ``loop_scope`` names.
 
@@ -146,9 +154,11 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             setattr(cls, name, _ClassHook(cls, name, act))
         _refuse_other_runner(cls)
         cls._asyncunit_extended = _extended_steps(cls)
+        graph.define(cls)
         loops.check_class(cls)
 
     def __init__(self, methodName: str = "runTest") -> None:
+        _refuse_bare_name(type(self), methodName)
         super().__init__(methodName)
         suite.adopt_module(type(self).__module__)
 
@@ -271,13 +281,19 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         test = self._asyncunit_test
         if test is None or (test.runner is not None and test.runner.runs_code):
             return success
+        if test.fixtures is not None:
+            success = self._asyncunit_report(test.fixtures.tear_down(), success)
         self._asyncunit_test = None
         self._asyncunit_is_running = False
-        if errors := test.close():
-            for error in reversed(errors):
-                self.addCleanup(_raise, error)
-            success = super().doCleanups()
-        return success
+        return self._asyncunit_report(test.close(), success)
+
+    def _asyncunit_report(self, errors: Sequence[BaseException], success: Any) -> Any:
+        """Have unittest report each of the errors, and run what is still among the cleanups."""
+        if not errors and not self._cleanups:
+            return success
+        for error in reversed(errors):
+            self.addCleanup(_raise, error)
+        return super().doCleanups() and success
 
     def _callSetUp(self) -> None:
         cut = None
@@ -286,6 +302,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         self._asyncunit_test = test
         try:
             runner = test.runner or test.open(self)
+            if test.fixtures is not None:
+                test.fixtures.set_up(test.fixtures.plan.own)
             if "_callSetUp" in self._asyncunit_extended:
                 with self._asyncunit_awaiting_context(runner):
                     _super(self)._callSetUp()
@@ -301,30 +319,53 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         steps = test.tear_down_steps
         if "_callTearDown" in self._asyncunit_extended:
             steps.append(lambda: self._asyncunit_extended_tear_down(runner))
-            return
-        if cls.asyncTearDown is not IsolatedAsyncioTestCase.asyncTearDown or "asyncTearDown" in own:
-            steps.append(lambda: call_hook(runner, self.asyncTearDown, self._asyncunit_is_over))
-        if cls.tearDown is not unittest.TestCase.tearDown or "tearDown" in own:
-            steps.append(lambda: runner.call(self.tearDown))
+        else:
+            if cls.asyncTearDown is not IsolatedAsyncioTestCase.asyncTearDown or "asyncTearDown" in own:
+                steps.append(lambda: call_hook(runner, self.asyncTearDown, self._asyncunit_is_over))
+            if cls.tearDown is not unittest.TestCase.tearDown or "tearDown" in own:
+                steps.append(lambda: runner.call(self.tearDown))
+        if test.fixtures is not None and test.fixtures.plan.named:
+            self._asyncunit_set_up_named(test.fixtures)
 
-    def _callTestMethod(self, method: Callable[[], object]) -> None:
+    def _asyncunit_set_up_named(self, fixtures: TestFixtures) -> None:
+        """Set up the fixtures that only this test names; where one fails, tear down what the hooks have set up."""
+        failure: BaseException | None = None
+        try:
+            fixtures.set_up(fixtures.plan.named)
+        except KeyboardInterrupt:
+            raise
+        except asyncio.CancelledError as error:
+            failure = self._asyncunit_cut_short(error)
+        except BaseException as error:
+            failure = error
+            self._callTearDown()
+        if failure is not None:
+            raise failure
+
+    def _callTestMethod(self, method: Callable[..., object]) -> None:
         cut = None
         value: Any = None
+        test = self._asyncunit_test
+        arguments = {} if test is None or test.fixtures is None else test.fixtures.arguments
         try:
             if "_callTestMethod" in self._asyncunit_extended:
-                _super(self)._callTestMethod(method)
+                _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
             else:
-                test = self._asyncunit_test
                 runner = self._asyncunit_runner() if test is None or test.runner is None else test.runner
                 if is_async_def(method):
-                    coroutine: Any = method()
-                    value = runner.run(coroutine, self._asyncunit_is_over)
+                    coroutine: Any = method(**arguments)
+                    epilogue = None if test is None or test.fixtures is None else self._asyncunit_epilogue
+                    value = runner.run(coroutine, self._asyncunit_is_over, epilogue)
                 else:
-                    value = runner.call_sync(method)
+                    value = runner.call_sync(method, **arguments)
                     if is_awaitable(value):
                         value = runner.run(value, self._asyncunit_is_over)
         except asyncio.CancelledError as error:
             cut = error
+        except TypeError as error:
+            if note := graph.plan_of(type(self)).explain(error, arguments):
+                error.add_note(note)
+            raise
         if cut is not None:
             raise self._asyncunit_cut_short(cut)
         if value is not None:
@@ -420,7 +461,17 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
 
     def _asyncunit_is_over(self) -> bool:
         """Whether nothing of the test is left to be run."""
-        return not self._cleanups and self._asyncunit_test is not None and not self._asyncunit_test.tear_down_steps
+        test = self._asyncunit_test
+        if self._cleanups or test is None or test.tear_down_steps:
+            return False
+        return test.fixtures is None or not test.fixtures.exits
+
+    def _asyncunit_epilogue(self) -> Coroutine[Any, Any, None] | None:
+        """The tear-down of fixtures, where nothing else is to be run before it."""
+        test = self._asyncunit_test
+        if self._cleanups or test is None or test.tear_down_steps or test.fixtures is None:
+            return None
+        return test.fixtures.epilogue()
 
     def _asyncunit_tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
@@ -450,6 +501,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 raise
             except BaseException as error:
                 errors.append(error)
+        test = self._asyncunit_test
+        if test is not None and test.fixtures is not None:
+            errors += test.fixtures.tear_down()
         return errors
 
     def _asyncunit_cut_short(self, cause: asyncio.CancelledError) -> BaseException:

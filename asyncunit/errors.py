@@ -3,7 +3,8 @@
 AsyncUnitError
 ├── ConfigurationError (ValueError)   a key or its value is not one that asyncunit knows
 ├── CutShortError                     a scope was cancelled, and nothing says why
-├── DefinitionError (TypeError)       a class, a hook or a test is written so that it could not run
+├── DefinitionError (TypeError)       a class, a hook, a fixture or a test is written so that it could not run
+├── FixtureNotSetUpError (AttributeError)   a fixture is read where it has no value
 ├── LoopClosedError (RuntimeError)    a test closed the loop that it was given
 ├── LoopScopeError (RuntimeError)     something needs a loop that lasts longer than the one there is
 ├── RunningLoopError (RuntimeError)   tests were started inside a loop that already runs
@@ -17,6 +18,7 @@ __all__ = [
     "ConfigurationError",
     "CutShortError",
     "DefinitionError",
+    "FixtureNotSetUpError",
     "LoopClosedError",
     "LoopScopeError",
     "RunningLoopError",
@@ -37,7 +39,11 @@ class CutShortError(AsyncUnitError):
 
 
 class DefinitionError(AsyncUnitError, TypeError):
-    """A class, a hook or a test is written in a way in which it could not run."""
+    """A class, a hook, a fixture or a test is written in a way in which it could not run."""
+
+
+class FixtureNotSetUpError(AsyncUnitError, AttributeError):
+    """A fixture is read before it is set up, after it is torn down, or by a test that has not asked for it."""
 
 
 class LoopClosedError(AsyncUnitError, RuntimeError):

@@ -32,36 +32,44 @@ __unittest = True  # a traceback that a user reads begins at the user's line
 class AsyncCleanup:
     """One async cleanup of a scope, which unittest keeps among its own, to call in their order. Runs once."""
 
+    _is_done = False
+
     def __init__(self, runner: ScopeRunner, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         self.runner = runner
-        self._call: tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]] | None
         self._call = (function, args, kwargs)
 
     def __call__(self) -> None:
         """Run it; a cancellation of it goes on through what the scope has entered."""
-        if self._call is None:
+        if self._is_done:
             return
-        function, args, kwargs = self._call
-        self._call = None
+        self._is_done = True
         self.runner.is_ending = True
         try:
-            self.runner.call(function, *args, **kwargs)
+            self._run()
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
 
+    def _run(self) -> None:
+        function, args, kwargs = self._call
+        self.runner.call(function, *args, **kwargs)
+
     def drop(self) -> None:
         """Do not run any more: the loop is gone."""
-        self._call = None
+        self._is_done = True
 
 
 class ContextExit(AsyncCleanup):
     """The exit of an async context that a scope has entered; it is told of the cancellation in flight."""
 
     def __init__(self, runner: ScopeRunner, manager: object) -> None:
-        super().__init__(runner, self._exit)
+        self.runner = runner
         self._manager: Any = manager
 
-    async def _exit(self) -> None:
+    def _run(self) -> None:
+        self.runner.run(self.leave())
+
+    async def leave(self) -> None:
+        """Exit the context, in the task of the scope."""
         leave = type(self._manager).__aexit__
         error = self.runner.in_flight
         if error is None:
@@ -163,6 +171,8 @@ class AsyncHalf:
                 self._cleanups.pop()()
             except Exception as error:
                 errors.append(error)
+        if self.runner.scope.fixtures is not None:
+            errors += self.runner.scope.fixtures.tear_down(self)
         self.state = State.BROKEN
         return errors
 
@@ -170,6 +180,8 @@ class AsyncHalf:
         """Forget what was set up: its loop is closed, and nothing can run on it."""
         while self._cleanups:
             self._cleanups.pop().drop()
+        if self.runner.scope.fixtures is not None:
+            self.runner.scope.fixtures.lose(self)
         self.runner.abandon()
         self.runner.in_flight = None
         self.state = State.BROKEN

@@ -9,7 +9,7 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from asyncunit import config, loops, runs
+from asyncunit import config, graph, loops, runs
 from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, half_of, mend, recover
@@ -18,8 +18,9 @@ from asyncunit.registry import OpenScope, Registry
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.tasks import discard, is_awaitable
+from asyncunit.values import ClassFixtures, ScopeFixtures
 
-__all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "loop_of"]
+__all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "fixtures_of", "loop_of"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -103,7 +104,8 @@ class HookedScope:
         anew = half.state is State.BROKEN
         try:
             if half.runner.in_flight is None:
-                half.set_up()
+                with self.run.spreading(self.open_scope):
+                    half.set_up()
         except Exception as error:
             if not anew:
                 raise
@@ -141,6 +143,8 @@ class ModuleScope(HookedScope):
         super().__init__(run, open_scope)
         self.name = name
         self.sync_tear_down: Callable[[], object] | None = None
+        # Of a fixture that was set up ahead of the hooks; the class that uses it is to report it.
+        self.fixture_error: Exception | None = None
         # unittest has one list for all modules and threads; what is put there is taken over, in its order.
         self._cleanups: list[runs.Cleanup] = []
 
@@ -209,6 +213,9 @@ class ModuleScope(HookedScope):
             )
             self.take_cleanups()
         self.state = HookState.NOT_CALLED
+        if self.fixture_error is not None:
+            self.errors.append(self.fixture_error)
+            self.fixture_error = None
         return self.take_errors() + self.mend()
 
     def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base
@@ -221,11 +228,21 @@ class ModuleScope(HookedScope):
 class ClassScope(HookedScope):
     """An open test class."""
 
-    def __init__(self, module: ModuleScope, open_scope: OpenScope, cls: type[unittest.TestCase], choice: LoopChoice):
+    def __init__(
+        self,
+        module: ModuleScope,
+        open_scope: OpenScope,
+        cls: type[unittest.TestCase],
+        choice: LoopChoice,
+        fixtures: ClassFixtures | None,
+    ) -> None:
         super().__init__(module.run, open_scope)
         self.module = module
         self.cls = cls
         self.choice = choice
+        self.fixtures = fixtures
+        if fixtures is not None:
+            ScopeFixtures(open_scope).seen = fixtures.values
 
     @property
     def ready(self) -> bool:
@@ -236,20 +253,30 @@ class ClassScope(HookedScope):
         return half.state is State.UP if half is not None else self.choice.scope is Scope.FUNCTION
 
     def ensure(self) -> None:
-        """Have the async halves of the module and of the class set up."""
+        """Have the async halves of the module and of the class set up, and the fixtures that all of the class uses."""
+        self.set_up_fixtures(Scope.MODULE)
         self.module.ensure()
         self.open_loop()
+        self.set_up_fixtures(Scope.CLASS)
         self.set_up_async()
+
+    def set_up_fixtures(self, least: Scope) -> None:
+        """Set up the fixtures of that scope, and of wider ones, that all of the class uses."""
+        if self.fixtures is not None:
+            self.fixtures.set_up(least)
 
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the loop that the tests share; None if each has a loop of its own."""
         if self.half is None and self.choice.scope is not Scope.FUNCTION:
-            self.connect(self.choice, *loops.class_hooks(self.cls))
+            half = self.connect(self.choice, *loops.class_hooks(self.cls))
+            if self.fixtures is not None:
+                self.fixtures.loops = half.runner.loops
         return self.half
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:
-        """Run both set-up hooks."""
+        """Set up the fixtures, and run both set-up hooks."""
         self.state = HookState.SETTING_UP
+        self.set_up_fixtures(Scope.CLASS)
         self.call_hook(sync_hook)
         self.set_up_async()
         self.state = HookState.SET_UP
@@ -277,6 +304,8 @@ class ClassScope(HookedScope):
                 unittest.TestCase.doClassCleanups.__func__(self.cls)  # type: ignore[attr-defined]
             finally:
                 self.errors += [info[1] for info in self.cls.tearDown_exceptions]  # type: ignore[attr-defined]
+        if self.fixtures is not None:
+            self.errors += self.fixtures.errors
         self.state = HookState.NOT_CALLED
         return self.take_errors() + self.mend()
 
@@ -286,6 +315,15 @@ class ClassScope(HookedScope):
             f"{what}, but {name} has no event loop to run it on: each of its tests has a loop of its own "
             f'({self.choice.reason}). Write in {name}:  loop_scope = "class"'
         )
+
+
+def fixtures_of(run: Registry, cls: type, choice: LoopChoice) -> ClassFixtures | None:
+    """The fixtures of a class that has a test to run; None if it knows of none."""
+    plan = graph.plan_of(cls)
+    if plan.is_empty:
+        return None
+    # A loop of the class's own comes when the class opens.
+    return ClassFixtures(run, cls, plan, choice, loop_of(run, choice) if choice.scope > Scope.CLASS else None)
 
 
 def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:

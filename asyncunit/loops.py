@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from asyncunit import config as configuration
+from asyncunit import graph
 from asyncunit.config import Config, LoopFactory
 from asyncunit.errors import ConfigurationError, LoopScopeError
 from asyncunit.scopes import Scope
@@ -108,8 +109,8 @@ def check_class(cls: type) -> None:
     explicit = _explicit_scope(cls)
     _factory(cls, Config())
     hook = _class_hook(cls)
-    if explicit is not None and hook is not None and explicit < Scope.CLASS:
-        raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
+    if explicit is not None:
+        _check_explicit(cls, explicit, hook)
     for name, member in vars(cls).items():
         wrong = [key for key in configuration.CLASS_ATTRIBUTES if key in configuration.settings_of(member)]
         if wrong and not isinstance(member, type):
@@ -127,14 +128,24 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     explicit = _explicit_scope(cls)
     hook = _class_hook(cls)
     if explicit is not None:
-        if hook is not None and explicit < Scope.CLASS:
-            raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
+        _check_explicit(cls, explicit, hook)
         return LoopChoice(explicit, factory, debug, f"as {_title(cls)} says", explicit=True)
     source = config.sources.get("loop_scope")
-    reason = f"configured in {source}" if source else "by default"
-    if hook is not None and config.loop_scope < Scope.CLASS:
-        return LoopChoice(Scope.CLASS, factory, debug, f"inferred from {hook}", explicit=False)
-    return LoopChoice(config.loop_scope, factory, debug, reason, explicit=False)
+    scope, reason = config.loop_scope, f"configured in {source}" if source else "by default"
+    if hook is not None and scope < Scope.CLASS:
+        scope, reason = Scope.CLASS, f"inferred from {hook}"
+    demand = graph.plan_of(cls).demand
+    if demand is not None and scope < demand.scope:
+        scope, reason = demand.scope, f"inferred from the {demand.fixture}"
+    return LoopChoice(scope, factory, debug, reason, explicit=False)
+
+
+def _check_explicit(cls: type, explicit: Scope, hook: str | None) -> None:
+    if hook is not None and explicit < Scope.CLASS:
+        raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
+    demand = graph.plan_of(cls).demand
+    if demand is not None and explicit < demand.scope:
+        raise _too_narrow(cls, explicit, f"the {demand.fixture}", demand.scope)
 
 
 def _module_config(name: str, config: Config) -> Config:

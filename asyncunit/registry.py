@@ -11,7 +11,8 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from asyncunit.scopes import Path, Scope
@@ -27,19 +28,22 @@ class OpenScope:
     """A scope that is open: its context, and what closes with it.
 
     ``context`` is a copy of the wider scope's, taken when this one opened. ``hooks`` is what runs the scope's hooks,
-    if it has any: it is closed before all that is kept.
+    and ``fixtures`` what has set up its fixtures, if it has any: closed in this order, and before all that is kept.
     """
 
-    __slots__ = ("_closers", "_kept", "context", "hooks", "key", "scope")
+    __slots__ = ("_closers", "_kept", "_spread", "context", "fixtures", "hooks", "key", "scope")
 
     def __init__(self, scope: Scope, key: Hashable, context: contextvars.Context) -> None:
         self.scope = scope
         self.key = key
         self.context = context
         self.hooks: Any = None
+        self.fixtures: Any = None
         # None until something is kept: a scope is opened for each test, and few of those keep anything.
         self._kept: dict[Hashable, Any] | None = None
         self._closers: list[Callable[[], Sequence[Exception] | None]] | None = None
+        # What has come into the context from wider scopes after it was copied.
+        self._spread: dict[contextvars.ContextVar[Any], Any] | None = None
 
     def __str__(self) -> str:
         if isinstance(self.key, type):
@@ -61,14 +65,27 @@ class OpenScope:
         """What is kept under ``key``, or None."""
         return None if self._kept is None else self._kept.get(key)
 
+    def take_over(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:
+        """Have the context see what has changed in that of a wider scope, where nothing narrower says otherwise."""
+        spread = self._spread = self._spread or {}
+        for variable, value in after.items():
+            if before.get(variable, spread) is value:
+                continue
+            own = self.context.get(variable, spread)
+            if own is before.get(variable, spread) or own is spread.get(variable):
+                self.context.run(variable.set, value)
+                spread[variable] = value
+
     def close(self) -> list[Exception]:
-        """Close the hooks and what is kept, and return what that raised.
+        """Close the hooks, the fixtures and what is kept, and return what that raised.
 
         May be called twice, also to go on where Ctrl-C interrupted it.
         """
         errors: list[Exception] = []
         if self.hooks is not None:
             errors += self.hooks.close()
+        if self.fixtures is not None:
+            errors += self.fixtures.close()
         while self._closers:
             try:
                 errors += self._closers.pop()() or ()
@@ -110,11 +127,23 @@ class Registry:
         self.chain.append(open_scope)
         return open_scope
 
+    @contextmanager
+    def spreading(self, open_scope: OpenScope) -> Iterator[None]:
+        """Have the open scopes inside this one see what is set in its context meanwhile."""
+        before = dict(open_scope.context)
+        try:
+            yield
+        finally:
+            after = dict(open_scope.context)
+            for inner in self.chain[self.chain.index(open_scope) + 1 :]:
+                inner.take_over(before, after)
+
     def leave(self, open_scope: OpenScope) -> list[Exception]:
         """Close a scope, after those inside it, and return what that raised. May be called twice."""
         errors: list[Exception] = []
         chain = self.chain
-        if chain and chain[-1] is open_scope and open_scope._kept is None and open_scope.hooks is None:
+        has_nothing = open_scope._kept is None and open_scope.hooks is None and open_scope.fixtures is None
+        if has_nothing and chain and chain[-1] is open_scope:
             chain.pop()  # the short way, which most tests go
             return errors
         while open_scope in chain:
@@ -160,6 +189,11 @@ _inherited: list[object] = []
 def runs() -> list[Registry]:
     """The runs of this thread that have not ended, outermost first."""
     return _thread.runs
+
+
+def all_runs() -> list[Registry]:
+    """The runs of all threads that have not ended, in the order in which they began."""
+    return _open
 
 
 def begin(registry: Registry) -> Registry:

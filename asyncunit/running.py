@@ -13,6 +13,7 @@ from asyncunit.registry import Registry
 from asyncunit.runner import loop_is_running
 from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner
+from asyncunit.values import TestFixtures
 
 __all__ = ["AwaitingContext", "RunningTest"]
 
@@ -23,9 +24,11 @@ class RunningTest:
     """One test while it runs: its scope, and the task in which it runs.
 
     ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded.
+    ``fixtures`` is None where the class has none, nor values to run tests with.
     """
 
     runner: ScopeRunner | None = None
+    fixtures: TestFixtures | None = None
     _alone: suite.Alone | None = None
     _run: Registry | None = None
 
@@ -43,6 +46,10 @@ class RunningTest:
             class_scope.ensure()
         self._run = run = class_scope.run
         name = case._testMethodName
+        of_class = class_scope.fixtures
+        if of_class is not None:
+            plan = of_class.plan.of_test(name, getattr(case, name))
+            values = of_class.for_test(plan)
         open_scope = run.open(Scope.FUNCTION, name)
         half, choice = class_scope.half, class_scope.choice
         own = getattr(getattr(case, name), config.ATTRIBUTE, None)
@@ -56,6 +63,8 @@ class RunningTest:
                 run.leave(open_scope)
                 raise
         self.runner = runner
+        if of_class is not None:
+            self.fixtures = TestFixtures(of_class, plan, case, runner, values)
         return runner
 
     @property

@@ -30,6 +30,7 @@ from asyncunit.signals import Interrupt
 
 __all__ = [
     "Cleanup",
+    "class_to_be_run",
     "current_run",
     "fail_module",
     "has_test_to_run",
@@ -168,6 +169,13 @@ def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
     if suite is None:
         names = list(unittest.TestLoader().getTestCaseNames(cls))
     return any(not getattr(getattr(cls, name, None), "__unittest_skip__", False) for name in names)
+
+
+def class_to_be_run() -> type[unittest.TestCase] | None:
+    """The class of the test that the suite which is being executed has come to."""
+    suite = next((frame for frame in _frames() if frame.f_code is _SUITE_RUN), None)
+    test = None if suite is None else suite.f_locals.get("test")
+    return type(test) if isinstance(test, unittest.TestCase) else None
 
 
 def interruptible(function: Callable[P, T]) -> Callable[P, T]:

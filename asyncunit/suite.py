@@ -15,14 +15,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from asyncunit import loops, registry, runs
+from asyncunit import graph, loops, registry, runs
 from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, enter_context, half_of
-from asyncunit.hooks import ClassScope, HookState, ModuleScope
+from asyncunit.hooks import ClassScope, HookState, ModuleScope, fixtures_of
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import Registry
 from asyncunit.runner import refuse_running_loop
 from asyncunit.scopes import Scope, path_of_class, path_of_module
+from asyncunit.values import ClassFixtures
 
 __all__ = [
     "Alone",
@@ -52,11 +53,31 @@ def open_module(run: Registry, name: str) -> ModuleScope:
     return hooks
 
 
-def open_class(module: ModuleScope, cls: type[unittest.TestCase], choice: LoopChoice) -> ClassScope:
+def open_class(
+    module: ModuleScope, cls: type[unittest.TestCase], choice: LoopChoice, fixtures: ClassFixtures | None
+) -> ClassScope:
     """Enter the class. Its module is set up by then, for the class takes a copy of the module's context."""
     open_scope = module.run.enter(path_of_class(cls))
-    hooks: ClassScope = open_scope.hooks or ClassScope(module, open_scope, cls, choice)
+    hooks: ClassScope = open_scope.hooks or ClassScope(module, open_scope, cls, choice, fixtures)
     return hooks
+
+
+def prepare_class(module: ModuleScope, cls: type[unittest.TestCase]) -> tuple[LoopChoice, ClassFixtures | None]:
+    """Choose the loop of a class that has a test to run, and set up the fixtures that it uses and that outlive it.
+
+    An error that came of that before, ahead of the module's hooks, comes up again here, or is left for the module.
+    """
+    early, module.fixture_error = module.fixture_error, None
+    choice = loops.choose(cls, module.config)
+    fixtures = fixtures_of(module.run, cls, choice)
+    if fixtures is not None:
+        try:
+            fixtures.set_up(Scope.MODULE)
+        except Exception:
+            module.errors += fixtures.errors
+            raise
+    module.fixture_error = early
+    return choice, fixtures
 
 
 class Alone:
@@ -72,9 +93,9 @@ class Alone:
     def open(self, cls: type[unittest.TestCase]) -> ClassScope:
         """Open the class of the test, with its async halves; the sync class hooks are for suites to call."""
         module = open_module(self._run, cls.__module__)
-        choice = loops.choose(cls, module.config)
+        choice, fixtures = prepare_class(module, cls)
         module.ensure()
-        scope = open_class(module, cls, choice)
+        scope = open_class(module, cls, choice, fixtures)
         scope.ensure()
         return scope
 
@@ -128,11 +149,11 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
         return
     refuse_running_loop()
     module = open_module(runs.current_run(), cls.__module__)
-    choice = loops.choose(cls, module.config)
     has_test = runs.has_test_to_run(cls)
+    choice, fixtures = prepare_class(module, cls) if has_test else (loops.choose(cls, module.config), None)
     if has_test and not module.attempt_set_up(module.ensure):
         return
-    scope = open_class(module, cls, choice)
+    scope = open_class(module, cls, choice, fixtures)
     if has_test:
         scope.open_loop()
     scope.set_up(sync_hook)
@@ -192,6 +213,7 @@ def _set_up_module(name: str, hooks: _SyncHooks) -> None:
     refuse_running_loop()
     module = open_module(runs.current_run(), name)
     module.sync_tear_down = hooks.tearDownModule
+    _set_up_first_class(module)
     module.attempt_set_up(functools.partial(_set_up_sync, module, hooks))
 
 
@@ -202,6 +224,20 @@ def _tear_down_module(name: str, hooks: _SyncHooks) -> None:
     module.sync_tear_down = hooks.tearDownModule
     module.state = HookState.SET_UP  # says unittest, which tears down nothing else
     runs.report_all(run, run.leave(module.open_scope), f"tearDownModule ({name})")
+
+
+def _set_up_first_class(module: ModuleScope) -> None:
+    """Set up the wide fixtures of the class that opens the module ahead of the module's hooks.
+
+    What fails here comes up again as the class is set up, and is the class's error.
+    """
+    cls = runs.class_to_be_run()
+    if cls is None or not graph.is_planned(cls) or not runs.has_test_to_run(cls):
+        return
+    try:
+        prepare_class(module, cls)
+    except Exception as error:
+        module.fixture_error = error
 
 
 def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:

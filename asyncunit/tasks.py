@@ -33,12 +33,14 @@ def is_awaitable(value: object) -> bool:
 class _Job:
     """Something to await in a scope's task, and what came of it.
 
-    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``is_last`` tells, once the
+    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``epilogue`` gives what is
+    to be awaited next if all went well; it raises nothing of its own. ``is_last`` tells, once the
     awaitable is done, whether the task can end with it. ``stray`` was thrown out of the loop meanwhile. ``is_given_up``
     is true where whoever waited for it was cancelled.
     """
 
     waiter: asyncio.Future[None] | None = None
+    epilogue: Callable[[], Awaitable[None] | None] | None = None
     is_last: Callable[[], bool] | None = None
     is_given_up = False
     done = False
@@ -103,10 +105,16 @@ class ScopeRunner:
         """Whether code of the scope is running: whoever asks has been called by it."""
         return self._in_sync or self._current is not None or self.loops.loop.is_running()
 
-    def run(self, awaitable: Awaitable[T], is_last: Callable[[], bool] | None = None) -> T:
+    def run(
+        self,
+        awaitable: Awaitable[T],
+        is_last: Callable[[], bool] | None = None,
+        epilogue: Callable[[], Awaitable[None] | None] | None = None,
+    ) -> T:
         """Await in the scope's task, from outside the loop, and return or raise what came of it.
 
-        ``is_last`` tells, when that has come, whether nothing will be run in the task after it.
+        ``is_last`` tells, when that has come, whether nothing will be run in the task after it. ``epilogue`` is asked
+        before, if all went well, for what is to be awaited while the loop runs anyway; it raises nothing of its own.
         """
         loop = self.loops.loop
         if self._in_sync or loop.is_running():
@@ -120,6 +128,7 @@ class ScopeRunner:
             raise self.loops.closed_by_user()
         job = _Job(awaitable)
         job.is_last = is_last
+        job.epilogue = epilogue
         self._post(job)
         if self.debug is None:
             self._drive(job)
@@ -185,6 +194,8 @@ class ScopeRunner:
         """Let go of a task that can run no more, for its loop is closed."""
         if self._task is not None and not self._task.done():
             abandon(self._task)
+            if self._current is None:
+                self._coroutine.close()
         self._task = self._wake = None
         self._inbox.clear()
         self._current = None
@@ -194,7 +205,8 @@ class ScopeRunner:
         if self._task is None or self._task.done():
             self._loop = self.loops.loop
             # Not by loop.create_task(): a task factory that a test has set is for the test's own tasks.
-            self._task = asyncio.Task(self._serve(), loop=self._loop, context=self.scope.context)
+            self._coroutine = self._serve()
+            self._task = asyncio.Task(self._coroutine, loop=self._loop, context=self.scope.context)
         else:
             self._rouse()
 
@@ -255,18 +267,26 @@ class ScopeRunner:
         """Have the loop look at what is to be done, if it waits for its files."""
         self._loop.call_soon_threadsafe(lambda: None)
 
+    async def _wait(self) -> None:
+        """Wait for a job: for one turn of the loop, with which most jobs come, and then for a future."""
+        await asyncio.sleep(0)
+        if not self._inbox:
+            self._wake = self._loop.create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
+
     async def _serve(self) -> None:
         inbox = self._inbox
         while True:
             while not inbox:
-                self._wake = self._loop.create_future()
                 try:
-                    await self._wake
+                    await self._wait()
                 except asyncio.CancelledError as error:
                     if self.loops.is_closing:
                         return
                     self._break(error)
-                self._wake = None
             job = self._current = inbox.pop(0)
             if job is None:
                 return
@@ -275,6 +295,8 @@ class ScopeRunner:
                     discard(job.awaitable)
                     raise self.in_flight
                 job.value = await job.awaitable
+                if job.epilogue is not None and (rest := job.epilogue()) is not None:
+                    await rest
             except GeneratorExit as error:
                 job.error = error
                 self._finish(job)

@@ -12,16 +12,22 @@ HOUSE = [
     "scopes",
     "config",
     "registry",
+    "params",
+    "fixtures",
+    "graph",
     "loops",
     "signals",
     "runner",
     "tasks",
     "halves",
+    "yields",
+    "values",
     "runs",
     "hooks",
     "suite",
     "running",
     "case",
+    "mixins",
 ]
 # These are there in every run of pytest, also in one without an async test.
 WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("loops") + 1]
@@ -75,7 +81,8 @@ def test_type_checkers_see_the_same_public_names():
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
-    assert seen == {name: f"asyncunit.{home}" for name, home in asyncunit._HOMES.items()}
+    names = {name: f"asyncunit.{home}" for name, home in asyncunit._HOMES.items()}
+    assert seen == names | dict.fromkeys(asyncunit._MODULES, "asyncunit")
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -20,7 +20,31 @@ ROUNDS = 15
 TESTS = 400
 
 
-def make(base: type[unittest.TestCase], *, is_async: bool = True, hooks: bool = False, tests: int = TESTS):
+class Fixtures:
+    """One fixture for the class, and one for each test."""
+
+    @asyncunit.fixture(scope="class")
+    async def connection(cls):
+        yield "connection"
+
+    @asyncunit.fixture
+    async def transaction(self, connection):
+        yield connection
+
+
+class SyncFixtures:
+    """The same, without async."""
+
+    @asyncunit.fixture(scope="class")
+    def connection(cls):
+        yield "connection"
+
+    @asyncunit.fixture
+    def transaction(self, connection):
+        yield connection
+
+
+def make(*bases: type, is_async: bool = True, hooks: bool = False, tests: int = TESTS):
     """A class of trivial tests."""
 
     def sync_test(self):
@@ -32,7 +56,7 @@ def make(base: type[unittest.TestCase], *, is_async: bool = True, hooks: bool = 
     members = {f"test_{number}": async_test if is_async else sync_test for number in range(tests)}
     if hooks:
         members |= {"asyncSetUp": async_test, "asyncTearDown": async_test}
-    return type("Trivial", (base,), members)
+    return type("Trivial", bases, members)
 
 
 class Clock(unittest.TestResult):
@@ -71,6 +95,8 @@ def compare() -> None:
             unittest.IsolatedAsyncioTestCase, hooks=True, tests=TESTS // 8
         ),
         "ClassLoopTestCase, async set-up and tear-down": make(asyncunit.ClassLoopTestCase, hooks=True),
+        "ClassLoopTestCase, class and function fixture": make(Fixtures, asyncunit.ClassLoopTestCase),
+        "ClassLoopTestCase, sync class and function fixture": make(SyncFixtures, asyncunit.ClassLoopTestCase),
     }
     least = dict.fromkeys(classes, float("inf"))
     for _ in range(ROUNDS):
@@ -78,10 +104,11 @@ def compare() -> None:
             least[name] = min(least[name], measure(cls))
     sync = least["unittest.TestCase, sync test"]
     print(f"Python {sys.version.split()[0]}: the least median of {ROUNDS} rounds\n")
-    print(f"{'':52} {'µs a test':>9}  {'of TestCase':>11}  {'faster than Isolated...':>23}")
+    trivial = least["ClassLoopTestCase"]
+    print(f"{'':52} {'µs a test':>9}  {'of TestCase':>11}  {'of trivial':>10}  {'faster than Isolated...':>23}")
     for name, cost in least.items():
         isolated = least["IsolatedAsyncioTestCase" + (", async set-up and tear-down" if "set-up" in name else "")]
-        print(f"{name:52} {cost:9.1f}  {cost / sync:10.1f}x  {isolated / cost:22.1f}x")
+        print(f"{name:52} {cost:9.1f}  {cost / sync:10.1f}x  {cost / trivial:9.2f}x  {isolated / cost:22.1f}x")
 
 
 def scale() -> None:

@@ -1,0 +1,289 @@
+"""The values of fixtures: set up where they are shared, found there by who asks next, torn down with the scope."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+import unittest
+from collections.abc import Coroutine, Hashable, Iterable, Mapping
+from typing import Any
+
+from asyncunit.errors import LoopScopeError
+from asyncunit.fixtures import Fixture, Request
+from asyncunit.graph import Node, Plan, TestPlan
+from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
+from asyncunit.loops import LoopChoice
+from asyncunit.params import Param
+from asyncunit.registry import OpenScope, Registry
+from asyncunit.runner import LoopRunner
+from asyncunit.scopes import Scope
+from asyncunit.tasks import ScopeRunner
+from asyncunit.yields import AsyncExit, Exit, leave_all, make
+
+__all__ = ["ClassFixtures", "ScopeFixtures", "TestFixtures"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+
+class _Live:
+    """A fixture that was set up: its value and what tears it down, or the error that it raised.
+
+    ``half`` is the async half that it goes down with, None where neither it nor a fixture behind it needs a loop.
+    """
+
+    def __init__(self, node: Node, half: AsyncHalf | None) -> None:
+        self.node = node
+        self.half = half
+        self.value: Any = None
+        self.leave: Exit | None = None
+        self.error: Exception | None = None
+        self.traceback: types.TracebackType | None = None
+
+
+class ScopeFixtures:
+    """The fixtures that are set up in one open scope, wider than a test. ``live`` is in the order of their set-up."""
+
+    def __init__(self, open_scope: OpenScope) -> None:
+        self.live: dict[Hashable, _Live] = {}
+        # What the running class sees; None above the class.
+        self.seen: Mapping[Node, Any] | None = None
+        open_scope.fixtures = self
+
+    def find(self, fixture: Fixture[Any]) -> tuple[Any] | None:
+        """The value of the fixture, in a tuple; None if it has none here."""
+        if self.seen is not None:
+            return _find(self.seen, fixture)
+        return next(
+            ((live.value,) for live in reversed(self.live.values()) if live.node.fixture is fixture and not live.error),
+            None,
+        )
+
+    def tear_down(self, half: AsyncHalf) -> list[Exception]:
+        """Tear down what goes down with the async half, and return what that raised."""
+        return self._tear_down([key for key, live in self.live.items() if live.half is half])
+
+    def lose(self, half: AsyncHalf) -> None:
+        """Forget what needs the loop of the half: it is closed."""
+        for key in [key for key, live in self.live.items() if live.half is half]:
+            del self.live[key]
+
+    def close(self) -> list[Exception]:
+        """Tear down all that is set up, and return what that raised. May be called twice."""
+        return self._tear_down(list(self.live))
+
+    def _tear_down(self, keys: list[Hashable]) -> list[Exception]:
+        errors = []
+        for key in reversed(keys):
+            leave = self.live.pop(key).leave
+            try:
+                if leave is not None:
+                    leave()
+            except Exception as error:
+                errors.append(error)
+        return errors
+
+
+class ClassFixtures:
+    """The fixtures of one class that is run: set up for all of it, and for each of its tests."""
+
+    def __init__(self, run: Registry, cls: type, plan: Plan, choice: LoopChoice, loops: LoopRunner | None) -> None:
+        self.cls = cls
+        self.plan = plan
+        self.values: dict[Node, Any] = {}
+        self.by_name: dict[str, Any] = {}
+        # What could not be raised where it came up, because another error was.
+        self.errors: list[Exception] = []
+        self._run = run
+        self._choice = choice
+        self.loops = loops
+
+    def set_up(self, least: Scope) -> None:
+        """Set up what all tests of the class use, in scopes at least that wide, if it is not."""
+        nodes = [node for node in self.plan.shared if node.fixture.scope >= least]
+        self._obtain_all(nodes, self.values, {})
+        for node in nodes:
+            self.by_name.update(dict.fromkeys(self.plan.attributes.get(node, ()), self.values[node]))
+
+    def for_test(self, plan: TestPlan) -> dict[Node, Any]:
+        """The values that are there before the scope of a test opens."""
+        values = self.values.copy()
+        if plan.wide:
+            self._obtain_all(plan.wide, values, plan.chosen)
+        return values
+
+    def _obtain_all(self, nodes: Iterable[Node], values: dict[Node, Any], chosen: Mapping[Node, Param]) -> None:
+        cut = None
+        try:
+            for node in nodes:
+                values[node] = self.obtain(node, values, chosen)
+        except asyncio.CancelledError as error:
+            cut = error
+        if cut is not None and self.loops is not None:
+            *others, reason = mend(self._run, self.loops)
+            self.errors += others
+            raise reason
+
+    def obtain(self, node: Node, values: Mapping[Node, Any], chosen: Mapping[Node, Param]) -> Any:
+        """The value of a fixture that is wider than a test: made on the first call, found on the next.
+
+        One that has failed raises the same error again.
+        """
+        scope = node.fixture.scope
+        open_scope = next(open_scope for open_scope in self._run.chain if open_scope.scope is scope)
+        fixtures: ScopeFixtures = open_scope.fixtures or ScopeFixtures(open_scope)
+        loops = self.loops if node.needs_loop else None
+        key = (node, loops, *(chosen[varying].id for varying in node.varies))
+        live = fixtures.live.get(key)
+        if live is None:
+            half = self._half(node, open_scope)
+            live = _Live(node, half if node.needs_loop else None)
+            self._make(live, values, chosen, open_scope, half)
+            fixtures.live[key] = live
+        if live.error is not None:
+            raise live.error.with_traceback(live.traceback)
+        return live.value
+
+    def _half(self, node: Node, open_scope: OpenScope) -> AsyncHalf | None:
+        """The async half in whose task it is set up; None where the loop of the class does not last so long."""
+        if self.loops is not None and self._choice.scope >= open_scope.scope:
+            return half_of(open_scope, self.loops, self._choice.debug)
+        if node.needs_loop:
+            raise LoopScopeError(
+                f"{self.cls.__module__}.{self.cls.__qualname__} runs on {self._choice}, but the {node.fixture} needs a "
+                f"loop that lasts for the {open_scope.scope}. Write in {self.cls.__qualname__}:  "
+                f'loop_scope = "{open_scope.scope}"'
+            )
+        return None
+
+    def _make(
+        self,
+        live: _Live,
+        values: Mapping[Node, Any],
+        chosen: Mapping[Node, Param],
+        open_scope: OpenScope,
+        half: AsyncHalf | None,
+    ) -> None:
+        fixture = live.node.fixture
+        is_of_class = fixture.scope is Scope.CLASS
+        first = self.cls if is_of_class else fixture.owner
+        arguments = () if fixture.owner is None else (first,)
+        keywords = _keywords(live.node, values, chosen, self.cls if is_of_class else None, None)
+        runner = None if half is None else half.runner
+        if runner is not None:
+            runner.is_ending = False
+        try:
+            with self._run.spreading(open_scope):
+                live.value, live.leave = make(fixture, arguments, keywords, open_scope, runner)
+        except asyncio.CancelledError as error:
+            if runner is not None:
+                runner.cancelled(error)
+                raise
+            live.error = cut_short(open_scope, error)
+        except Exception as error:
+            live.error, live.traceback = error, error.__traceback__
+
+
+class TestFixtures:
+    """The fixtures of one running test, its scope being open."""
+
+    def __init__(
+        self,
+        of_class: ClassFixtures,
+        plan: TestPlan,
+        case: unittest.TestCase,
+        runner: ScopeRunner,
+        values: dict[Node, Any],
+    ) -> None:
+        self.plan = plan
+        self.exits: list[Exit] = []
+        self._errors: list[BaseException] = []
+        self._of_class = of_class
+        self._case = case
+        self._runner = runner
+        self._values = values
+        runner.scope.fixtures = self
+        vars(case).update(of_class.by_name)
+        for node in plan.wide:
+            self._show(node)
+
+    def set_up(self, nodes: Iterable[Node]) -> None:
+        """Set up fixtures; raises what one of them raises, and leaves the rest."""
+        plan, values, runner = self.plan, self._values, self._runner
+        for node in nodes:
+            fixture = node.fixture
+            if fixture.scope is Scope.FUNCTION:
+                arguments = () if fixture.owner is None else (self._case,)
+                keywords = _keywords(node, values, plan.chosen, self._of_class.cls, self._case)
+                values[node], leave = make(fixture, arguments, keywords, runner.scope, runner)
+                if leave is not None:
+                    self.exits.append(leave)
+            else:
+                values[node] = self._of_class.obtain(node, values, plan.chosen)
+            self._show(node)
+
+    def _show(self, node: Node) -> None:
+        for name in self._of_class.plan.attributes.get(node, ()):
+            vars(self._case)[name] = self._values[node]
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """What fills the parameters of the test."""
+        plan = self.plan
+        if not plan.arguments:
+            return dict(plan.values)
+        return {**plan.values, **{name: self._values[node] for name, node in plan.arguments}}
+
+    def find(self, fixture: Fixture[Any]) -> tuple[Any] | None:
+        """The value of the fixture, in a tuple; None if it has none here."""
+        return _find(self._values, fixture)
+
+    def epilogue(self) -> Coroutine[Any, Any, None] | None:
+        """What can be torn down in one go with the test, which has just ended in the task of its scope."""
+        return self._leave_async() if self.exits and type(self.exits[-1]) is AsyncExit else None
+
+    async def _leave_async(self) -> None:
+        """Tear down async fixtures, up to the first sync one; what they raise is left for `tear_down`."""
+        self._runner.is_ending = True
+        while self.exits and isinstance(leave := self.exits[-1], AsyncExit):
+            self.exits.pop()
+            try:
+                await leave.leave()
+            except KeyboardInterrupt:
+                raise
+            except asyncio.CancelledError as error:
+                self._runner.cancelled(error)
+                return
+            except BaseException as error:
+                self._errors.append(error)
+
+    def tear_down(self) -> list[BaseException]:
+        """Tear down what was set up for the test, and return what that raised."""
+        errors = self._errors + leave_all(self.exits)
+        self._errors = []
+        self._runner.scope.fixtures = None
+        self._values.clear()
+        own = vars(self._case)
+        for name in self._of_class.plan.names:
+            own.pop(name, None)
+        return errors
+
+    def close(self) -> list[BaseException]:
+        """As `tear_down`: for a scope that is left before its test has come so far."""
+        return self.tear_down()
+
+
+def _find(values: Mapping[Node, Any], fixture: Fixture[Any]) -> tuple[Any] | None:
+    return next(((value,) for node, value in values.items() if node.fixture is fixture), None)
+
+
+def _keywords(
+    node: Node, values: Mapping[Node, Any], chosen: Mapping[Node, Param], cls: type | None, instance: object
+) -> dict[str, Any]:
+    """What fills the parameters of a fixture, but for the first one."""
+    keywords = {name: values[dependency] for name, dependency in node.dependencies}
+    fixture = node.fixture
+    if fixture.takes_request:
+        own = chosen.get(node)
+        values_of_own = None if own is None else own.values
+        keywords["request"] = Request(str(fixture.scope), cls, instance, fixture, values_of_own)
+    return keywords

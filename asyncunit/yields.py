@@ -1,0 +1,175 @@
+"""One fixture set up, and what is to be called to tear it down."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from types import TracebackType
+from typing import Any
+
+from asyncunit.errors import DefinitionError
+from asyncunit.fixtures import Fixture
+from asyncunit.halves import ContextExit, cut_short
+from asyncunit.registry import OpenScope
+from asyncunit.tasks import ScopeRunner, discard
+
+__all__ = ["AsyncExit", "Exit", "leave_all", "make"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+# What tears a fixture down: called once, outside the loop. What it raises is for the report.
+Exit = Callable[[], None]
+
+
+def make(
+    fixture: Fixture[Any],
+    arguments: tuple[object, ...],
+    keywords: Mapping[str, object],
+    scope: OpenScope,
+    runner: ScopeRunner | None,
+) -> tuple[Any, Exit | None]:
+    """Call the function of a fixture in its scope, and return the value and what tears it down, if it yields.
+
+    What is async about it runs in the task of the scope, by ``runner``, and the rest outside the loop, in the same
+    context. Raises CancelledError where the scope was cancelled meanwhile.
+    """
+    call = scope.context.run if runner is None else runner.call_sync
+    made: Any
+    if fixture.is_lazy:
+        made = fixture.function(*arguments, **keywords)
+    else:
+        made = call(fixture.function, *arguments, **keywords)
+    if fixture.is_generator:
+        if runner is not None and inspect.isasyncgen(made):
+            try:
+                return runner.run(anext(made)), AsyncExit(runner, _SecondHalf(fixture, made))
+            except StopAsyncIteration:
+                raise _no_yield(fixture) from None
+        if inspect.isgenerator(made):
+            leave = _SyncExit(fixture, made, scope, runner)
+            return call(leave.enter), leave
+        raise DefinitionError(
+            f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
+            f"@asyncunit.fixture that makes something else of it."
+        )
+    if not inspect.iscoroutine(made):
+        return made, None
+    if runner is None:
+        discard(made)
+        raise DefinitionError(
+            f"{fixture} returned {made!r}, which nobody awaits, for it is not written as async. Write 'async def'."
+        )
+    return runner.run(made), None
+
+
+class AsyncExit(ContextExit):
+    """The second half of an async generator; may be awaited by whoever runs in the task of the scope."""
+
+
+class _SecondHalf:
+    """What stands after the yield of an async generator, as the exit of a context that was entered before."""
+
+    def __init__(self, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:
+        self._fixture = fixture
+        self._generator = generator
+
+    async def __aexit__(
+        self, _cls: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        try:
+            if error is None:
+                await anext(self._generator)
+            else:
+                await self._generator.athrow(error)
+        except StopAsyncIteration:
+            return True
+        try:
+            raise _second_yield(self._fixture)
+        finally:
+            await self._generator.aclose()
+
+
+class _SyncExit:
+    """The second half of a generator, run outside the loop; it is told of a cancellation as async ones are."""
+
+    def __init__(
+        self,
+        fixture: Fixture[Any],
+        generator: Generator[object, Any, object],
+        scope: OpenScope,
+        runner: ScopeRunner | None,
+    ) -> None:
+        self._fixture = fixture
+        self._generator = generator
+        self._scope = scope
+        self._runner = runner
+
+    def enter(self) -> Any:
+        """Run the first half, and return what it yields."""
+        try:
+            return next(self._generator)
+        except StopIteration:
+            raise _no_yield(self._fixture) from None
+
+    def __call__(self) -> None:
+        runner = self._runner
+        if runner is None:
+            try:
+                self._scope.context.run(self._leave, None)
+            except asyncio.CancelledError as error:  # unittest stops at it
+                raise cut_short(self._scope, error) from error
+            return
+        flight = runner.in_flight
+        try:
+            runner.call_sync(self._leave, flight)
+            runner.in_flight = None
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if flight is not None:
+                runner.in_flight = error
+            elif isinstance(error, asyncio.CancelledError):
+                runner.cancelled(error)
+            else:
+                raise
+
+    def _leave(self, flight: BaseException | None) -> None:
+        try:
+            if flight is None:
+                next(self._generator)
+            else:
+                self._generator.throw(flight)
+        except StopIteration:
+            return
+        try:
+            raise _second_yield(self._fixture)
+        finally:
+            self._generator.close()
+
+
+def _no_yield(fixture: Fixture[Any]) -> DefinitionError:
+    return DefinitionError(
+        f"{fixture} came to its end without a yield. Have each way through it yield the value once, or raise "
+        f"unittest.SkipTest."
+    )
+
+
+def _second_yield(fixture: Fixture[Any]) -> DefinitionError:
+    return DefinitionError(
+        f"{fixture} yields a second time. A fixture yields once: what stands after the yield tears it down. For "
+        f"several values, write params=[...]."
+    )
+
+
+def leave_all(exits: list[Exit]) -> list[BaseException]:
+    """Call what tears down, the last first, whatever each raises, and return that. May be called again after Ctrl-C."""
+    errors: list[BaseException] = []
+    while exits:
+        try:
+            exits.pop()()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            errors.append(error)
+    return errors

@@ -1,0 +1,513 @@
+import asyncio
+
+import pytest
+
+from asyncunit import (
+    AsyncTestCase,
+    ClassLoopTestCase,
+    DefinitionError,
+    LoopScopeError,
+    Scope,
+    fixture,
+    graph,
+    parametrize,
+)
+from asyncunit.fixtures import Fixture
+from tests.support import module_of, run, run_module
+
+
+def names(nodes):
+    return [node.fixture.name for node in nodes]
+
+
+def fixture_of(cls, name):
+    return vars(cls)[name]
+
+
+# Order.
+
+
+def test_wider_scopes_come_first_then_dependencies_then_bases_then_the_order_of_definition():
+    class Base:
+        @fixture
+        def base(self): ...
+
+    class Mixin(Base):
+        @fixture
+        def needs_late(self, late): ...
+
+        @fixture
+        def early(self): ...
+
+        @fixture
+        def late(self): ...
+
+        @fixture(scope="session")
+        def session(cls): ...
+
+        @fixture(scope="class")
+        def of_class(cls): ...
+
+        @fixture(scope="module")
+        def module(cls): ...
+
+        @fixture(scope="package")
+        def package(cls): ...
+
+    class Test(Mixin, AsyncTestCase): ...
+
+    plan = graph.plan_of(Test)
+    wide = ["session", "package", "module", "of_class"]
+    assert names(plan.whole) == [*wide, "base", "late", "needs_late", "early"]
+    assert names(plan.shared) == wide
+    assert names(plan.usual.own) == ["base", "late", "needs_late", "early"]
+
+
+def test_of_two_mixins_the_last_is_the_base_of_the_first():
+    class First:
+        @fixture
+        def a(self): ...
+
+    class Second:
+        @fixture
+        def b(self): ...
+
+    class Test(First, Second, AsyncTestCase):
+        @fixture
+        def c(self): ...
+
+    assert names(graph.plan_of(Test).whole) == ["b", "a", "c"]
+
+
+# Names.
+
+
+def test_an_override_may_name_what_it_overrides_through_several_levels():
+    class Base:
+        @fixture
+        def value(self):
+            return ["base"]
+
+    class Middle(Base):
+        @fixture
+        async def value(self, value):
+            return [*value, "middle"]
+
+    class Test(Middle, AsyncTestCase):
+        @fixture
+        def value(self, value):
+            return [*value, "test"]
+
+        def test_x(self, value):
+            self.assertEqual(value, ["base", "middle", "test"])
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_a_class_hides_a_fixture_by_anything_of_its_name():
+    class Base:
+        @fixture
+        def value(self):
+            raise AssertionError("it is not asked for")
+
+    class Test(Base, AsyncTestCase):
+        value = None
+
+        def test_x(self):
+            self.assertIsNone(self.value)
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_classes_share_a_node_where_its_parameters_mean_the_same():
+    class Database:
+        @fixture(scope="session")
+        def url(cls): ...
+
+        @fixture(scope="session")
+        def pool(cls, url): ...
+
+    class One(Database, AsyncTestCase): ...
+
+    class Two(Database, AsyncTestCase): ...
+
+    class Other(Database, AsyncTestCase):
+        @fixture(scope="session")
+        def url(cls): ...
+
+    one, two, other = ({n.fixture.name: n for n in graph.plan_of(cls).whole} for cls in (One, Two, Other))
+    assert one == two
+    assert one["pool"] is not other["pool"]
+
+
+def test_a_fixture_may_be_named_otherwise_than_its_function():
+    class Test(AsyncTestCase):
+        @fixture(name="database")
+        def make_database(self):
+            return "database"
+
+        def test_x(self, database):
+            self.assertEqual(database, self.database)
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_fixtures_of_the_module_are_asked_for_by_name_also_below_the_class():
+    result = run_module("""
+        @asyncunit.fixture
+        def above(): return "above"
+
+        class Test(asyncunit.AsyncTestCase):
+            @asyncunit.fixture
+            def own(self, above): return f"own {above}"
+
+            async def test_x(self, above, below, own):
+                self.assertEqual((above, below, own), ("above", "below", "own above"))
+
+            def test_y(self):
+                self.assertFalse(hasattr(self, "above"))
+
+        @asyncunit.fixture
+        async def below(): return "below"
+    """)
+    assert result.passed == ["test_x", "test_y"]
+
+
+def test_a_fixture_of_the_module_may_be_for_all_of_it():
+    notes = []
+    result = run_module(
+        """
+        class Test(asyncunit.AsyncTestCase):
+            async def test_x(self): note("test")
+        class Other(Test): ...
+
+        @asyncunit.fixture(autouse=True)
+        def each(): note("each")
+
+        @asyncunit.fixture(scope="module", autouse=True)
+        async def once(): note("once")
+        """,
+        note=notes.append,
+    )
+    assert result.wasSuccessful()
+    assert notes == ["once", "each", "test", "each", "test"]
+
+
+def test_a_mixin_finds_the_fixtures_of_the_module_that_it_stands_in():
+    source = """
+        @asyncunit.fixture
+        def helper(): return "helper"
+
+        class Mixin:
+            @asyncunit.fixture
+            def value(self, helper): return f"value of {helper}"
+    """
+    with module_of(source) as module:
+
+        class Test(module.Mixin, AsyncTestCase):
+            def test_x(self):
+                self.assertEqual(self.value, "value of helper")
+
+        assert run(Test).passed == ["test_x"]
+
+
+# What is wrong with a class, said when it is defined.
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(DefinitionError) as caught:
+
+        class Test(AsyncTestCase):
+            @fixture
+            def pool(self): ...
+
+            @fixture
+            def connection(self, pol): ...
+
+    assert "Test, the fixture 'connection' of " in str(caught.value)
+    assert f"({__file__}:" in str(caught.value)
+    assert str(caught.value).endswith("names 'pol', and there is no fixture of that name. Did you mean 'pool'?")
+
+
+def test_an_unknown_name_that_is_near_to_none_says_where_fixtures_are_looked_for():
+    with pytest.raises(DefinitionError, match="Define it in the class, in a base, or in the module above the class"):
+
+        class Test(AsyncTestCase):
+            @fixture
+            def connection(self, xyz): ...
+
+
+def test_a_fixture_that_names_itself_needs_one_to_override():
+    with pytest.raises(DefinitionError, match="It names itself, and there is no fixture of that name in a base"):
+
+        class Test(AsyncTestCase):
+            @fixture
+            def connection(self, connection): ...
+
+
+def test_a_circle_is_refused_with_all_that_are_in_it():
+    class One:
+        @fixture
+        def a(self, b): ...
+
+    class Two:
+        @fixture
+        def b(self, c): ...
+
+    with pytest.raises(DefinitionError) as caught:
+
+        class Test(One, Two, AsyncTestCase):
+            @fixture
+            def c(self, a): ...
+
+    message = str(caught.value)
+    assert "these fixtures need each other:\n" in message
+    for name, needed in ("ab", "bc", "ca"):
+        assert f"names {needed!r}" in message
+        assert f"fixture {name!r} of " in message
+
+
+@pytest.mark.parametrize("scope", [scope for scope in Scope if scope > Scope.FUNCTION])
+def test_a_scope_that_depends_on_a_narrower_one_is_refused(scope):
+    with pytest.raises(DefinitionError) as caught:
+
+        class Test(AsyncTestCase):
+            @fixture
+            def narrow(self): ...
+
+            @fixture(scope=scope)
+            def wide(cls, narrow): ...
+
+    assert f"has scope '{scope}' and names the fixture 'narrow'" in str(caught.value)
+    assert f"Write scope='{scope}' on 'narrow', or scope='function' on 'wide'." in str(caught.value)
+
+
+def test_a_fixture_wider_than_the_loop_scope_that_is_named_is_refused():
+    class Database:
+        @fixture(scope="module")
+        async def pool(cls): ...
+
+    with pytest.raises(LoopScopeError) as caught:
+
+        class Test(Database, ClassLoopTestCase): ...
+
+    assert "has loop_scope = \"class\", but the fixture 'pool' of " in str(caught.value)
+    assert "Write in " in str(caught.value)
+    assert 'loop_scope = "module"' in str(caught.value)
+
+
+def test_so_is_one_that_only_a_test_names():
+    with pytest.raises(LoopScopeError, match="'pool'"):
+
+        class Test(ClassLoopTestCase):
+            @fixture(scope="session", autouse=False)
+            async def pool(cls): ...
+
+            async def test_x(self, pool): ...
+
+
+def test_a_fixture_that_would_hide_a_method_of_unittest_is_refused():
+    with pytest.raises(DefinitionError, match=r"would hide unittest's own run\(\)"):
+
+        class Test(AsyncTestCase):
+            @fixture
+            def run(self): ...
+
+
+def test_a_fixture_without_its_first_parameter_is_refused():
+    with pytest.raises(DefinitionError, match=r"expected cls as the first: def pool\(cls\)"):
+
+        class Test(AsyncTestCase):
+            @fixture(scope="class")
+            def pool(): ...
+
+
+@pytest.mark.parametrize("decorator", [classmethod, staticmethod])
+def test_a_fixture_under_another_descriptor_is_refused(decorator):
+    with pytest.raises(DefinitionError, match=f"stands under @{decorator.__name__}. Take that away"):
+
+        class Test(AsyncTestCase):
+            pool = decorator(fixture(scope="class")(lambda cls: None))
+
+
+def test_two_things_of_one_name_are_refused():
+    with pytest.raises(DefinitionError, match="has the name of something else in that class"):
+
+        class Test(AsyncTestCase):
+            @fixture(name="pool")
+            def make_pool(self): ...
+
+            pool = 1
+
+
+def test_at_the_top_of_a_module_a_fixture_has_no_self():
+    with pytest.raises(DefinitionError, match="At the top of a module a fixture has no parameter 'self'"):
+        run_module("""
+            @asyncunit.fixture(autouse=True)
+            def value(self): ...
+
+            class Test(asyncunit.AsyncTestCase):
+                def test_x(self): ...
+        """)
+
+
+def test_params_of_a_fixture_below_the_class_are_refused():
+    result = run_module("""
+        class Test(asyncunit.AsyncTestCase):
+            def test_x(self, value): ...
+
+        @asyncunit.fixture(params=[1, 2])
+        def value(request): return request.param
+    """)
+    assert "has params and stands below" in str(result.only_error())
+    assert "Move it above the class" in str(result.only_error())
+
+
+# What a test asks for that is not there.
+
+
+def test_a_parameter_that_nobody_fills_is_pythons_error_with_the_fixtures_there_are():
+    class Test(AsyncTestCase):
+        @fixture
+        def connection(self): ...
+
+        async def test_x(self, conection): ...
+
+    error = run(Test).only_error()
+    assert isinstance(error, TypeError)
+    assert "missing 1 required positional argument: 'conection'" in str(error)
+    assert error.__notes__ == [
+        "asyncunit passes the fixtures that a test names. The fixtures that "
+        f"{Test.__qualname__} has: connection. Did you mean 'connection'?"
+    ]
+
+
+def test_a_parameter_that_is_filled_twice_says_who_fills_it():
+    def fill(function):
+        async def wrapper(self, **kwargs):
+            await function(self, 1, **kwargs)
+
+        wrapper.__wrapped__ = function
+        return wrapper
+
+    class Test(AsyncTestCase):
+        @fixture
+        def value(self): ...
+
+        @fill
+        async def test_x(self, value): ...
+
+    error = run(Test).only_error()
+    assert "multiple values for argument 'value'" in str(error)
+    assert "asyncunit passes 'value' by keyword" in error.__notes__[0]
+
+
+def test_other_type_errors_are_left_alone():
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            raise TypeError("mine")
+
+    assert not hasattr(run(Test).only_error(), "__notes__")
+
+
+# The loop that is needed.
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_the_loop_lasts_as_long_as_the_widest_async_fixture(scope):
+    class Test(AsyncTestCase):
+        @fixture(scope=scope)
+        async def asynchronous(cls): ...
+
+        @fixture(scope="session")
+        def synchronous(cls): ...
+
+    demand = graph.plan_of(Test).demand
+    assert (demand.scope, demand.fixture) == (scope, fixture_of(Test, "asynchronous"))
+
+
+def test_a_fixture_may_ask_for_a_wider_loop():
+    class Test(AsyncTestCase):
+        @fixture(loop_scope="package")
+        async def value(self): ...
+
+    assert graph.plan_of(Test).demand.scope is Scope.PACKAGE
+
+
+def test_a_fixture_that_nobody_asks_for_needs_no_loop():
+    class Test(AsyncTestCase):
+        @fixture(scope="session", autouse=False)
+        async def value(cls): ...
+
+    assert graph.plan_of(Test).demand is None
+
+
+# Params.
+
+
+def test_params_multiply_the_tests_that_use_the_fixture():
+    seen = []
+
+    class Test(AsyncTestCase):
+        @fixture(params=["a", "b"], ids=["A", None], autouse=False)
+        async def letter(self, request):
+            return request.param
+
+        @fixture(autouse=False)
+        def doubled(self, letter):
+            return letter * 2
+
+        @parametrize("number", [1])
+        async def test_x(self, doubled, number):
+            seen.append((self._testMethodName, doubled, number))
+
+        def test_y(self):
+            seen.append(self._testMethodName)
+
+    assert run(Test).wasSuccessful()
+    assert seen == [("test_x[A-1]", "aa", 1), ("test_x[b-1]", "bb", 1), "test_y"]
+
+
+def test_a_fixture_without_a_value_leaves_one_skipped_test():
+    class Test(AsyncTestCase):
+        @fixture(params=[])
+        def value(self): ...
+
+        async def test_x(self): ...
+
+    result = run(Test)
+    assert len(result.skipped) == 1
+    assert not result.passed
+
+
+def test_a_test_that_comes_later_cannot_use_params():
+    class Test(AsyncTestCase):
+        @fixture(params=[1, 2])
+        def value(self): ...
+
+    Test.test_late = lambda self: None
+    error = run(Test).only_error()
+    assert "test_late uses the fixture 'value'" in str(error)
+    assert "Define it in the body of the class." in str(error)
+
+
+def test_a_test_that_comes_later_may_use_fixtures():
+    class Test(AsyncTestCase):
+        @fixture(autouse=False)
+        async def value(self):
+            return 5
+
+    async def test_late(self, value):
+        await asyncio.sleep(0)
+        assert value == self.value == 5
+
+    Test.test_late = test_late
+    assert run(Test).passed == ["test_late"]
+
+
+def test_what_a_fixture_is_can_be_asked_of_the_class():
+    class Test(AsyncTestCase):
+        @fixture
+        def value(self): ...
+
+    assert isinstance(Test.value, Fixture)

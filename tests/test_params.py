@@ -1,0 +1,356 @@
+import enum
+import functools
+import re
+import unittest
+from unittest import mock
+
+import pytest
+
+import asyncunit
+from asyncunit import AsyncTestCase, DefinitionError, param, parametrize
+from asyncunit.params import combine, param_sets_of, parse_params
+from tests.support import python, run, run_suite, write
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+def ids_of(values, ids=None, names=("a",)):
+    return [each.id for each in parse_params(names, values, ids, "here")]
+
+
+def names_of(cls):
+    return unittest.TestLoader().getTestCaseNames(cls)
+
+
+# Ids.
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("text", "text"),
+        ("a b", "a b"),
+        ("1.5", "1.5"),
+        ("line\nbreak\0", "line\\nbreak\\x00"),
+        ("ü", "ü"),
+        (b"a\xff", "a\\xff"),
+        (1, "1"),
+        (1.5, "1.5"),
+        (1j, "1j"),
+        (True, "True"),
+        (None, "None"),
+        (Colour.RED, "Colour.RED"),
+        (re.compile("a+"), "a+"),
+        (int, "int"),
+        (python, "python"),
+        ("", "a0"),
+        (object(), "a0"),
+        ([], "a0"),
+    ],
+)
+def test_a_value_has_a_text_that_stands_for_it(value, text):
+    assert ids_of([value]) == [text]
+
+
+def test_several_names_make_one_id():
+    assert ids_of([(1, object()), (2, "x")], names=("a", "b")) == ["1-b0", "2-x"]
+
+
+def test_ids_are_a_list_or_a_callable_or_come_with_the_param():
+    assert ids_of([1, 2, 3], ["one", None, 3.5]) == ["one", "2", "3.5"]
+    assert ids_of([1, 2], iter(["one", "two"])) == ["one", "two"]
+    assert ids_of([1, 2], lambda value: "one" if value == 1 else None) == ["one", "2"]
+    assert ids_of([param(1, id="x"), param(2)], ["given", "two"]) == ["x", "two"]
+
+
+def test_ids_that_are_the_same_are_told_apart():
+    assert ids_of(["a", "a", "b"]) == ["a0", "a1", "b"]
+    assert ids_of(["a", "a", "a0"]) == ["a1", "a2", "a0"]
+    assert ids_of([1, 1, 1]) == ["1_0", "1_1", "1_2"]
+
+
+def test_ids_that_become_the_same_in_combination_are_told_apart():
+    @parametrize("b", ["c", "b-c"])
+    @parametrize("a", ["a-b", "a"])
+    def test_x(a, b): ...
+
+    names = [variant.name for variant in combine("test_x", param_sets_of(test_x))]
+    assert names == ["test_x[a-b-c0]", "test_x[a-b-b-c]", "test_x[a-c]", "test_x[a-b-c1]"]
+
+
+def test_the_decorator_next_to_the_function_comes_first_and_the_outermost_varies_fastest():
+    @parametrize("x", [0, 1])
+    @parametrize("y", [2, 3])
+    def test_x(x, y): ...
+
+    names = [variant.name for variant in combine("test_x", param_sets_of(test_x))]
+    assert names == ["test_x[2-0]", "test_x[2-1]", "test_x[3-0]", "test_x[3-1]"]
+
+
+# What could be typed wrong.
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: parametrize("a b", [1]), "'a b' is not the name of a parameter"),
+        (lambda: parametrize("a, a", [1]), "'a' is there twice"),
+        (lambda: parametrize("", [1]), "names no parameter"),
+        (lambda: parametrize(1, [1]), "expected names of parameters"),
+        (lambda: parametrize("a", 1)(python), "the values are 1; expected a list"),
+        (lambda: parametrize("a, b", [1])(python), "value 0 is 1; expected a tuple with one for each of a, b"),
+        (lambda: parametrize("a, b", ["xy"])(python), "value 0 is 'xy'; expected a tuple"),
+        (lambda: parametrize("a, b", [(1, 2), (1,)])(python), r"value 1 is \(1,\), of length 1"),
+        (lambda: parametrize("a", [param(1, 2)])(python), "of length 2; expected one for each of a"),
+        (lambda: parametrize("a", [1], ids="x")(python), "ids is 'x'; expected a list"),
+        (lambda: parametrize("a", [1], ids=1)(python), "ids is 1; expected a list"),
+        (lambda: parametrize("a", [1], ids=[])(python), "there are 1 values and 0 ids"),
+        (lambda: parametrize("a", [1], ids=["x", "y"])(python), "there are 1 values and more ids"),
+        (lambda: parametrize("a", [1], ids=[object()])(python), "the id of value 0 is <object"),
+        (lambda: parametrize("a", [1], ids=lambda value: [])(python), r"ids\(1\) is \[\]; expected a text"),
+        (lambda: parametrize("a", [1])(AsyncTestCase), "expected a test method"),
+        (lambda: param(1, id=2), "id is 2; expected a string"),
+        (lambda: param(1, skip=True), "skip is True; expected the reason, a string"),
+        (lambda: param(1, expected_failure="no"), "expected_failure is 'no'; expected True or False"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(make, message):
+    with pytest.raises(DefinitionError, match=message):
+        make()
+
+
+def test_a_name_that_is_not_a_parameter_is_refused_when_the_class_is_defined():
+    with pytest.raises(
+        DefinitionError, match=r"test_x \(.*:\d+\) is parametrized by 'valeu'.*: value. Did you mean 'v"
+    ):
+
+        class Test(AsyncTestCase):
+            @parametrize("valeu", [1])
+            async def test_x(self, value): ...
+
+
+def test_a_name_that_is_parametrized_twice_is_refused():
+    with pytest.raises(DefinitionError, match="is parametrized twice by 'a'"):
+
+        class Test(AsyncTestCase):
+            @parametrize("a", [1])
+            @parametrize("a", [2])
+            async def test_x(self, a): ...
+
+
+# The tests.
+
+
+def test_each_value_is_a_test():
+    seen = []
+
+    class Test(AsyncTestCase):
+        @parametrize("a, b", [(1, 2), (3, 4)])
+        async def test_async(self, a, b):
+            seen.append((self._testMethodName, a, b))
+
+        @parametrize(["c"], [5])
+        def test_sync(self, c, d=6):
+            seen.append((self._testMethodName, c, d))
+
+    result = run(Test)
+    assert result.wasSuccessful()
+    assert seen == [("test_async[1-2]", 1, 2), ("test_async[3-4]", 3, 4), ("test_sync[5]", 5, 6)]
+
+
+def test_a_param_may_be_skipped_or_expected_to_fail():
+    class Test(AsyncTestCase):
+        @parametrize("a", [1, param(2, skip="why"), param(3, expected_failure=True)])
+        async def test_x(self, a):
+            assert a == 1
+
+    result = run(Test)
+    assert result.wasSuccessful()
+    assert [(str(test), reason) for test, reason in result.skipped] == [(str(Test("test_x[2]")), "why")]
+    assert len(result.expectedFailures) == 1
+
+
+def test_a_test_with_no_value_is_one_skipped_test_that_says_so():
+    class Test(AsyncTestCase):
+        @parametrize("a", [])
+        async def test_x(self, a): ...
+
+    result = run(Test)
+    ((test, reason),) = result.skipped
+    assert test._testMethodName == "test_x"
+    assert re.fullmatch(r"there is no value to run it with: an empty list of params, see .*test_params.py:\d+", reason)
+
+
+def test_skips_and_settings_of_the_method_hold_for_all_its_tests():
+    class Test(AsyncTestCase):
+        @unittest.skip("above")
+        @parametrize("a", [1, 2])
+        async def test_x(self, a): ...
+
+        @parametrize("a", [1, 2])
+        @unittest.skip("below")
+        async def test_y(self, a): ...
+
+        @parametrize("a", [1])
+        @asyncunit.settings(loop_debug=True)
+        async def test_z(self, a):
+            import asyncio
+
+            assert asyncio.get_running_loop().get_debug()
+
+    result = run(Test)
+    assert result.wasSuccessful()
+    assert [reason for _, reason in result.skipped] == ["above", "above", "below", "below"]
+
+
+def test_decorators_that_fill_parameters_keep_working():
+    def fill(function):
+        @functools.wraps(function)
+        async def wrapper(self, *args, **kwargs):
+            return await function(self, *args, filled=3, **kwargs)
+
+        return wrapper
+
+    seen = []
+
+    class Test(AsyncTestCase):
+        @parametrize("a", [1])
+        @mock.patch("os.getcwd")
+        @fill
+        async def test_x(self, getcwd, a, filled):
+            seen.append((isinstance(getcwd, mock.Mock), a, filled))
+
+    assert run(Test).wasSuccessful()
+    assert seen == [(True, 1, 3)]
+
+
+def test_mock_patch_on_a_class_reaches_its_generated_tests():
+    @mock.patch("os.getcwd")
+    class Test(AsyncTestCase):
+        @parametrize("a", [1])
+        async def test_x(self, getcwd, a):
+            assert isinstance(getcwd, mock.Mock)
+
+    assert run(Test).passed == ["test_x[1]"]
+
+
+# Inheritance.
+
+
+class Base(AsyncTestCase):
+    @parametrize("a", [1, 2])
+    async def test_x(self, a):
+        assert a in (1, 2)
+
+
+def test_generated_tests_are_inherited():
+    class Test(Base): ...
+
+    assert run(Test).passed == ["test_x[1]", "test_x[2]"]
+
+
+def test_an_override_takes_the_place_of_all_of_them():
+    class Test(Base):
+        async def test_x(self):
+            await super().test_x(2)
+
+    class Other(Base):
+        @parametrize("a", [2, 3])
+        async def test_x(self, a): ...
+
+    assert run(Test, Other).passed == ["test_x", "test_x[2]", "test_x[3]"]
+
+
+def test_a_subclass_may_take_a_test_out():
+    class Test(Base):
+        test_x = None
+
+    assert names_of(Test) == []
+
+
+def test_a_mixin_needs_no_base_class():
+    class Mixin:
+        @parametrize("a", [1, 2])
+        async def test_x(self, a): ...
+
+    class Test(Mixin, AsyncTestCase): ...
+
+    assert run(Test).passed == ["test_x[1]", "test_x[2]"]
+    assert callable(Mixin.test_x)
+
+
+# Selection.
+
+
+SUITE = """
+    import asyncunit
+
+    class Thing: ...
+
+    class Test(asyncunit.AsyncTestCase):
+        @asyncunit.parametrize("a", ["a.b", "c d", "..", "x[1]/2", Thing(), 1.25])
+        async def test_x(self, a):
+            self.assertIsNotNone(a)
+"""
+
+
+@pytest.mark.parametrize("text", ["a.b", "c d", "..", "x[1]/2", "a4", "1.25"])
+def test_the_full_name_selects_a_test(tmp_path, text):
+    write(tmp_path, module=SUITE)
+    done = python("-m", "unittest", "-v", f"module.Test.test_x[{text}]", cwd=tmp_path)
+    assert "Ran 1 test" in done.stderr
+    assert f"test_x[{text}] (module.Test.test_x[{text}]) ... ok" in done.stderr
+
+
+def test_a_name_with_dots_that_is_not_there_is_an_error(tmp_path):
+    write(tmp_path, module=SUITE)
+    done = python("-m", "unittest", "module.Test.test_x[a.c]", cwd=tmp_path)
+    assert "AttributeError: Test has no test 'test_x[a.c]'" in done.stderr
+
+
+def test_the_bare_name_is_answered_with_the_names(tmp_path):
+    write(tmp_path, module=SUITE)
+    done = python("-m", "unittest", "module.Test.test_x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "module.Test.test_x has become 6 tests. Name one of them:\n  module.Test.test_x[a.b]\n" in done.stderr
+
+
+def test_a_test_cannot_be_made_by_its_bare_name():
+    with pytest.raises(ValueError, match=r"Base.test_x has become 2 tests. Name one of them:\n  .*Base.test_x\[1\]"):
+        Base("test_x")
+
+
+def test_text_selects_tests(tmp_path):
+    write(tmp_path, module=SUITE)
+    done = python("-m", "unittest", "-k", "test_x", "module", cwd=tmp_path)
+    assert "Ran 6 tests" in done.stderr
+
+
+def test_a_class_that_was_added_to_is_run_as_it_is():
+    class Test(AsyncTestCase): ...
+
+    async def test_late(self): ...
+
+    Test.test_late = test_late
+    assert run_suite(unittest.TestSuite([Test("test_late")])).passed == ["test_late"]
+
+
+def test_a_function_that_is_no_plain_one_can_be_parametrized():
+    class Call:
+        def __init__(self):
+            self.__name__ = self.__qualname__ = "test_x"
+
+        def __call__(self, a):
+            assert a == 1
+
+    class Test(AsyncTestCase):
+        test_x = parametrize("a", [1])(Call())
+
+        @staticmethod
+        @parametrize("a", [1])
+        def test_y(a):
+            assert a == 1
+
+    assert run(Test).passed == ["test_x[1]", "test_y[1]"]

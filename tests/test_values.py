@@ -1,0 +1,711 @@
+import asyncio
+import contextvars
+import unittest
+
+import pytest
+
+from asyncunit import AsyncTestCase, LoopScopeError, Scope, SessionLoopTestCase, fixture
+from tests.support import Result, python, run, run_module, run_suite, suite_of, write
+
+variable = contextvars.ContextVar("variable", default="outside")
+other_variable = contextvars.ContextVar("other_variable", default="outside")
+WIDE = [scope for scope in Scope if scope > Scope.FUNCTION]
+
+
+@pytest.fixture
+def notes():
+    return []
+
+
+def noting(notes, scope, kind="async", **options):
+    """A mixin with a fixture ``value`` of that scope, which notes its halves, their task and their context."""
+    halves = {}
+
+    def enter():
+        notes.append("up")
+        halves["task"], halves["token"] = _task(), variable.set("set by the fixture")
+
+    def leave():
+        variable.reset(halves["token"])
+        assert _task() is halves["task"]
+        notes.append("down")
+
+    if kind == "async":
+
+        async def value(first):
+            enter()
+            yield "value"
+            leave()
+    else:
+
+        def value(first):
+            enter()
+            yield "value"
+            leave()
+
+    return type("Noting", (), {"value": fixture(scope=scope, **options)(value)})
+
+
+def _task():
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+# One task, one context.
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize("scope", list(Scope))
+def test_both_halves_run_in_one_task_and_one_context(notes, scope, kind):
+    class Test(noting(notes, scope, kind), AsyncTestCase):
+        async def test_x(self):
+            self.assertEqual((self.value, variable.get()), ("value", "set by the fixture"))
+
+        test_y = test_x
+
+    result = run(Test)
+    assert result.wasSuccessful(), result.errors
+    assert notes == ["up", "down"] * (2 if scope is Scope.FUNCTION else 1)
+    assert variable.get() == "outside"
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_timeout_and_a_task_group_may_be_open_across_the_yield(notes, scope):
+    class Guarded:
+        @fixture(scope=scope)
+        async def guard(first):
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                done = asyncio.Event()
+                group.create_task(done.wait())
+                yield group
+                done.set()
+
+    class Test(Guarded, AsyncTestCase):
+        async def test_x(self):
+            await self.guard.create_task(asyncio.sleep(0))
+
+        test_y = test_x
+
+    assert run(Test).passed == ["test_x", "test_y"]
+
+
+async def crash():
+    raise ValueError("crash")
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_what_is_held_open_ends_the_test_when_it_crashes_and_is_set_up_anew(notes, scope):
+    class Guarded:
+        @fixture(scope=scope)
+        async def group(first):
+            notes.append("up")
+            try:
+                async with asyncio.TaskGroup() as group:
+                    yield group
+            finally:
+                notes.append("down")
+
+        @fixture
+        async def inner(self, group):
+            yield
+            notes.append("never, for a cancellation passes it")
+
+    class Test(Guarded, AsyncTestCase):
+        async def test_a(self):
+            self.group.create_task(crash())
+            await asyncio.Event().wait()
+
+        async def test_b(self):
+            self.group.create_task(asyncio.sleep(0))
+            notes.append("healthy")
+
+    result = run(Test)
+    (error,) = result.only_error().exceptions
+    assert str(error) == "crash"
+    assert notes[:4] == ["up", "down", "up", "healthy"]
+    assert result.passed == ["test_b"]
+    assert notes[-1] == "down"
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_a_cancellation_is_thrown_into_each_open_fixture_at_its_yield(notes, kind):
+    class Guarded:
+        @fixture(scope="class")
+        async def group(cls):
+            async with asyncio.TaskGroup() as group:
+                yield group
+
+        if kind == "async":
+
+            @fixture(scope="class")
+            async def told(cls, group):
+                try:
+                    yield
+                except BaseException as error:
+                    notes.append(type(error))
+                    raise
+        else:
+
+            @fixture(scope="class")
+            def told(cls, group):
+                try:
+                    yield
+                except BaseException as error:
+                    notes.append(type(error))
+                    raise
+
+    class Test(Guarded, AsyncTestCase):
+        async def test_a(self):
+            self.group.create_task(crash())
+            await asyncio.Event().wait()
+
+    assert isinstance(run(Test).only_error(), ExceptionGroup)
+    assert notes == [asyncio.CancelledError]
+
+
+# Once per scope.
+
+
+MODULE = """
+    class TestOne(Shared, asyncunit.AsyncTestCase):
+        async def test_x(self): note(f"test {self.value}")
+    class TestTwo(Shared, asyncunit.AsyncTestCase):
+        async def test_x(self): note(f"test {self.value}")
+"""
+
+
+@pytest.mark.parametrize(("scope", "times"), zip(Scope, (2, 2, 1, 1, 1), strict=True))
+def test_classes_that_inherit_a_mixin_share_its_values(notes, scope, times):
+    Shared = noting(notes, scope)
+    assert run_module(MODULE, note=notes.append, Shared=Shared).wasSuccessful()
+    assert notes.count("up") == notes.count("down") == times
+    assert notes.count("test value") == 2
+
+
+def test_modules_share_the_values_of_the_session():
+    notes = []
+    Shared = noting(notes, "session")
+
+    class One(Shared, AsyncTestCase):
+        def test_x(self):
+            notes.append(self.value)
+
+    class Two(One): ...
+
+    Two.__module__ = "unittest.loader"
+    assert run(One, Two).wasSuccessful()
+    assert notes == ["up", "value", "value", "down"]
+
+
+def test_an_async_value_is_made_once_for_each_loop_and_a_sync_one_once():
+    made = []
+
+    class Shared:
+        @fixture(scope="session")
+        async def asynchronous(cls):
+            made.append("async")
+
+        @fixture(scope="session")
+        def synchronous(cls):
+            made.append("sync")
+
+        @fixture(scope="session")
+        def depends(cls, asynchronous):
+            made.append("depends")
+
+    class One(Shared, SessionLoopTestCase):
+        def test_x(self): ...
+
+    class Two(One):
+        loop_factory = staticmethod(lambda: asyncio.SelectorEventLoop())
+
+    assert run(One, Two).wasSuccessful()
+    assert sorted(made) == ["async", "async", "depends", "depends", "sync"]
+
+
+def test_a_subclass_that_overrides_a_dependency_has_a_value_of_its_own():
+    class Database:
+        @fixture(scope="session")
+        def url(cls):
+            return "url"
+
+        @fixture(scope="session")
+        async def pool(cls, url):
+            return f"pool on {url}"
+
+    class One(Database, AsyncTestCase):
+        def test_x(self):
+            self.assertEqual(self.pool, "pool on url")
+
+    class Two(Database, AsyncTestCase):
+        @fixture(scope="session")
+        def url(cls, url):
+            return f"other {url}"
+
+        def test_x(self):
+            self.assertEqual(self.pool, "pool on other url")
+
+    assert run(One, Two, One).passed == ["test_x", "test_x", "test_x"]
+
+
+def test_several_params_live_side_by_side(notes):
+    class Shared:
+        @fixture(scope="class", params=["a", "b"])
+        async def letter(cls, request):
+            notes.append(f"{request.param} up")
+            yield request.param
+            notes.append(f"{request.param} down")
+
+        @fixture(scope="class")
+        def doubled(cls, letter):
+            return letter * 2
+
+    class Test(Shared, AsyncTestCase):
+        async def test_x(self):
+            notes.append((self.letter, self.doubled, type(self).letter))
+
+        test_y = test_x
+
+    assert run(Test).wasSuccessful()
+    a, b = ("a", "aa", "a"), ("b", "bb", "b")
+    assert notes == ["a up", a, "b up", b, a, b, "b down", "a down"]
+
+
+# Order.
+
+
+def test_fixtures_have_their_place_among_the_hooks(notes):
+    run_module(
+        """
+        def setUpModule(): unittest.addModuleCleanup(note, "module cleanup"); note("setUpModule")
+        async def asyncSetUpModule(): note("asyncSetUpModule")
+        async def asyncTearDownModule(): note("asyncTearDownModule")
+        def tearDownModule(): note("tearDownModule")
+
+        def noting(scope, name, autouse=None):
+            async def value(*_): note(f"{name} up"); yield; note(f"{name} down")
+            value.__name__ = name
+            return asyncunit.fixture(scope=scope, autouse=autouse)(value)
+
+        class Test(asyncunit.AsyncTestCase):
+            named = noting("function", "named", autouse=False)
+            of_test = noting("function", "of_test")
+            of_class = noting("class", "of_class")
+            wide_named = noting("module", "wide_named", autouse=False)
+            of_module = noting("module", "of_module")
+
+            @classmethod
+            def setUpClass(cls): cls.addClassCleanup(note, "class cleanup"); note("setUpClass")
+            @classmethod
+            async def asyncSetUpClass(cls): note("asyncSetUpClass")
+            @classmethod
+            async def asyncTearDownClass(cls): note("asyncTearDownClass")
+            @classmethod
+            def tearDownClass(cls): note("tearDownClass")
+            def setUp(self): self.addCleanup(note, "cleanup"); note("setUp")
+            async def asyncSetUp(self): note("asyncSetUp")
+            async def asyncTearDown(self): note("asyncTearDown")
+            def tearDown(self): note("tearDown")
+            def test_x(self, named, wide_named): note("test")
+        """,
+        note=notes.append,
+    )
+    order = """
+        of_module up, setUpModule, asyncSetUpModule,
+        of_class up, setUpClass, asyncSetUpClass,
+        of_test up, setUp, asyncSetUp, wide_named up, named up,
+        test,
+        asyncTearDown, tearDown, cleanup, named down, of_test down,
+        asyncTearDownClass, tearDownClass, class cleanup, of_class down,
+        asyncTearDownModule, tearDownModule, module cleanup, wide_named down, of_module down
+    """
+    assert notes == [note.strip() for note in order.split(",")]
+
+
+def test_a_sync_fixture_runs_outside_the_loop_after_the_async_one_that_it_needs(notes):
+    class Test(AsyncTestCase):
+        @fixture
+        def sync(self, asynchronous):
+            with pytest.raises(RuntimeError):
+                asyncio.get_running_loop()
+            assert asyncio.get_event_loop() is asynchronous
+            yield
+            assert asyncio.get_event_loop() is asynchronous
+            notes.append("sync")
+
+        @fixture
+        async def asynchronous(self):
+            yield asyncio.get_running_loop()
+            notes.append("async")
+
+        async def test_x(self): ...
+
+    assert run(Test).passed == ["test_x"]
+    assert notes == ["sync", "async"]
+
+
+# Failures.
+
+
+def failing(scope, when, kind="async", error=ValueError):
+    """A mixin with two fixtures, of which the second one fails."""
+    notes = []
+
+    class Failing:
+        @fixture(scope=scope)
+        async def first(first):
+            notes.append("first up")
+            yield
+            notes.append("first down")
+
+        if kind == "async":
+
+            @fixture(scope=scope)
+            async def second(first, first_):
+                if when == "set-up":
+                    raise error("boom")
+                yield
+                raise error("boom")
+        else:
+
+            @fixture(scope=scope)
+            def second(first, first_):
+                if when == "set-up":
+                    raise error("boom")
+                yield
+                raise error("boom")
+
+        @fixture(scope=scope, name="first_")
+        async def alias(_, first): ...
+
+    return Failing, notes
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_set_up_that_fails_is_one_error_and_tears_down_what_was_there(scope, kind):
+    Failing, notes = failing(scope, "set-up", kind)
+
+    class Test(Failing, AsyncTestCase):
+        def test_x(self): ...
+
+        def setUp(self):
+            notes.append("never")
+
+    result = run(Test)
+    name = "test_x" if scope is Scope.FUNCTION else "setUpClass"
+    assert [(name, str(error)) for name, error in result.raised] == [(name, "boom")]
+    assert notes == ["first up", "first down"]
+
+
+@pytest.mark.parametrize("scope", WIDE)
+def test_a_fixture_that_fails_for_a_class_is_not_set_up_again(notes, scope):
+    class Failing:
+        @fixture(scope=scope)
+        async def value(cls):
+            notes.append("up")
+            raise ValueError("boom")
+
+    class Test(Failing, AsyncTestCase):
+        def test_x(self): ...
+
+        def test_y(self): ...
+
+    assert run(Test).errors_by_name == [("setUpClass", ValueError)]
+    assert notes == ["up"]
+
+
+@pytest.mark.parametrize("scope", WIDE)
+def test_one_that_some_tests_name_fails_those(notes, scope):
+    class Failing:
+        @fixture(scope=scope, autouse=False)
+        async def value(cls):
+            notes.append("up")
+            raise ValueError("boom")
+
+    class Test(Failing, AsyncTestCase):
+        def test_x(self, value): ...
+
+        def test_y(self): ...
+
+        @unittest.expectedFailure
+        def test_z(self, value): ...
+
+        def tearDown(self):
+            notes.append("tearDown")
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_x", ValueError), ("test_z", ValueError)]
+    assert result.passed == ["test_y"]
+    assert notes == ["up", "tearDown", "tearDown", "tearDown"]
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_tear_down_that_fails_is_reported_and_the_rest_still_torn_down(scope, kind):
+    Failing, notes = failing(scope, "tear-down", kind)
+
+    class Test(Failing, AsyncTestCase):
+        def test_x(self): ...
+
+    result = run(Test)
+    assert str(result.only_error()) == "boom"
+    assert notes == ["first up", "first down"]
+
+
+def test_no_error_of_a_tear_down_is_lost():
+    class Test(AsyncTestCase):
+        @fixture
+        async def a(self):
+            yield
+            raise ValueError("a")
+
+        @fixture
+        def b(self):
+            yield
+            raise ValueError("b")
+
+        @fixture
+        async def c(self):
+            yield
+            raise SystemExit("c")
+
+        async def test_x(self):
+            raise ValueError("test")
+
+    assert [str(error) for _, error in run(Test).raised] == ["test", "c", "b", "a"]
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_fixture_may_skip(scope):
+    class Test(AsyncTestCase):
+        @fixture(scope=scope)
+        async def value(cls):
+            raise unittest.SkipTest("why")
+
+        def test_x(self): ...
+
+    result = run(Test)
+    assert [reason for _, reason in result.skipped] == ["why"]
+    assert result.raised == result.passed == []
+
+
+def test_what_a_fixture_registers_runs_before_it_is_torn_down(notes):
+    class Test(AsyncTestCase):
+        @fixture
+        async def value(self):
+            self.addCleanup(notes.append, "first")
+            self.addAsyncCleanup(self.note, "second")
+            yield
+            notes.append("down")
+            self.addCleanup(notes.append, "late")
+
+        async def note(self, text):
+            notes.append(text)
+
+        async def test_x(self): ...
+
+    assert run(Test).passed == ["test_x"]
+    assert notes == ["second", "first", "down", "late"]
+
+
+def test_a_fixture_of_the_module_that_fails_ahead_of_its_hooks_is_the_error_of_the_class(notes):
+    result = run_module(
+        """
+        def setUpModule(): note("setUpModule")
+        class Test(asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope="module")
+            async def value(cls): raise ValueError("boom")
+            def test_x(self): ...
+        class TestHealthy(asyncunit.AsyncTestCase):
+            def test_y(self): ...
+        """,
+        note=notes.append,
+    )
+    assert result.errors_by_name == [("setUpClass", ValueError)]
+    assert result.passed == ["test_y"]
+    assert notes == ["setUpModule"]
+
+
+def test_and_is_not_lost_where_the_module_then_fails():
+    result = run_module("""
+        def setUpModule(): raise ValueError("hook")
+        class Test(asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope="module")
+            async def value(cls): raise ValueError("fixture")
+            def test_x(self): ...
+    """)
+    assert [str(error) for _, error in result.raised] == ["hook", "fixture"]
+
+
+def test_a_fixture_of_a_loop_that_was_closed_is_set_up_anew(notes):
+    class Test(AsyncTestCase):
+        @fixture(scope="class")
+        async def value(cls):
+            notes.append("up")
+            yield
+            notes.append("down")
+
+        async def test_a(self):
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.stop)
+            self.addCleanup(loop.close)
+
+        async def test_b(self):
+            notes.append("test")
+
+    result = run(Test)
+    assert "was closed by code that had only borrowed it" in str(result.only_error())
+    assert result.passed == ["test_b"]
+    assert notes == ["up", "up", "test", "down"]
+
+
+def test_a_test_that_names_a_wider_async_fixture_than_its_loop_lasts_says_what_to_write():
+    class Test(AsyncTestCase):
+        @fixture(scope="module", autouse=False)
+        async def value(cls): ...
+
+    Test.test_late = lambda self, value: None
+    error = run(Test).only_error()
+    assert isinstance(error, LoopScopeError)
+    assert 'loop_scope = "module"' in str(error)
+
+
+# Contexts.
+
+
+def test_what_a_late_wide_fixture_sets_is_seen_by_the_scopes_that_open_after_it():
+    class Late:
+        @fixture(scope="session", autouse=False)
+        async def late(cls):
+            token = variable.set("late")
+            yield
+            variable.reset(token)
+
+    class One(AsyncTestCase):
+        def test_x(self):
+            self.assertEqual(variable.get(), "outside")
+
+    class Two(Late, AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            other_variable.set("class")
+
+        def test_a(self):
+            self.assertEqual(variable.get(), "outside")
+
+        def test_b(self, late):
+            self.assertEqual((variable.get(), other_variable.get()), ("late", "class"))
+
+        def test_c(self):
+            self.assertEqual((variable.get(), other_variable.get()), ("late", "class"))
+
+    class Three(One):
+        def test_x(self):
+            self.assertEqual((variable.get(), other_variable.get()), ("late", "outside"))
+
+    result = run(One, Two, Three)
+    assert result.wasSuccessful(), result.errors + result.failures
+
+
+def test_what_a_narrower_scope_has_set_is_not_overwritten():
+    class Test(AsyncTestCase):
+        @fixture(scope="session", autouse=False)
+        async def late(cls):
+            variable.set("late")
+
+        @classmethod
+        def setUpClass(cls):
+            variable.set("class")
+
+        def test_a(self, late):
+            self.assertEqual(variable.get(), "class")
+
+        test_b = test_a
+
+    assert run(Test).passed == ["test_a", "test_b"]
+
+
+# Without the suite of a runner.
+
+
+def test_a_test_that_is_run_on_its_own_has_its_fixtures(notes):
+    class Test(noting(notes, "session"), AsyncTestCase):
+        def test_x(self):
+            notes.append(self.value)
+
+    result = Result()
+    Test("test_x").run(result)
+    assert result.passed == ["test_x"]
+    assert notes == ["up", "value", "down"]
+
+
+def test_debug_sets_up_and_tears_down(notes):
+    class Test(noting(notes, "class"), AsyncTestCase):
+        def test_x(self):
+            notes.append(self.value)
+
+    Test("test_x").debug()
+    assert notes == ["up", "value", "down"]
+
+
+def test_a_shuffled_order_opens_scopes_again(notes):
+    class One(noting(notes, "class"), AsyncTestCase):
+        def test_x(self): ...
+
+        def test_y(self): ...
+
+    class Two(AsyncTestCase):
+        def test_x(self): ...
+
+    assert run_suite(unittest.TestSuite([One("test_x"), Two("test_x"), One("test_y")])).wasSuccessful()
+    assert notes == ["up", "down", "up", "down"]
+
+
+def test_a_class_of_skipped_tests_sets_nothing_up(notes):
+    class Test(noting(notes, "session"), AsyncTestCase):
+        @unittest.skip("why")
+        def test_x(self): ...
+
+    assert run_suite(suite_of(Test)).wasSuccessful()
+    assert notes == []
+
+
+SUITE = """
+    import asyncio, os, signal, asyncunit
+
+    class Shared:
+        @asyncunit.fixture(scope="session")
+        async def session(cls):
+            try:
+                yield
+            finally:
+                print("session down", flush=True)
+
+        @asyncunit.fixture
+        async def value(self, session):
+            if os.environ["WHEN"] == "set-up": await interrupt()
+            try:
+                yield
+            finally:
+                print("value down", flush=True)
+            if os.environ["WHEN"] == "tear-down": await interrupt()
+
+    async def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+
+    class Test(Shared, asyncunit.AsyncTestCase):
+        async def test_x(self):
+            if os.environ["WHEN"] == "test": await interrupt()
+"""
+
+
+@pytest.mark.parametrize("when", ["set-up", "test", "tear-down"])
+def test_ctrl_c_tears_down_what_is_set_up(tmp_path, when):
+    write(tmp_path, test_module=SUITE)
+    done = python("-m", "unittest", "test_module", cwd=tmp_path, WHEN=when)
+    assert done.stdout.split("\n")[:-1] == (["value down"] if when != "set-up" else []) + ["session down"]
+    assert "KeyboardInterrupt" in done.stderr
