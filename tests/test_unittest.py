@@ -52,8 +52,8 @@ STAGES = """
         def test_1(self):
             press(int(os.environ["TIMES"]))
             pressed.set()
-            if os.environ.get("PHASE") == "sync":
-                time.sleep(60)
+            while os.environ.get("PHASE") == "sync":
+                time.sleep(0.01)
             return asyncio.sleep(0.3) if os.environ.get("PHASE") == "catch" else forever()
         async def test_2(self): print("never")
 """

@@ -176,7 +176,7 @@ MODULE = """
 """
 
 
-@pytest.mark.parametrize(("scope", "times"), zip(Scope, (2, 2, 1, 1, 1), strict=True))
+@pytest.mark.parametrize(("scope", "times"), [*zip(Scope, (2, 2, 1, 1, 1), strict=True)])
 def test_classes_that_inherit_a_mixin_share_its_values(notes, scope, times):
     Shared = noting(notes, scope)
     assert run_module(MODULE, note=notes.append, Shared=Shared).wasSuccessful()
