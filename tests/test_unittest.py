@@ -63,6 +63,13 @@ def unittest(directory, *arguments, **environ):
     return python("-W", "error", "-m", "unittest", *arguments, cwd=directory, **environ)
 
 
+def test_the_example_suite_passes_without_a_warning():
+    done = python("-X", "dev", "-W", "error", "-m", "unittest", "discover", "-s", "docs/examples", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("." * 14 + "\n")
+    assert done.stderr.endswith("\nOK\n")
+
+
 def test_a_suite_of_packages_is_discovered_and_shares_its_loops(tmp_path):
     for package in ("one", "one/two"):
         (tmp_path / package).mkdir()

@@ -1,32 +1,34 @@
-"""The store, served over TCP: a request is a line of JSON, and so is its answer."""
+"""The store, served over TCP: a request is a line of JSON, and so is its answer. Each connection has its own store."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from ledger.store import InsufficientFunds, Store
 
-OPERATIONS = {"balance", "deposit", "transfer"}
+OPERATIONS = {"balance", "begin", "deposit", "roll_back", "transfer"}
 
 
 @asynccontextmanager
-async def serve(store: Store) -> AsyncIterator[tuple[str, int]]:
-    """Serve until the block ends; gives the address, on a port that was free."""
-    server = await asyncio.start_server(partial(_talk, store), "127.0.0.1", 0)
+async def serve(path: Path) -> AsyncIterator[tuple[str, int]]:
+    """Serve the accounts in that file until the block ends; gives the address, on a port that was free."""
+    server = await asyncio.start_server(partial(_talk, path), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()
     finally:
         server.close()
 
 
-async def _talk(store: Store, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _talk(path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        while line := await reader.readline():
-            answer = await _answer(store, json.loads(line))
-            writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
+        async with Store.open(path) as store:
+            while line := await reader.readline():
+                answer = await _answer(store, json.loads(line))
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
     finally:
         writer.close()
 

@@ -41,11 +41,19 @@ class Store:
         """Move money, or raise InsufficientFunds and move nothing. Returns what the source has left."""
         return await self._in_thread(self._change, {source: -cents, target: cents})
 
+    async def begin(self) -> None:
+        """Begin a transaction: what follows is kept for good, or undone by roll_back()."""
+        await self._in_thread(self._connection.execute, "BEGIN IMMEDIATE")
+
+    async def roll_back(self) -> None:
+        """Undo all that was changed since begin()."""
+        await self._in_thread(self._connection.execute, "ROLLBACK")
+
     async def _in_thread(self, function, *arguments):
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     def _connect(self) -> None:
-        self._connection = sqlite3.connect(self._path)
+        self._connection = sqlite3.connect(self._path, isolation_level=None)
         self._connection.execute("CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, cents INTEGER NOT NULL)")
 
     def _close(self) -> None:
@@ -56,10 +64,16 @@ class Store:
         return row[0] if row else 0
 
     def _change(self, changes: dict[str, int]) -> int:
-        with self._connection:  # a transaction
+        self._connection.execute("SAVEPOINT change")  # a transaction, or a part of the one that has begun
+        try:
             for account, cents in changes.items():
                 balance = self._balance(account) + cents
                 if balance < 0:
                     raise InsufficientFunds(f"{account} has {balance - cents}, {-cents} were asked for")
                 self._connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", [account, balance])
+        except BaseException:
+            self._connection.execute("ROLLBACK TO change")
+            raise
+        finally:
+            self._connection.execute("RELEASE change")
         return self._balance(next(iter(changes)))

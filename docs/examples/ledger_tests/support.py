@@ -1,34 +1,39 @@
-"""One server for the whole run, started by the first test class that asks for it."""
+"""Fixtures, as mixins that any test class can inherit: a server for the run, a connection for each class, and so on."""
 
-import asyncio
 import tempfile
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncunit
-from ledger import Client, Store, serve
+from ledger import Client, serve
 
 
-class ServedTestCase(asyncunit.SessionLoopTestCase):
-    """Tests that talk to a service that all of them share, each class over a connection of its own."""
+class Server:
+    """One server for all tests of the run, started by the first class that inherits this."""
 
-    server: asyncio.Task | None = None
     starts = 0
 
-    @classmethod
-    async def asyncSetUpClass(cls):
-        if ServedTestCase.server is None or ServedTestCase.server.done():
-            address = asyncio.get_running_loop().create_future()
-            ServedTestCase.server = asyncio.create_task(cls.run_server(address))
-            ServedTestCase.address = await address
-        cls.client = await cls.enterAsyncClassContext(Client.connect(*cls.address))
+    @asyncunit.fixture(scope="session")
+    async def address(cls):
+        Server.starts += 1
+        with tempfile.TemporaryDirectory() as directory:
+            async with serve(Path(directory, "ledger.db")) as address:
+                yield address
 
-    @staticmethod
-    async def run_server(address):
-        ServedTestCase.starts += 1
-        async with AsyncExitStack() as stack:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-            store = await stack.enter_async_context(Store.open(Path(directory, "ledger.db")))
-            address.set_result(await stack.enter_async_context(serve(store)))
-            # It ends when it is cancelled, as all tasks are when the loop of the session closes.
-            await asyncio.Event().wait()
+
+class Connection(Server):
+    """A connection to the server for each class."""
+
+    @asyncunit.fixture(scope="class")
+    async def client(cls, address):
+        async with Client.connect(*address) as client:
+            yield client
+
+
+class Transaction(Connection):
+    """A transaction for each test, which leaves the accounts as it found them."""
+
+    @asyncunit.fixture
+    async def transaction(self, client):
+        await client.ask("begin")
+        yield
+        await client.ask("roll_back")

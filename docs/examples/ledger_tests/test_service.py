@@ -5,7 +5,7 @@ import unittest
 from pathlib import Path
 
 import asyncunit
-from ledger import Client, Store, serve
+from ledger import Client, serve
 
 
 def setUpModule():
@@ -15,8 +15,7 @@ def setUpModule():
 
 async def asyncSetUpModule():
     global address
-    store = await asyncunit.enterAsyncModuleContext(Store.open(Path(directory, "ledger.db")))
-    address = await asyncunit.enterAsyncModuleContext(serve(store))
+    address = await asyncunit.enterAsyncModuleContext(serve(Path(directory, "ledger.db")))
 
 
 class TestRequests(asyncunit.AsyncTestCase):

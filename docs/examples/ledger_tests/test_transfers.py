@@ -1,12 +1,14 @@
 """More tests on the server of the session, in another module."""
 
-from ledger_tests.support import ServedTestCase
+import asyncunit
+from ledger_tests.support import Server, Transaction
 
 
-class TestTransfers(ServedTestCase):
-    async def asyncSetUp(self):
-        self.account = self.id()
-        await self.client.ask("deposit", account=self.account, cents=10)
+class TestTransfers(Transaction, asyncunit.AsyncTestCase):
+    @asyncunit.fixture
+    async def account(self, client, transaction):
+        await client.ask("deposit", account="dora", cents=10)
+        return "dora"
 
     async def test_a_transfer_leaves_the_rest(self):
         answer = await self.client.ask("transfer", source=self.account, target="eve", cents=4)
@@ -14,7 +16,7 @@ class TestTransfers(ServedTestCase):
 
     async def test_too_large_a_transfer_is_refused(self):
         answer = await self.client.ask("transfer", source=self.account, target="eve", cents=40)
-        self.assertEqual(answer, {"error": f"{self.account} has 10, 40 were asked for"})
+        self.assertEqual(answer, {"error": "dora has 10, 40 were asked for"})
 
-    async def test_the_server_was_started_once_for_all_modules(self):
-        self.assertEqual(self.starts, 1)
+    def test_the_server_was_started_once_for_all_modules(self):
+        self.assertEqual(Server.starts, 1)
