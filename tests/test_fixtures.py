@@ -9,6 +9,7 @@ import pytest
 
 from asyncunit import AsyncTestCase, ConfigurationError, DefinitionError, FixtureNotSetUpError, Scope, fixture
 from asyncunit.fixtures import Fixture, required_parameters
+from tests import typed_suite
 from tests.support import run
 
 
@@ -325,3 +326,7 @@ def test_the_first_parameter_is_the_test_the_class_or_the_class_that_defines_it(
     assert run(Test).wasSuccessful()
     assert seen[:2] == [Mixin, Test]
     assert seen[2] is seen[3]
+
+
+def test_a_typed_suite_runs():
+    assert len(run(typed_suite.TestTypes).passed) == 4
