@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
-from asyncunit import graph, loops, registry, runs, suite
+from asyncunit import graph, loops, params, registry, runs, suite
 from asyncunit.errors import DefinitionError
 from asyncunit.halves import AsyncCleanup, call_hook, cut_short, enter_context
 from asyncunit.running import AwaitingContext, RunningTest
@@ -123,9 +123,9 @@ def _judge_value(method: Callable[[], object], value: object) -> None:
 
 def _refuse_bare_name(cls: type, name: str) -> None:
     """Raise for the name of a test that has become many; unittest would run it without its parameters."""
-    plan: graph.Plan | None = getattr(cls, graph.ATTRIBUTE, None)
-    if plan is not None and plan.variants.get(name):
-        raise ValueError(repr(getattr(cls, name)))
+    plan = graph.planned(cls)
+    if plan is not None and plan.variants.get(name) and params.is_bare_name(bare := getattr(cls, name, None)):
+        raise ValueError(repr(bare))
 
 
 class AsyncTestCase(IsolatedAsyncioTestCase):

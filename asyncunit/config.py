@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asyncunit.errors import ConfigurationError, nearest
 from asyncunit.scopes import Scope
@@ -166,11 +166,11 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
 
 def settings_of(target: object) -> Mapping[str, Any]:
     """What ``settings`` says of a class (its bases included) or a function."""
-    if not isinstance(target, type):
+    if not issubclass(type(target), type):  # isinstance() would wake a lazy object
         own: Mapping[str, Any] = inspect.getattr_static(target, ATTRIBUTE, {})
         return own
     merged: dict[str, Any] = {}
-    for base in reversed(target.__mro__):
+    for base in reversed(inspect.getmro(cast("type", target))):
         merged |= vars(base).get(ATTRIBUTE, {})
     return merged
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import types
+import unittest
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar, overload
 
 from asyncunit import registry
 from asyncunit.errors import DefinitionError, FixtureNotSetUpError
-from asyncunit.params import Ids, ParamSet, parse_params, place_of
+from asyncunit.params import Ids, ParamSet, is_name, param_sets_of, parse_params, place_of
 from asyncunit.scopes import Scope
 
-__all__ = ["Fixture", "Request", "fixture", "required_parameters"]
+__all__ = ["PLAN", "REQUEST", "Fixture", "Request", "fixture", "hidden_fixture", "is_fixture", "required_parameters"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -21,6 +23,8 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 REQUEST = "request"
+# Where a class keeps its plan: which fixtures it asks for.
+PLAN = "_asyncunit_plan"
 
 
 class Fixture(Generic[T_co]):
@@ -47,11 +51,13 @@ class Fixture(Generic[T_co]):
         self.autouse = autouse
         self.param_set = param_set
         self.given_name = name
-        self.name: str = name or function.__name__
+        self.name: str = name or _name_of(function)
         self.owner: type | None = None
         self.where = place_of(function)
         self.nodes: dict[Any, Any] = {}
         written = inspect.unwrap(function)
+        if not inspect.isroutine(written) and not isinstance(written, functools.partial):
+            written = type(written).__call__
         is_async_generator = inspect.isasyncgenfunction(written)
         self.is_async = is_async_generator or inspect.iscoroutinefunction(written)
         self.is_generator = is_async_generator or inspect.isgeneratorfunction(written)
@@ -60,10 +66,10 @@ class Fixture(Generic[T_co]):
             for is_kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
         )
         self._required = required_parameters(function)
-        self._first = _first_parameter(function)
+        self.first_parameter = _first_parameter(function)
         self.__doc__ = function.__doc__
-        self.__name__ = function.__name__
-        self.__qualname__ = function.__qualname__
+        self.__name__ = self.name
+        self.__qualname__ = getattr(function, "__qualname__", self.name)
         self.__module__ = function.__module__
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -76,8 +82,14 @@ class Fixture(Generic[T_co]):
     @property
     def asks_for(self) -> tuple[str, ...]:
         """The names of the fixtures that fill its parameters."""
-        first = None if self.owner is None else self._first
+        first = None if self.owner is None else self.first_parameter
         return tuple(name for name in self._required if name not in (REQUEST, first))
+
+    @property
+    def positional_only(self) -> tuple[str, ...]:
+        """The names of the parameters that cannot be filled by keyword."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY)
 
     @property
     def takes_request(self) -> bool:
@@ -87,7 +99,7 @@ class Fixture(Generic[T_co]):
     @property
     def is_written_for_owner(self) -> bool:
         """Whether it has the parameter that the instance or the class is passed as, if it needs one."""
-        return self.owner is None or self._first is not None
+        return self.owner is None or self.first_parameter is not None
 
     def __str__(self) -> str:
         place = self.__module__ if self.owner is None else self.owner.__qualname__
@@ -121,9 +133,22 @@ class Fixture(Generic[T_co]):
         return None
 
     def _not_set_up(self, cls: type | None) -> FixtureNotSetUpError:
+        reader = "" if cls is None else f" for {cls.__qualname__}"
+        return FixtureNotSetUpError(f"{self} is not set up{reader} here. {self._mend(cls)}")
+
+    def _mend(self, cls: type | None) -> str:
         parameter = f"def test_...(self, {self.name})"
-        if self.owner is None:
-            mend = f"Name it as a parameter: {parameter}."
+        if cls is not None and issubclass(cls, unittest.TestCase) and not hasattr(cls, PLAN):
+            mend = (
+                f"{cls.__qualname__} is not one of asyncunit's test cases; write asyncunit.AsyncTestCase as its base."
+            )
+        elif self.owner is None:
+            mend = "It was put into the class after that was defined; define it in the body of the class."
+        elif cls is not None and inspect.getattr_static(cls, self.name, self) is not self:
+            mend = (
+                f"{cls.__qualname__} overrides it. To have it in the fixture that overrides it, name it there as a "
+                f"parameter: def {self.name}(self, {self.name})."
+            )
         elif self.autouse is False:
             mend = (
                 f"It has autouse=False, so it is set up only for the tests and fixtures that name it as a parameter, "
@@ -131,16 +156,47 @@ class Fixture(Generic[T_co]):
             )
         elif self.scope is Scope.FUNCTION:
             mend = (
-                "It is set up for each test, before setUp, and is there in the hooks of a test, in the test, and in "
-                "fixtures that name it as a parameter. Class and module hooks can read fixtures of wider scopes."
+                f"It is set up for each test, before setUp, and gone after its cleanups. A fixture that needs it names "
+                f"it as a parameter, as in def ...(self, {self.name}). Class and module hooks can read fixtures of "
+                f"wider scopes only."
+            )
+        elif any(node.varies for node in self.nodes.values()):
+            mend = (
+                "It has params, so its value is another one from test to test: tests and their hooks can read it, "
+                "class and module hooks cannot."
             )
         else:
             mend = (
                 f"It is set up before the first test that uses it, and before the hooks of its own scope "
                 f"({self.scope}). To have it in another fixture, name it there as a parameter."
             )
-        reader = "" if cls is None else f" for {cls.__qualname__}"
-        return FixtureNotSetUpError(f"{self} is not set up{reader} here. {mend}")
+        return mend
+
+
+def is_fixture(value: object) -> TypeGuard[Fixture[Any]]:
+    """Whether the value is a fixture, asked without waking a proxy or a lazy object."""
+    return type(value) is Fixture
+
+
+def hidden_fixture(member: Any) -> Fixture[Any] | None:
+    """The fixture that another decorator has made something else of."""
+    inside: object = None
+    if type(member) in (classmethod, staticmethod):
+        inside = member.__func__
+    elif type(member) is types.FunctionType:
+        inside = vars(member).get("__wrapped__")
+    elif type(member) is property:
+        inside = member.fget
+    elif type(member) is functools.cached_property:
+        inside = member.func
+    return inside if is_fixture(inside) else None
+
+
+def _name_of(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    name: str = getattr(function, "__name__", None) or type(function).__name__
+    return name
 
 
 def _is_running(cls: type) -> bool:
@@ -289,23 +345,26 @@ def _declare(
             f"or from scope='class' on the class, as its first parameter."
         )
     if isinstance(function, type | Fixture) or not callable(function):
-        hint = f" Write asyncunit.fixture(scope={function!r})." if isinstance(function, str) else ""
+        hint = f" Write asyncunit.fixture(scope={str(function)!r})." if isinstance(function, str | Scope) else ""
+        place = f" ({place_of(function)})" if isinstance(function, property) else ""
         raise DefinitionError(
-            f"asyncunit.fixture decorates {function!r}; expected a function, a coroutine function, or a generator of "
-            f"either kind.{hint}"
+            f"asyncunit.fixture decorates {function!r}{place}; expected a function, a coroutine function, or a "
+            f"generator of either kind.{hint}"
         )
-    title = f"fixture {name or function.__name__!r} ({place_of(function)})"
+    known = name or _name_of(function)
+    title = f"fixture {known!r} ({place_of(function)})"
     where = f"{title}: "
     parsed = Scope.parse(scope, f"{where}scope")
     loop = None if loop_scope is None else Scope.parse(loop_scope, f"{where}loop_scope")
     if autouse is not None and not isinstance(autouse, bool):
         raise DefinitionError(f"{where}autouse is {autouse!r}; expected True, False or None.")
-    if name is not None and not (isinstance(name, str) and name.isidentifier()):
+    if name is not None and not (isinstance(name, str) and is_name(name)):
         raise DefinitionError(f"{where}name is {name!r}; expected the name of an attribute.")
     if params is None and ids is not None:
         raise DefinitionError(f"{where}there are ids and no params; write params=[...].")
+    if param_sets_of(function):
+        raise DefinitionError(f"{where}asyncunit.parametrize is for tests; write params=[...] here.")
     param_set = None
-    known = name or function.__name__
     if params is not None:
         param_set = ParamSet((known,), parse_params((known,), params, ids, f"{where}params"), place_of(function))
     made: Fixture[Any] = Fixture(function, parsed, loop, autouse, param_set, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import itertools
 import re
@@ -13,17 +14,15 @@ from typing import Any
 
 from asyncunit import params
 from asyncunit.errors import DefinitionError, nearest
-from asyncunit.fixtures import Fixture, required_parameters
+from asyncunit.fixtures import PLAN, REQUEST, Fixture, hidden_fixture, is_fixture, required_parameters
 from asyncunit.params import Param, ParamSet, Variant
 from asyncunit.scopes import Scope
 
-__all__ = ["Demand", "Node", "Plan", "TestPlan", "define", "is_planned", "plan_of"]
+__all__ = ["Demand", "Node", "Plan", "TestPlan", "define", "plan_of", "planned"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 PREFIX = unittest.TestLoader.testMethodPrefix
-# Where a class keeps its plan.
-ATTRIBUTE = "_asyncunit_plan"
 
 
 class Node:
@@ -67,10 +66,10 @@ class TestPlan:
 
     wide: tuple[Node, ...]
     own: tuple[Node, ...]
-    named: tuple[Node, ...]
-    arguments: tuple[tuple[str, Node], ...]
-    values: Mapping[str, object]
-    chosen: Mapping[Node, Param]
+    named: tuple[Node, ...] = ()
+    arguments: tuple[tuple[str, Node], ...] = ()
+    values: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    chosen: Mapping[Node, Param] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,6 +102,11 @@ class Plan:
         found = self.tests.get(name)
         if found is not None:
             return found
+        if marks := params.param_sets_of(getattr(function, "__func__", function)):
+            raise DefinitionError(
+                f"{name} ({marks[0].where}) is parametrized, which makes several tests of one when the class is "
+                f"defined, but it came into the class later. Define it in the body of the class."
+            )
         asked = self.resolver.asked_by(function)
         varying = [varying for node in (*self.whole, *asked.values()) for varying in node.varies]
         if varying:
@@ -110,8 +114,8 @@ class Plan:
                 f"{name} uses the {varying[0].fixture}, whose params make several tests of one when the class is "
                 f"defined, but it came into the class later. Define it in the body of the class."
             )
-        nodes = self.resolver.in_order((*self.whole, *asked.values()))
-        return self.usual if not asked else _plan_test(self.whole, nodes, asked, {}, {})
+        named = self.resolver.named(self.whole, asked)
+        return dataclasses.replace(self.usual, named=named, arguments=tuple(asked.items()))
 
     def explain(self, error: TypeError, filled: Iterable[str]) -> str | None:
         """What there is to say of a parameter of a test that nobody, or more than one, has filled."""
@@ -120,9 +124,19 @@ class Plan:
         for name in filled:
             if f"multiple values for argument {name!r}" in text:
                 return f"asyncunit passes {name!r} by keyword; parameters that decorators fill stand before such."
+            if f"unexpected keyword argument {name!r}" in text or ("positional-only" in text and f"'{name}'" in text):
+                return (
+                    f"asyncunit passes {name!r} by keyword, for the test names it as a parameter. Have what takes it, "
+                    f"a decorator mostly, take it by keyword and pass it on: *args, **kwargs."
+                )
         missing = re.findall(r"'(\w+)'", text.partition("missing ")[2])
         if not missing:
             return None
+        if missing[0] in names:
+            return (
+                f"{missing[0]!r} is a fixture, but a decorator of the test hides its parameters. Write "
+                f"@functools.wraps(function) in the decorator."
+            )
         there = f"The fixtures that {self.resolver.cls.__qualname__} has: {', '.join(names) or 'none'}."
         return f"asyncunit passes the fixtures that a test names. {there}{nearest(missing[0], names)}"
 
@@ -137,6 +151,8 @@ class _Resolver:
         self.names: dict[str, list[Fixture[Any]]] = {}
         self._order: dict[Fixture[Any], tuple[int, int]] = {}
         self._nodes: dict[Fixture[Any], Node] = {}
+        # The class that has something else under the name of a base's fixture.
+        self._hidden: dict[str, type] = {}
         # Whether the module is there as a whole.
         self.is_final = False
         self._read_classes()
@@ -145,23 +161,28 @@ class _Resolver:
             self._order.setdefault(found, (-1, len(self._order)))
 
     def _read_classes(self) -> None:
-        hidden: set[str] = set()
+        hidden: dict[str, type] = {}
         for depth, base in enumerate(self.cls.__mro__):
             own: dict[str, Fixture[Any]] = {}
             for position, (name, member) in enumerate(vars(base).items()):
-                if isinstance(member, Fixture):
+                if is_fixture(member):
                     self._check(member, name)
                     own[name] = member
                     self._order.setdefault(member, (len(self.cls.__mro__) - depth, position))
-                elif isinstance(member, classmethod | staticmethod) and isinstance(member.__func__, Fixture):
+                elif (inside := hidden_fixture(member)) is not None:
                     raise DefinitionError(
-                        f"{member.__func__} stands under @{type(member).__name__}. Take that away: a fixture of a "
-                        f"class is passed the test, or from scope='class' on the class, as its first parameter."
+                        f"{inside} stands under another decorator, which makes {member!r} of it. Take that away, or "
+                        f"put it under @asyncunit.fixture. (A fixture of a class is passed the test, or from "
+                        f"scope='class' on the class, without @classmethod.)"
                     )
             for name, found in own.items():
-                if name not in hidden and found not in self.names.get(name, ()):
+                if name in hidden:
+                    self._hidden[name] = hidden[name]
+                elif found not in self.names.get(name, ()):
                     self.names.setdefault(name, []).append(found)
-            hidden.update(name for name in vars(base) if name not in own)
+            for name in vars(base):
+                if name not in own:
+                    hidden.setdefault(name, base)
 
     def _check(self, found: Fixture[Any], name: str) -> None:
         if not found.is_written_for_owner:
@@ -170,8 +191,8 @@ class _Resolver:
         if found.given_name not in (None, name) and vars(found.owner or self.cls).get(found.name) is not found:
             other = vars(found.owner or self.cls).get(found.name)
             raise DefinitionError(f"{found} has the name of something else in that class: {other!r}. Rename one.")
-        if hasattr(unittest.IsolatedAsyncioTestCase, name):
-            raise DefinitionError(f"{found} would hide unittest's own {name}(). Give it another name.")
+        if name in _reserved_names() or any(name in vars(base) for base in self.cls.__mro__ if _is_asyncunits(base)):
+            raise DefinitionError(f"{found} would hide {name!r} of the test case itself. Give it another name.")
 
     def whole(self) -> list[Fixture[Any]]:
         """The fixtures that all tests of the class use, whatever they name."""
@@ -198,6 +219,18 @@ class _Resolver:
         found = {name: self.find(name) for name in required_parameters(function)}
         return {name: self.node(fixture) for name, fixture in found.items() if fixture is not None}
 
+    def _check_parameters(self, fixture: Fixture[Any]) -> None:
+        first = fixture.first_parameter
+        if fixture.owner is not None and (first == REQUEST or first in self.names):
+            raise DefinitionError(
+                f"the first parameter of the {fixture} is {first!r}, but is passed the test, or from scope='class' on "
+                f"the class. Write def {fixture.name}({'self' if fixture.scope is Scope.FUNCTION else 'cls'}, {first})."
+            )
+        if wrong := [name for name in fixture.asks_for if name in fixture.positional_only]:
+            raise DefinitionError(
+                f"the {fixture} takes {wrong[0]!r} by position only, but fixtures are passed by keyword. Take / out."
+            )
+
     def node(self, fixture: Fixture[Any], path: tuple[Fixture[Any], ...] = ()) -> Node:
         """The node of a fixture in this class; raises DefinitionError for what is wrong with its dependencies."""
         known = self._nodes.get(fixture)
@@ -211,6 +244,7 @@ class _Resolver:
                 + "\nTake one of these parameters out."
             )
         dependencies = []
+        self._check_parameters(fixture)
         for name in fixture.asks_for:
             needed = self.find(name, fixture)
             if needed is None:
@@ -227,7 +261,10 @@ class _Resolver:
         return node
 
     def _unknown(self, fixture: Fixture[Any], name: str) -> DefinitionError:
-        if name == fixture.name:
+        if name in self._hidden:
+            cls = self._hidden[name]
+            hint = f" {_title(cls)}.{name} is {vars(cls)[name]!r}, and hides the fixture of a base; make it a fixture."
+        elif name == fixture.name:
             hint = " It names itself, and there is no fixture of that name in a base that it overrides."
         elif name in ("self", "cls") and fixture.owner is None:
             hint = f" At the top of a module a fixture has no parameter {name!r}."
@@ -250,6 +287,12 @@ class _Resolver:
             _append(node, ordered)
         return tuple(ordered)
 
+    def named(self, whole: tuple[Node, ...], asked: Mapping[str, Node]) -> tuple[Node, ...]:
+        """What a test that names these fixtures uses beyond what its whole class does."""
+        if all(node in whole for node in asked.values()):
+            return ()
+        return tuple(node for node in self.in_order((*whole, *asked.values())) if node not in whole)
+
     def _gather(self, node: Node, closure: dict[Node, None]) -> None:
         if node not in closure:
             closure[node] = None
@@ -271,18 +314,19 @@ def define(cls: type) -> None:
     """
     written = _tests_of(cls)
     plan = _plan(cls, written)
-    setattr(cls, ATTRIBUTE, plan)
+    setattr(cls, PLAN, plan)
     params.expand(cls, written, plan.variants)
 
 
-def is_planned(cls: type) -> bool:
-    """Whether the class is one of asyncunit's, whose fixtures are set up."""
-    return ATTRIBUTE in vars(cls)
+def planned(cls: type) -> Plan | None:
+    """The plan of a class as far as it is known when it is defined; None for a class that is not asyncunit's."""
+    plan: Plan | None = vars(cls).get(PLAN)
+    return plan
 
 
 def plan_of(cls: type) -> Plan:
     """The plan of a class when it is run: fixtures that its module has got since the class was defined are in it."""
-    plan: Plan | None = vars(cls).get(ATTRIBUTE)
+    plan = planned(cls)
     if plan is not None and (plan.resolver.is_final or plan.resolver.module_fixtures == _fixtures_of_modules(cls)):
         plan.resolver.is_final = True
         return plan
@@ -290,7 +334,7 @@ def plan_of(cls: type) -> Plan:
     if plan is not None and list(made.tests) != list(plan.tests):
         _refuse_late_params(cls, plan, made)
     made.resolver.is_final = True
-    setattr(cls, ATTRIBUTE, made)
+    setattr(cls, PLAN, made)
     return made
 
 
@@ -313,24 +357,32 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
             node = resolver.node(candidates[0])
             attributes[node] = (*attributes.get(node, ()), name)
     whole = resolver.in_order(resolver.node(fixture) for fixture in resolver.whole())
-    usual = _plan_test(whole, whole, {}, {}, {})
+    usual = TestPlan(
+        wide=tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and node.varies),
+        own=tuple(node for node in whole if node.fixture.scope is Scope.FUNCTION),
+    )
     tests: dict[str, TestPlan] = {}
     all_variants: dict[str, list[Variant]] = {}
     used = dict.fromkeys(whole)
     varies = any(node.varies for node in whole)
     for name, function in written.items():
         marks = params.param_sets_of(function)
-        asked = resolver.asked_by(getattr(function, "__func__", function))
+        asked = resolver.asked_by(params.function_of(function))
         if not (marks or asked or varies):
             tests[name] = usual
             continue
         taken = _check_marks(cls, name, function, marks)
+        if name == "runTest" and (marks or varies):
+            raise DefinitionError(
+                f"{_title(cls)}.runTest is to run several times; give it a name that begins with test."
+            )
         asked = {parameter: node for parameter, node in asked.items() if parameter not in taken}
-        nodes = resolver.in_order((*whole, *asked.values())) if asked else whole
-        used |= dict.fromkeys(nodes)
+        named = resolver.named(whole, asked)
+        nodes = (*whole, *named)
+        used |= dict.fromkeys(named)
         varying = {node: node.fixture.param_set for node in nodes if node.fixture.param_set is not None}
         if not varying and not marks:
-            tests[name] = _plan_test(whole, nodes, asked, {}, {})
+            tests[name] = dataclasses.replace(usual, named=named, arguments=tuple(asked.items()))
             continue
         all_variants[name] = params.combine(name, [*varying.values(), *marks])
         for variant in all_variants[name]:
@@ -339,27 +391,10 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
             values = {
                 key: value for mark, choice in pairs for key, value in zip(mark.names, choice.values, strict=True)
             }
-            tests[variant.name] = _plan_test(whole, nodes, asked, values, chosen)
+            tests[variant.name] = TestPlan(usual.wide, usual.own, named, tuple(asked.items()), values, chosen)
     shared = tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and not node.varies)
     names = tuple(name for names in attributes.values() for name in names)
     return Plan(resolver, whole, shared, attributes, names, usual, tests, all_variants, _demand(used))
-
-
-def _plan_test(
-    whole: tuple[Node, ...],
-    nodes: tuple[Node, ...],
-    asked: Mapping[str, Node],
-    values: Mapping[str, object],
-    chosen: Mapping[Node, Param],
-) -> TestPlan:
-    return TestPlan(
-        wide=tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and node.varies),
-        own=tuple(node for node in whole if node.fixture.scope is Scope.FUNCTION),
-        named=tuple(node for node in nodes if node not in whole),
-        arguments=tuple(asked.items()),
-        values=values,
-        chosen=chosen,
-    )
 
 
 def _demand(nodes: Iterable[Node]) -> Demand | None:
@@ -375,7 +410,7 @@ def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...
     """The parameters that `parametrize` fills; raises DefinitionError for one that the test does not have."""
     taken: set[str] = set()
     for mark in marks:
-        parameters = inspect.signature(function).parameters
+        parameters = _parameters_of(function)
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         for filled in mark.names:
             if filled in taken:
@@ -383,13 +418,23 @@ def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...
                     f"{_title(cls)}.{name} ({mark.where}) is parametrized twice by {filled!r}; keep one of the two."
                 )
             if filled not in parameters and not takes_any:
-                there = ", ".join(list(parameters)[1:]) or "none"
+                there = ", ".join(parameters) or "none"
                 raise DefinitionError(
                     f"{_title(cls)}.{name} ({mark.where}) is parametrized by {filled!r}, which is not one of its "
                     f"parameters: {there}.{nearest(filled, list(parameters))}"
                 )
             taken.add(filled)
     return taken
+
+
+def _parameters_of(function: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a test method, without the one that is passed the test."""
+    parameters = dict(inspect.signature(params.function_of(function)).parameters)
+    if hasattr(type(function), "__get__") and type(function) is not staticmethod and parameters:
+        first = next(iter(parameters))
+        if parameters[first].kind is not inspect.Parameter.VAR_POSITIONAL:
+            del parameters[first]
+    return parameters
 
 
 def _tests_of(cls: type) -> dict[str, Any]:
@@ -399,9 +444,9 @@ def _tests_of(cls: type) -> dict[str, Any]:
         for name, member in vars(base).items():
             if name.startswith(PREFIX) or name == "runTest":
                 written = params.written_test(member, name)
-                if callable(getattr(written, "__func__", written)):
+                if written is not None and params.is_method(written):
                     found[name] = written
-                else:
+                elif not params.is_generated(member):
                     found.pop(name, None)
     return found
 
@@ -416,8 +461,24 @@ def _fixtures_of_modules(cls: type) -> dict[str, Fixture[Any]]:
 
 
 def _fixtures_of_module(name: str) -> dict[str, Fixture[Any]]:
-    members = vars(sys.modules[name]).items() if name in sys.modules else ()
-    return {member.given_name or key: member for key, member in members if isinstance(member, Fixture)}
+    members = list(vars(sys.modules[name]).items()) if name in sys.modules else []
+    found: dict[str, Fixture[Any]] = {}
+    for key, member in members:
+        if is_fixture(member):
+            other = found.setdefault(member.given_name or key, member)
+            if other is not member:
+                raise DefinitionError(f"the {other} and the {member} have one name in {name}. Rename one of them.")
+    return found
+
+
+@functools.cache
+def _reserved_names() -> frozenset[str]:
+    """The attributes of a test case of unittest's."""
+    return frozenset(dir(unittest.IsolatedAsyncioTestCase()))
+
+
+def _is_asyncunits(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "asyncunit" and issubclass(cls, unittest.TestCase)
 
 
 def _title(cls: type) -> str:

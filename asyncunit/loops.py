@@ -110,9 +110,11 @@ def check_class(cls: type) -> None:
     _factory(cls, Config())
     hook = _class_hook(cls)
     if explicit is not None:
-        _check_explicit(cls, explicit, hook)
+        plan = graph.planned(cls)
+        _check_explicit(cls, explicit, hook, None if plan is None else plan.demand)
     for name, member in vars(cls).items():
-        wrong = [key for key in configuration.CLASS_ATTRIBUTES if key in configuration.settings_of(member)]
+        said = configuration.settings_of(member)
+        wrong = [key for key in configuration.CLASS_ATTRIBUTES if key in said]
         if wrong and not isinstance(member, type):
             raise ConfigurationError(
                 f"{_title(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
@@ -127,23 +129,22 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     factory = _factory(cls, config)
     explicit = _explicit_scope(cls)
     hook = _class_hook(cls)
+    demand = graph.plan_of(cls).demand
     if explicit is not None:
-        _check_explicit(cls, explicit, hook)
+        _check_explicit(cls, explicit, hook, demand)
         return LoopChoice(explicit, factory, debug, f"as {_title(cls)} says", explicit=True)
     source = config.sources.get("loop_scope")
     scope, reason = config.loop_scope, f"configured in {source}" if source else "by default"
     if hook is not None and scope < Scope.CLASS:
         scope, reason = Scope.CLASS, f"inferred from {hook}"
-    demand = graph.plan_of(cls).demand
     if demand is not None and scope < demand.scope:
         scope, reason = demand.scope, f"inferred from the {demand.fixture}"
     return LoopChoice(scope, factory, debug, reason, explicit=False)
 
 
-def _check_explicit(cls: type, explicit: Scope, hook: str | None) -> None:
+def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: graph.Demand | None) -> None:
     if hook is not None and explicit < Scope.CLASS:
         raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
-    demand = graph.plan_of(cls).demand
     if demand is not None and explicit < demand.scope:
         raise _too_narrow(cls, explicit, f"the {demand.fixture}", demand.scope)
 

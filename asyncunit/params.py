@@ -8,11 +8,13 @@ import enum
 import functools
 import inspect
 import itertools
+import keyword
+import operator
 import re
 import types
 import unittest
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.errors import DefinitionError
 
@@ -24,6 +26,11 @@ __all__ = [
     "Variants",
     "combine",
     "expand",
+    "function_of",
+    "is_bare_name",
+    "is_generated",
+    "is_method",
+    "is_name",
     "param",
     "param_sets_of",
     "parametrize",
@@ -39,8 +46,8 @@ Ids = Iterable[object] | Callable[[Any], object] | None
 
 # Where `parametrize` leaves its sets of values on a test method.
 ATTRIBUTE = "__asyncunit_parametrize__"
-# Where a generated method keeps the one that is written in the class.
-WRITTEN = "__asyncunit_written__"
+# Where a generated method keeps what it was made of.
+GENERATED = "__asyncunit_generated__"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,17 +115,23 @@ def parametrize(
     callable that is given a value and returns a text, or None for the default. Several parametrize decorators multiply.
     The terms are pytest's. Raises DefinitionError where names, values and ids do not go together.
     """
-    names = _parse_names(names)
+    # A list of names has a list of values, also where it is one of one; as with pytest.
+    is_many = not isinstance(names, str)
+    parsed = _parse_names(names)
+    values = list(values) if isinstance(values, Iterable) else values
+    ids = ids if callable(ids) or isinstance(ids, str) or not isinstance(ids, Iterable) else list(ids)
 
     def decorate(function: Function) -> Function:
-        if isinstance(function, type) or not callable(function):
+        title = f"asyncunit.parametrize({', '.join(parsed)!r}, ...)"
+        if isinstance(function, type) or not is_method(function):
             raise DefinitionError(
-                f"asyncunit.parametrize({', '.join(names)!r}, ...) decorates {function!r}; expected a test method. "
-                f"Write it above each method that it is meant for."
+                f"{title} decorates {function!r}; expected a test method. Write it above each method that it is "
+                f"meant for."
             )
-        what = f"asyncunit.parametrize({', '.join(names)!r}, ...) of {function.__qualname__}"
-        made = ParamSet(names, parse_params(names, values, ids, what), place_of(function))
-        setattr(function, ATTRIBUTE, (*param_sets_of(function), made))
+        where = place_of(function)
+        what = f"{title} of {getattr(function, '__qualname__', function)} ({where})"
+        made = ParamSet(parsed, parse_params(parsed, values, ids, what, is_many=is_many), where)
+        setattr(function_of(function), ATTRIBUTE, (*param_sets_of(function), made))
         return function
 
     return decorate
@@ -126,14 +139,27 @@ def parametrize(
 
 def param_sets_of(function: object) -> tuple[ParamSet, ...]:
     """What `parametrize` says of a test method, the decorator next to it first."""
-    sets: tuple[ParamSet, ...] = getattr(getattr(function, "__func__", function), ATTRIBUTE, ())
+    sets: tuple[ParamSet, ...] = getattr(function_of(function), "__dict__", {}).get(ATTRIBUTE, ())
     return sets
 
 
-def place_of(function: object) -> str:
+def function_of(member: Any) -> Any:
+    """The function in what stands for one in a class."""
+    return member.__func__ if type(member) in (staticmethod, classmethod) else member
+
+
+def is_method(member: object) -> bool:
+    """Whether unittest takes what a class has under the name of a test for one."""
+    return callable(function_of(member)) or type(member) is functools.partialmethod
+
+
+def place_of(function: Any) -> str:
     """The file and line in which a function is defined."""
-    function = inspect.unwrap(getattr(function, "__func__", function))  # type: ignore[arg-type]
-    code = getattr(function, "__code__", None)
+    function = function.fget if isinstance(function, property) else function_of(function)
+    while isinstance(function, functools.partial | functools.partialmethod):
+        function = function.func
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if isinstance(code, types.CodeType) else repr(function)
 
 
@@ -145,25 +171,38 @@ def _parse_names(names: object) -> tuple[str, ...]:
         )
     found = tuple(part.strip() for part in parts if part.strip())
     for name in found:
-        if not name.isidentifier() or found.count(name) > 1:
-            wrong = "is there twice" if name.isidentifier() else "is not the name of a parameter"
+        if not is_name(name) or found.count(name) > 1:
+            wrong = "is there twice" if is_name(name) else "is not the name of a parameter"
             raise DefinitionError(f"asyncunit.parametrize({names!r}, ...): {name!r} {wrong}.")
     if not found:
         raise DefinitionError(f"asyncunit.parametrize({names!r}, ...) names no parameter; expected one, as in 'a'.")
     return found
 
 
-def parse_params(names: tuple[str, ...], values: object, ids: Ids, what: str) -> tuple[Param, ...]:
-    """The values as they were written, each with an id; ``what`` begins the message of a DefinitionError."""
+def is_name(text: str) -> bool:
+    """Whether a parameter or an attribute can have that name."""
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def parse_params(
+    names: tuple[str, ...], values: object, ids: Ids, what: str, *, is_many: bool = False
+) -> tuple[Param, ...]:
+    """The values as they were written, each with an id; ``what`` begins the message of a DefinitionError.
+
+    Where there are several names, and where ``is_many``, a value is a tuple with one for each.
+    """
     if not isinstance(values, Iterable):
         raise DefinitionError(f"{what}: the values are {values!r}; expected a list of them.")
-    params = [_parse_param(names, value, f"{what}: value {index}") for index, value in enumerate(values)]
+    is_many = is_many or len(names) > 1
+    params = [
+        _parse_param(names, value, f"{what}: value {index}", is_many=is_many) for index, value in enumerate(values)
+    ]
     texts = _ids(names, params, ids, what)
     return tuple(dataclasses.replace(given, id=text) for given, text in zip(params, unique(texts), strict=True))
 
 
-def _parse_param(names: tuple[str, ...], value: object, what: str) -> Param:
-    given = value if isinstance(value, Param) else Param((value,) if len(names) == 1 else _unpack(names, value, what))
+def _parse_param(names: tuple[str, ...], value: object, what: str, *, is_many: bool) -> Param:
+    given = value if isinstance(value, Param) else Param(_unpack(names, value, what) if is_many else (value,))
     if len(given.values) != len(names):
         raise DefinitionError(
             f"{what} is {given.values!r}, of length {len(given.values)}; expected one for each of {', '.join(names)}."
@@ -231,15 +270,20 @@ def unique(texts: Sequence[str]) -> list[str]:
     """The texts, those that are there more than once told apart by a number."""
     counts = collections.Counter(texts)
     taken = {text for text, count in counts.items() if count == 1}
+    numbered = {text: _numbered(text) for text, count in counts.items() if count > 1}
     made = []
     for text in texts:
-        if counts[text] == 1:
+        if text in numbered:
+            made.append(next(each for each in numbered[text] if each not in taken))
+            taken.add(made[-1])
+        else:
             made.append(text)
-            continue
-        stem = f"{text}_" if text[-1:].isdigit() else text
-        made.append(next(f"{stem}{number}" for number in itertools.count() if f"{stem}{number}" not in taken))
-        taken.add(made[-1])
     return made
+
+
+def _numbered(text: str) -> Iterator[str]:
+    stem = f"{text}_" if text[-1:].isdigit() else text
+    return (f"{stem}{number}" for number in itertools.count())
 
 
 def combine(name: str, sets: Sequence[ParamSet]) -> list[Variant]:
@@ -249,43 +293,103 @@ def combine(name: str, sets: Sequence[ParamSet]) -> list[Variant]:
     return [Variant(f"{name}[{text}]", choice) for text, choice in zip(ids, chosen, strict=True)]
 
 
+class _Generated(NamedTuple):
+    """What is noted on a method that was put into a class: what it was made of.
+
+    ``is_own`` is true where the class itself defines the test.
+    """
+
+    written: object
+    variant: Variant | None
+    is_own: bool
+
+
 def written_test(member: object, name: str) -> object | None:
-    """The test method as it is written, for what a class has under ``name``; None for a generated variant of one."""
-    written: object = member
-    if isinstance(member, Variants):
-        written = member.written
-    elif hasattr(member, WRITTEN):
-        written = None if "[" in name else getattr(member, WRITTEN)
-    return written
+    """The test method as it is written, for what a class has under ``name``.
+
+    None where the class does not say it itself: for a generated variant, and for the copy of a base's.
+    """
+    made = member if type(member) is Variants else _generated(member)
+    if made is not None:
+        return made.written if made.is_own and "[" not in name else None
+    return None if "[" in name else member
+
+
+def is_bare_name(value: object) -> bool:
+    """Whether a class has the value under the name of a test that has become many."""
+    return type(value) is _BareName
+
+
+def is_generated(member: object) -> bool:
+    """Whether the member was put into its class for another one."""
+    return type(member) is Variants or _generated(member) is not None
+
+
+def _generated(member: object) -> _Generated | None:
+    found: _Generated | None = vars(member).get(GENERATED) if type(member) is types.FunctionType else None
+    return found
 
 
 def expand(cls: type, written: Mapping[str, object], variants: Mapping[str, Sequence[Variant]]) -> None:
-    """Put the variants of the test methods into the class, in the place of those that it inherits.
+    """Put the variants of the test methods into the class, where it does not inherit the same.
 
     The bare name of a test is kept for what is said of it, and for overrides to call. A test with no value to run it
     with is one skipped test.
     """
-    for name in dir(cls):  # what a base was given, and may not be true here
-        member = inspect.getattr_static(cls, name)
-        if isinstance(member, Variants | _Prefix) or hasattr(member, WRITTEN):
-            setattr(cls, name, written.get(name))
+    members = dict(itertools.chain.from_iterable(vars(base).items() for base in reversed(cls.__mro__)))
+    wanted = {variant.name: variant for made in variants.values() for variant in made}
+    _hide(cls, members, written, wanted, variants)
     for name, made in variants.items():
         if not made:
-            reason = f"there is no value to run it with: an empty list of params, see {place_of(written[name])}"
-            setattr(cls, name, unittest.skip(reason)(_copy(written[name], name)))
+            _put_empty(cls, name, written[name])
             continue
-        setattr(cls, name, Variants(cls, name, written[name], [variant.name for variant in made]))
+        names = [variant.name for variant in made]
+        bare = members.get(name)
+        if type(bare) is not Variants or bare.written is not written[name] or bare.names != names:
+            setattr(cls, name, Variants(cls, name, written[name], names))
         for variant in made:
-            method = _copy(written[name], variant.name)
-            if variant.expected_failure:
-                method = unittest.expectedFailure(method)
-            setattr(cls, variant.name, method if variant.skip is None else unittest.skip(variant.skip)(method))
-            prefix, dot, _ = variant.name.partition(".")
-            if dot:
-                setattr(cls, prefix, _Prefix(prefix))
+            inherited = _generated(members.get(variant.name))
+            if inherited is None or inherited.written is not written[name] or not _is_same(inherited.variant, variant):
+                _put_variant(cls, written[name], variant)
 
 
-def _copy(written: Any, name: str) -> Callable[..., Any]:
+def _hide(
+    cls: type,
+    members: Mapping[str, object],
+    written: Mapping[str, object],
+    wanted: Mapping[str, Variant],
+    variants: Mapping[str, Sequence[Variant]],
+) -> None:
+    """Hide what a base was given and is not true of this class."""
+    for name, member in members.items():
+        is_made = is_generated(member)
+        if is_made and "[" in name and name not in wanted:
+            setattr(cls, name, None)
+        elif is_made and "[" not in name and name not in variants:
+            setattr(cls, name, _copy(written[name], name, None) if name in written else None)
+
+
+def _put_empty(cls: type, name: str, written: object) -> None:
+    reason = f"there is no value to run it with: an empty list of params, see {place_of(written)}"
+    setattr(cls, name, unittest.skip(reason)(_copy(written, name, None, is_own=name in vars(cls))))
+
+
+def _put_variant(cls: type, written: object, variant: Variant) -> None:
+    method = _copy(written, variant.name, variant)
+    if variant.expected_failure:
+        method = unittest.expectedFailure(method)
+    setattr(cls, variant.name, method if variant.skip is None else unittest.skip(variant.skip)(method))
+    prefix, dot, _ = variant.name.partition(".")
+    if dot:
+        setattr(cls, prefix, _Prefix(prefix))
+
+
+def _is_same(one: Variant | None, other: Variant) -> bool:
+    """Whether two variants of a test have the very same values."""
+    return one is not None and all(map(operator.is_, one.chosen, other.chosen))
+
+
+def _copy(written: Any, name: str, variant: Variant | None, *, is_own: bool = False) -> Callable[..., Any]:
     """A method like the written one; unittest finds tests by their names."""
     made: Callable[..., Any]
     if isinstance(written, types.FunctionType):
@@ -296,34 +400,49 @@ def _copy(written: Any, name: str) -> Callable[..., Any]:
     else:
 
         def made(self: object, /, *args: Any, **kwargs: Any) -> Any:
-            bound = written.__get__(self, type(self)) if hasattr(written, "__get__") else written
+            bound = written.__get__(self, type(self)) if hasattr(type(written), "__get__") else written
             return bound(*args, **kwargs)
 
     functools.update_wrapper(made, written)
     made.__name__ = name
     made.__qualname__ = f"{getattr(written, '__qualname__', name).rpartition('.')[0]}.{name}".removeprefix(".")
-    setattr(made, WRITTEN, written)
+    setattr(made, GENERATED, _Generated(written, variant, is_own))
     return made
 
 
 class Variants:
-    """What a class has under the bare name of a test that has become many."""
+    """What a class has under the bare name of a test that has become many.
+
+    ``is_own`` is true where the class itself defines the test; another one passes on what is asked of it to its bases.
+    """
 
     def __init__(self, cls: type, name: str, written: Any, names: list[str]) -> None:
         self.written = written
         self.names = names
+        self.is_own = name in vars(cls)
         self._cls = cls
         self._name = name
 
     def __get__(self, instance: object, owner: type) -> Any:
-        # Not callable, and so no test to unittest's loader; an override calls the written one by super().
-        return self if instance is None else self.written.__get__(instance, owner)
+        if instance is None:  # not callable, and so no test to unittest's loader
+            return _BareName(owner, self._name, self.names)
+        # An override calls it by super().
+        if self.is_own:
+            return self.written.__get__(instance, owner)
+        return getattr(super(self._cls, instance), self._name)
+
+
+class _BareName:
+    """The answer to who selects a test by a name that stands for many."""
+
+    def __init__(self, cls: type, name: str, names: list[str]) -> None:
+        title = f"{cls.__module__}.{cls.__qualname__}"
+        self._text = f"{title}.{name} has become {len(names)} tests. Name one of them:\n" + "\n".join(
+            f"  {title}.{name}" for name in names
+        )
 
     def __repr__(self) -> str:
-        cls = f"{self._cls.__module__}.{self._cls.__qualname__}"
-        return f"{cls}.{self._name} has become {len(self.names)} tests. Name one of them:\n" + "\n".join(
-            f"  {cls}.{name}" for name in self.names
-        )
+        return self._text
 
 
 class _Prefix:

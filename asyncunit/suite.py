@@ -232,7 +232,7 @@ def _set_up_first_class(module: ModuleScope) -> None:
     What fails here comes up again as the class is set up, and is the class's error.
     """
     cls = runs.class_to_be_run()
-    if cls is None or not graph.is_planned(cls) or not runs.has_test_to_run(cls):
+    if cls is None or graph.planned(cls) is None or not runs.has_test_to_run(cls):
         return
     try:
         prepare_class(module, cls)

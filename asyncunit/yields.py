@@ -53,6 +53,11 @@ def make(
             f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
             f"@asyncunit.fixture that makes something else of it."
         )
+    if inspect.isasyncgen(made) or inspect.isgenerator(made):
+        raise DefinitionError(
+            f"{fixture} returned {made!r}, which a decorator seems to have hidden, so nothing of it has run. Write "
+            f"@functools.wraps(function) in the decorator; or to have it as the value, return it in something else."
+        )
     if not inspect.iscoroutine(made):
         return made, None
     if runner is None:

@@ -1,4 +1,8 @@
 import asyncio
+import contextlib
+import functools
+import unittest
+from unittest import mock
 
 import pytest
 
@@ -307,7 +311,7 @@ def test_so_is_one_that_only_a_test_names():
 
 
 def test_a_fixture_that_would_hide_a_method_of_unittest_is_refused():
-    with pytest.raises(DefinitionError, match=r"would hide unittest's own run\(\)"):
+    with pytest.raises(DefinitionError, match="would hide 'run' of the test case itself"):
 
         class Test(AsyncTestCase):
             @fixture
@@ -322,12 +326,125 @@ def test_a_fixture_without_its_first_parameter_is_refused():
             def pool(): ...
 
 
-@pytest.mark.parametrize("decorator", [classmethod, staticmethod])
-def test_a_fixture_under_another_descriptor_is_refused(decorator):
-    with pytest.raises(DefinitionError, match=f"stands under @{decorator.__name__}. Take that away"):
+@pytest.mark.parametrize(
+    "decorator",
+    [classmethod, staticmethod, property, functools.cached_property, contextlib.contextmanager, unittest.skip("why")],
+)
+def test_a_fixture_under_another_decorator_is_refused(decorator):
+    with pytest.raises(DefinitionError, match="stands under another decorator, which makes <.*> of it. Take that away"):
 
         class Test(AsyncTestCase):
             pool = decorator(fixture(scope="class")(lambda cls: None))
+
+
+@pytest.mark.parametrize("name", ["_outcome", "loop_scope", "asyncSetUpClass", "id"])
+def test_a_fixture_that_would_hide_something_of_the_test_case_is_refused(name):
+    with pytest.raises(DefinitionError, match=f"would hide '{name}' of the test case itself"):
+        type("Test", (AsyncTestCase,), {name: fixture(lambda self: None)})
+
+
+@pytest.mark.parametrize("first", ["request", "url"])
+def test_a_forgotten_self_is_refused(first):
+    class Database:
+        @fixture
+        def url(self): ...
+
+    written = {"request": lambda request: request.param, "url": lambda url: url}[first]
+    with pytest.raises(DefinitionError, match=rf"Write def <lambda>\(self, {first}\)|Write def pool\(self, {first}\)"):
+        type("Test", (Database, AsyncTestCase), {"pool": fixture(written)})
+
+
+def test_a_parameter_that_cannot_be_filled_by_keyword_is_refused():
+    with pytest.raises(DefinitionError, match="takes 'url' by position only"):
+
+        class Test(AsyncTestCase):
+            @fixture
+            def url(self): ...
+
+            @fixture
+            def pool(self, url, /): ...
+
+
+def test_a_name_that_is_hidden_says_by_what():
+    class Database:
+        @fixture
+        def url(self): ...
+
+        @fixture
+        def pool(self, url): ...
+
+    with pytest.raises(DefinitionError, match=r"Test.url is None, and hides the fixture of a base; make it a fixture"):
+
+        class Test(Database, AsyncTestCase):
+            url = None
+
+
+def test_two_fixtures_of_one_name_in_a_module_are_refused():
+    result = run_module("""
+        class Test(asyncunit.AsyncTestCase):
+            def test_x(self): ...
+
+        @asyncunit.fixture(name="value")
+        def make(): ...
+
+        @asyncunit.fixture
+        def value(): ...
+    """)
+    assert "have one name in module_" in str(result.only_error())
+
+
+def test_a_class_may_have_attributes_that_answer_to_everything():
+    class Lazy:
+        @property
+        def __class__(self):
+            raise AssertionError("it is not to be woken")
+
+        def __getattr__(self, name):
+            raise AssertionError("it is not to be woken")
+
+    lazy = Lazy()
+
+    class Test(AsyncTestCase):
+        call = mock.call
+        other = lazy
+
+        def test_x(self):
+            self.assertIs(self.call, mock.call)
+            self.assertIs(self.other, lazy)
+
+    assert run(Test).passed == ["test_x"]
+
+
+@pytest.mark.parametrize("base", [AsyncTestCase, ClassLoopTestCase])
+def test_a_fixture_below_the_class_is_for_all_of_the_module_whatever_the_loop(base):
+    notes = []
+    result = run_module(
+        """
+        class Test(Base):
+            async def test_x(self, named): note(named)
+
+        @asyncunit.fixture(autouse=True)
+        def each(): note("each")
+
+        @asyncunit.fixture
+        def named(): return "named"
+        """,
+        note=notes.append,
+        Base=base,
+    )
+    assert result.wasSuccessful()
+    assert notes == ["each", "named"]
+
+
+def test_a_fixture_below_the_class_that_is_wider_than_its_loop_is_refused_when_it_runs():
+    result = run_module("""
+        class Test(asyncunit.ClassLoopTestCase):
+            async def test_x(self): ...
+
+        @asyncunit.fixture(scope="module", autouse=True)
+        async def wide(): ...
+    """)
+    assert isinstance(result.only_error(), LoopScopeError)
 
 
 def test_two_things_of_one_name_are_refused():
@@ -400,6 +517,36 @@ def test_a_parameter_that_is_filled_twice_says_who_fills_it():
     error = run(Test).only_error()
     assert "multiple values for argument 'value'" in str(error)
     assert "asyncunit passes 'value' by keyword" in error.__notes__[0]
+
+
+def test_a_decorator_that_hides_the_parameters_is_told_of():
+    def hide(function):
+        async def wrapper(self, *args, **kwargs):
+            return await function(self, *args, **kwargs)
+
+        return wrapper
+
+    def take_nothing(function):
+        @functools.wraps(function)
+        async def wrapper(self):
+            return await function(self)
+
+        return wrapper
+
+    class Database:
+        @fixture
+        def value(self): ...
+
+    class Hidden(Database, AsyncTestCase):
+        @hide
+        async def test_x(self, value): ...
+
+    class Refused(Database, AsyncTestCase):
+        @take_nothing
+        async def test_x(self, value): ...
+
+    assert "Write @functools.wraps(function) in the decorator" in run(Hidden).only_error().__notes__[0]
+    assert "take it by keyword and pass it on" in run(Refused).only_error().__notes__[0]
 
 
 def test_other_type_errors_are_left_alone():
@@ -489,6 +636,27 @@ def test_a_test_that_comes_later_cannot_use_params():
     error = run(Test).only_error()
     assert "test_late uses the fixture 'value'" in str(error)
     assert "Define it in the body of the class." in str(error)
+
+
+def test_a_parametrized_test_that_comes_later_says_so():
+    class Test(AsyncTestCase):
+        @fixture
+        def value(self): ...
+
+    Test.test_late = parametrize("a", [1])(lambda self, a: None)
+
+    class Subclass(Test): ...
+
+    assert run(Subclass).passed == ["test_late[1]"]
+    assert "is parametrized, which makes several tests of one" in str(run(Test).only_error())
+
+
+def test_the_bare_test_method_cannot_be_many():
+    with pytest.raises(DefinitionError, match="runTest is to run several times"):
+
+        class Test(AsyncTestCase):
+            @parametrize("a", [1])
+            def runTest(self, a): ...
 
 
 def test_a_test_that_comes_later_may_use_fixtures():

@@ -1,5 +1,6 @@
 import enum
 import functools
+import os
 import re
 import unittest
 from unittest import mock
@@ -7,7 +8,7 @@ from unittest import mock
 import pytest
 
 import asyncunit
-from asyncunit import AsyncTestCase, DefinitionError, param, parametrize
+from asyncunit import AsyncTestCase, DefinitionError, fixture, param, parametrize
 from asyncunit.params import combine, param_sets_of, parse_params
 from tests.support import python, run, run_suite, write
 
@@ -151,7 +152,7 @@ def test_each_value_is_a_test():
         async def test_async(self, a, b):
             seen.append((self._testMethodName, a, b))
 
-        @parametrize(["c"], [5])
+        @parametrize(["c"], [(5,)])
         def test_sync(self, c, d=6):
             seen.append((self._testMethodName, c, d))
 
@@ -354,3 +355,143 @@ def test_a_function_that_is_no_plain_one_can_be_parametrized():
             assert a == 1
 
     assert run(Test).passed == ["test_x[1]", "test_y[1]"]
+
+
+# Found by trying to break it.
+
+
+class Multiplied(AsyncTestCase):
+    @fixture(params=["a", "b"])
+    def value(self, request):
+        return request.param
+
+    def test_x(self):
+        return None
+
+
+def test_an_override_in_a_sibling_counts():
+    class One(Multiplied): ...
+
+    class Two(Multiplied):
+        def test_x(self):
+            seen.append(self.value)
+
+    class Off(Multiplied):
+        test_x = None
+
+    class Both(One, Two):
+        pass
+
+    class Neither(One, Off):
+        pass
+
+    seen = []
+    assert run(Both).wasSuccessful()
+    assert seen == ["a", "b"]
+    assert names_of(Neither) == []
+
+
+def test_super_goes_on_along_the_bases():
+    class One(Multiplied):
+        @fixture(params=["c"])
+        def value(self, request):
+            return request.param
+
+    class Two(Multiplied):
+        def test_x(self):
+            seen.append(self.value)
+
+    class Both(One, Two):
+        def test_x(self):
+            super().test_x()
+
+    seen = []
+    assert run(Both).wasSuccessful()
+    assert seen == ["c"]
+
+
+def test_a_subclass_may_take_the_params_away():
+    class One(Multiplied):
+        @fixture
+        def value(self):
+            return "one"
+
+    class Two(One): ...
+
+    assert run(One, Two).passed == ["test_x", "test_x"]
+
+
+def test_a_decorator_of_a_class_holds_for_its_subclasses():
+    @mock.patch("os.getcwd", new=str)
+    class Patched(AsyncTestCase):
+        @parametrize("a", [1])
+        def test_x(self, a):
+            self.assertEqual(os.getcwd(), "")
+
+    class Sub(Patched): ...
+
+    assert run(Patched, Sub).passed == ["test_x[1]", "test_x[1]"]
+
+
+def test_values_that_can_be_read_once_are_there_for_each_test():
+    twice = parametrize("a", iter([1, 2]), ids=iter("xy"))
+
+    class Test(AsyncTestCase):
+        @twice
+        def test_x(self, a): ...
+
+        @twice
+        def test_y(self, a): ...
+
+    assert run(Test).passed == ["test_x[x]", "test_x[y]", "test_y[x]", "test_y[y]"]
+
+
+def test_a_static_method_may_be_parametrized_on_either_side():
+    seen = []
+
+    class Test(AsyncTestCase):
+        @staticmethod
+        @parametrize("a", [1])
+        def test_x(a=0):
+            seen.append(a)
+
+        @parametrize("a", [2])
+        @staticmethod
+        def test_y(a=0):
+            seen.append(a)
+
+    assert run(Test).wasSuccessful()
+    assert seen == [1, 2]
+
+
+def test_many_values_of_one_id_are_told_apart_in_no_time():
+    made = ids_of(["x"] * 20_000)
+    assert made[-1] == "x19999"
+
+
+def test_a_test_that_was_replaced_is_what_it_was_replaced_by():
+    class Test(AsyncTestCase):
+        @parametrize("a", [1])
+        def test_x(self, a): ...
+
+    Test.test_x = lambda self: None
+    assert run(Test).passed == ["test_x", "test_x[1]"]
+
+
+def test_a_partial_method_is_a_test_too():
+    class Test(AsyncTestCase):
+        @fixture(params=[1, 2])
+        def value(self): ...
+
+        def check(self, a):
+            self.assertEqual(a, 5)
+
+        test_x = functools.partialmethod(check, 5)
+
+    assert run(Test).passed == ["test_x[1]", "test_x[2]"]
+
+
+def test_a_bare_name_is_answered_for_the_class_that_was_asked():
+    class Sub(Base): ...
+
+    assert repr(Sub.test_x).endswith(f"{Sub.__module__}.{Sub.__qualname__}.test_x[2]")

@@ -355,7 +355,7 @@ def failing(scope, when, kind="async", error=ValueError):
 
     class Failing:
         @fixture(scope=scope)
-        async def first(first):
+        async def first(_):
             notes.append("first up")
             yield
             notes.append("first down")
@@ -363,7 +363,7 @@ def failing(scope, when, kind="async", error=ValueError):
         if kind == "async":
 
             @fixture(scope=scope)
-            async def second(first, first_):
+            async def second(_, first_):
                 if when == "set-up":
                     raise error("boom")
                 yield
@@ -371,7 +371,7 @@ def failing(scope, when, kind="async", error=ValueError):
         else:
 
             @fixture(scope=scope)
-            def second(first, first_):
+            def second(_, first_):
                 if when == "set-up":
                     raise error("boom")
                 yield
