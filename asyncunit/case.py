@@ -428,7 +428,10 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         """Close what a debug() that failed has left open, if nobody has called doCleanups()."""
         test = self._asyncunit_test
         if test is not None and test.can_close and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
-            for error in self._asyncunit_close():
+            errors = self._asyncunit_close()
+            if len(errors) > 1:
+                raise ExceptionGroup(f"closing {self}", errors)
+            for error in errors:
                 raise error
 
     def _asyncunit_open(self) -> tuple[RunningTest, ScopeRunner]:

@@ -128,7 +128,8 @@ class Fixture(Generic[T_co]):
         for run in reversed(registry.runs() or registry.all_runs()):
             for open_scope in reversed(run.chain):
                 found: tuple[T_co] | None = open_scope.fixtures and open_scope.fixtures.find(self)
-                if found is not None or open_scope.scope <= Scope.CLASS:
+                is_asking = open_scope.scope is Scope.CLASS or (open_scope.fixtures and open_scope.scope < Scope.CLASS)
+                if found is not None or is_asking:
                     return found
         return None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncunit.errors import CutShortError, DefinitionError
-from asyncunit.registry import OpenScope, Registry
+from asyncunit.registry import OpenScope, Registry, printing_at_interrupt
 from asyncunit.runner import LoopRunner
 from asyncunit.tasks import ScopeRunner, is_awaitable
 
@@ -166,25 +166,28 @@ class AsyncHalf:
     def break_down(self) -> list[Exception]:
         """Tear down and clean up before the time, and return what that raised."""
         errors = self.tear_down()
-        while self._cleanups:
-            try:
-                self._cleanups.pop()()
-            except Exception as error:
-                errors.append(error)
+        with printing_at_interrupt(self.runner.scope, errors):
+            while self._cleanups:
+                try:
+                    self._cleanups.pop()()
+                except Exception as error:
+                    errors.append(error)
         if self.runner.scope.fixtures is not None:
             errors += self.runner.scope.fixtures.tear_down(self)
         self.state = State.BROKEN
         return errors
 
-    def lose(self) -> None:
-        """Forget what was set up: its loop is closed, and nothing can run on it."""
+    def lose(self) -> list[Exception]:
+        """Forget what was set up, for its loop is closed, and nothing can run on it; return what that raised."""
+        errors: list[Exception] = []
         while self._cleanups:
             self._cleanups.pop().drop()
         if self.runner.scope.fixtures is not None:
-            self.runner.scope.fixtures.lose(self)
+            errors += self.runner.scope.fixtures.lose(self)
         self.runner.abandon()
         self.runner.in_flight = None
         self.state = State.BROKEN
+        return errors
 
     def close(self) -> list[Exception]:
         """Tear down what is up, end the task, and return what that raised. May be called twice."""
@@ -240,12 +243,12 @@ def recover(registry: Registry, loops: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one that somebody has closed; return the error, if it was not raised before."""
     if not loops.loop.is_closed():
         return []
-    errors = [] if loops.close_is_reported else [loops.closed_by_user()]
+    errors: list[Exception] = [] if loops.close_is_reported else [loops.closed_by_user()]
     for half in halves(registry, loops):
-        half.lose()
+        errors += half.lose()
     loops.broken.clear()
     loops.renew()
-    return list(errors)
+    return errors
 
 
 def as_errors(flight: BaseException | None, scope: OpenScope) -> list[Exception]:

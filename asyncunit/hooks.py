@@ -143,8 +143,8 @@ class ModuleScope(HookedScope):
         super().__init__(run, open_scope)
         self.name = name
         self.sync_tear_down: Callable[[], object] | None = None
-        # Of a fixture that was set up ahead of the hooks; the class that uses it is to report it.
-        self.fixture_error: Exception | None = None
+        # What came of preparing the class that opens the module, ahead of its hooks; that class is to report it.
+        self.early_error: tuple[type, Exception] | None = None
         # unittest has one list for all modules and threads; what is put there is taken over, in its order.
         self._cleanups: list[runs.Cleanup] = []
 
@@ -204,6 +204,10 @@ class ModuleScope(HookedScope):
         if self.state is HookState.SET_UP and self.sync_tear_down is not None:
             self.state = HookState.TORN_DOWN
             self.errors += self.attempt(functools.partial(self.call_hook, self.sync_tear_down))
+        return self.clean_up()
+
+    def clean_up(self) -> list[Exception]:
+        """Run the cleanups, and return what they raised, with what else is still to be reported."""
         self.take_cleanups()
         while self._cleanups:
             function, args, kwargs = self._cleanups.pop()
@@ -212,10 +216,9 @@ class ModuleScope(HookedScope):
                 function if is_ours else functools.partial(self.call, function, *args, **kwargs)
             )
             self.take_cleanups()
-        self.state = HookState.NOT_CALLED
-        if self.fixture_error is not None:
-            self.errors.append(self.fixture_error)
-            self.fixture_error = None
+        if self.early_error is not None:
+            self.errors.append(self.early_error[1])
+            self.early_error = None
         return self.take_errors() + self.mend()
 
     def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base
@@ -298,6 +301,10 @@ class ClassScope(HookedScope):
             self.errors += self.attempt(self.cls.tearDownClass)
         if self.half is not None:
             self.errors += self.half.tear_down()
+        return self.clean_up()
+
+    def clean_up(self) -> list[Exception]:
+        """Run the cleanups, and return what they raised, with what else is still to be reported."""
         if self.state is not HookState.NOT_CALLED:
             # unittest's own: asyncunit's leaves the class, which calls this.
             try:
@@ -305,8 +312,7 @@ class ClassScope(HookedScope):
             finally:
                 self.errors += [info[1] for info in self.cls.tearDown_exceptions]  # type: ignore[attr-defined]
         if self.fixtures is not None:
-            self.errors += self.fixtures.errors
-        self.state = HookState.NOT_CALLED
+            self.errors += self.fixtures.take_errors()
         return self.take_errors() + self.mend()
 
     def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base

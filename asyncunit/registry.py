@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from asyncunit.scopes import Path, Scope
 
-__all__ = ["OpenScope", "Registry", "begin", "close_all", "end", "end_inside", "report_on_stderr", "runs"]
+__all__ = ["OpenScope", "Registry", "all_runs", "begin", "close_all", "end", "end_inside", "report_on_stderr", "runs"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -67,12 +67,13 @@ class OpenScope:
 
     def take_over(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:
         """Have the context see what has changed in that of a wider scope, where nothing narrower says otherwise."""
-        spread = self._spread = self._spread or {}
+        spread = self._spread = {} if self._spread is None else self._spread
+        nothing = object()
         for variable, value in after.items():
-            if before.get(variable, spread) is value:
+            if before.get(variable, nothing) is value:
                 continue
-            own = self.context.get(variable, spread)
-            if own is before.get(variable, spread) or own is spread.get(variable):
+            own = self.context.get(variable, nothing)
+            if own is before.get(variable, nothing) or own is spread.get(variable, self):
                 self.context.run(variable.set, value)
                 spread[variable] = value
 
@@ -82,15 +83,18 @@ class OpenScope:
         May be called twice, also to go on where Ctrl-C interrupted it.
         """
         errors: list[Exception] = []
-        if self.hooks is not None:
-            errors += self.hooks.close()
-        if self.fixtures is not None:
-            errors += self.fixtures.close()
-        while self._closers:
-            try:
-                errors += self._closers.pop()() or ()
-            except Exception as error:
-                errors.append(error)
+        with printing_at_interrupt(self, errors):
+            if self.hooks is not None:
+                errors += self.hooks.close()
+            if self.fixtures is not None:
+                errors += self.fixtures.close()
+                if self.hooks is not None:
+                    errors += self.hooks.clean_up()
+            while self._closers:
+                try:
+                    errors += self._closers.pop()() or ()
+                except Exception as error:
+                    errors.append(error)
         return errors
 
 
@@ -106,6 +110,8 @@ class Registry:
         self.chain: list[OpenScope] = []
         self.report = report
         self.thread = threading.current_thread()
+        # True once the run is over: what is still begun in this thread is another one.
+        self.is_closing = False
         self._at_end: list[Callable[[], object]] = []
 
     def enter(self, path: Path) -> OpenScope:
@@ -146,11 +152,12 @@ class Registry:
         if has_nothing and chain and chain[-1] is open_scope:
             chain.pop()  # the short way, which most tests go
             return errors
-        while open_scope in chain:
-            innermost = chain[-1]
-            errors += innermost.close()
-            if innermost is chain[-1]:
-                chain.pop()
+        with printing_at_interrupt(open_scope, errors):
+            while open_scope in chain:
+                innermost = chain[-1]
+                errors += innermost.close()
+                if innermost is chain[-1]:
+                    chain.pop()
         return errors
 
     def at_end(self, callback: Callable[[], object]) -> None:
@@ -158,12 +165,11 @@ class Registry:
         self._at_end.append(callback)
 
     def close(self) -> None:
-        """Close all that is open, innermost first. May be called twice."""
-        try:
-            self._close_to(0)
-        finally:
-            while self._at_end:
-                self._at_end.pop()()
+        """Close all that is open, innermost first. May be called twice, also to go on where Ctrl-C interrupted it."""
+        self.is_closing = True
+        self._close_to(0)
+        while self._at_end:
+            self._at_end.pop()()
 
     def _close_to(self, depth: int) -> None:
         while len(self.chain) > depth:
@@ -211,12 +217,10 @@ def end(registry: Registry) -> None:
     own = _thread.runs if registry in _thread.runs else [registry]
     while registry in own:
         innermost = own[-1]
-        try:
-            innermost.close()
-        finally:
-            own.remove(innermost)
-            if innermost in _open:
-                _open.remove(innermost)
+        innermost.close()
+        own.remove(innermost)
+        if innermost in _open:
+            _open.remove(innermost)
 
 
 def end_inside(registry: Registry) -> None:
@@ -241,6 +245,17 @@ def report_on_stderr(open_scope: OpenScope, error: BaseException) -> None:
     while begin is not None and "__unittest" in begin.tb_frame.f_globals:
         begin = begin.tb_next
     traceback.print_exception(error.with_traceback(begin))
+
+
+@contextmanager
+def printing_at_interrupt(open_scope: OpenScope, errors: Sequence[BaseException]) -> Iterator[None]:
+    """Have the errors that were collected printed where Ctrl-C keeps them from being returned."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for error in errors:
+            report_on_stderr(open_scope, error)
+        raise
 
 
 def _close_at_exit() -> None:

@@ -93,6 +93,8 @@ class RunningTest:
         if runner is not None and run is not None:
             loops = runner.loops
             registry.end_inside(run)  # a suite that the test has run
+            if self.fixtures is not None:
+                errors += self.fixtures.close()
             runner.end()
             if loops.broken or runner.in_flight is not None:
                 was_cancelled = runner in loops.broken

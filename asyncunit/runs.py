@@ -60,12 +60,13 @@ def current_run() -> Registry:
     result = next(_results(), None)
     while registry.runs():
         innermost = registry.runs()[-1]
-        if _in_a_test(innermost):
+        if _in_a_test(innermost) or innermost.is_closing:
             break
         if innermost.run is result:
             return innermost
         if any(outer is innermost.run for outer in _results()):
             break
+        innermost.report = report_on_stderr  # its report has been read
         registry.end(innermost)
     return _begin(result)
 
@@ -102,9 +103,13 @@ def _end_with(result: Any, begun: Registry) -> None:
     """Have the run end when its runner says so, in time for what that raises to be in the report."""
     stop = result.stopTestRun
 
+    @interruptible
+    def end() -> None:
+        registry.end(begun)
+
     def stopTestRun() -> None:
         try:
-            registry.end(begun)
+            end()
         finally:
             stop()
 
@@ -164,6 +169,8 @@ def module_cleanups() -> list[Cleanup]:
 
 def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
     """Whether any test of the class is in the suite that is being executed, and not skipped by a decorator."""
+    if getattr(cls, "__unittest_skip__", False):
+        return False
     suite = next((frame.f_locals["self"] for frame in _frames() if frame.f_code is _SUITE_RUN), None)
     names = [test._testMethodName for test in suite or () if type(test) is cls]
     if suite is None:

@@ -65,18 +65,19 @@ def open_class(
 def prepare_class(module: ModuleScope, cls: type[unittest.TestCase]) -> tuple[LoopChoice, ClassFixtures | None]:
     """Choose the loop of a class that has a test to run, and set up the fixtures that it uses and that outlive it.
 
-    An error that came of that before, ahead of the module's hooks, comes up again here, or is left for the module.
+    Raises what came of that when it was done ahead of the module's hooks.
     """
-    early, module.fixture_error = module.fixture_error, None
+    if module.early_error is not None and module.early_error[0] is cls:
+        error, module.early_error = module.early_error[1], None
+        raise error
     choice = loops.choose(cls, module.config)
     fixtures = fixtures_of(module.run, cls, choice)
     if fixtures is not None:
         try:
             fixtures.set_up(Scope.MODULE)
         except Exception:
-            module.errors += fixtures.errors
+            module.errors += fixtures.take_errors()
             raise
-    module.fixture_error = early
     return choice, fixtures
 
 
@@ -213,6 +214,7 @@ def _set_up_module(name: str, hooks: _SyncHooks) -> None:
     refuse_running_loop()
     module = open_module(runs.current_run(), name)
     module.sync_tear_down = hooks.tearDownModule
+    module.state = HookState.SETTING_UP
     _set_up_first_class(module)
     module.attempt_set_up(functools.partial(_set_up_sync, module, hooks))
 
@@ -229,7 +231,7 @@ def _tear_down_module(name: str, hooks: _SyncHooks) -> None:
 def _set_up_first_class(module: ModuleScope) -> None:
     """Set up the wide fixtures of the class that opens the module ahead of the module's hooks.
 
-    What fails here comes up again as the class is set up, and is the class's error.
+    What fails here is raised as the class is set up, and is the class's error.
     """
     cls = runs.class_to_be_run()
     if cls is None or graph.planned(cls) is None or not runs.has_test_to_run(cls):
@@ -237,7 +239,7 @@ def _set_up_first_class(module: ModuleScope) -> None:
     try:
         prepare_class(module, cls)
     except Exception as error:
-        module.fixture_error = error
+        module.early_error = cls, error
 
 
 def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:

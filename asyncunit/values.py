@@ -8,13 +8,13 @@ import unittest
 from collections.abc import Coroutine, Hashable, Iterable, Mapping
 from typing import Any
 
-from asyncunit.errors import LoopScopeError
+from asyncunit.errors import CutShortError, LoopScopeError
 from asyncunit.fixtures import Fixture, Request
 from asyncunit.graph import Node, Plan, TestPlan
 from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.loops import LoopChoice
 from asyncunit.params import Param
-from asyncunit.registry import OpenScope, Registry
+from asyncunit.registry import OpenScope, Registry, printing_at_interrupt
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner
@@ -47,6 +47,7 @@ class ScopeFixtures:
         self.live: dict[Hashable, _Live] = {}
         # What the running class sees; None above the class.
         self.seen: Mapping[Node, Any] | None = None
+        self._open_scope = open_scope
         open_scope.fixtures = self
 
     def find(self, fixture: Fixture[Any]) -> tuple[Any] | None:
@@ -62,24 +63,24 @@ class ScopeFixtures:
         """Tear down what goes down with the async half, and return what that raised."""
         return self._tear_down([key for key, live in self.live.items() if live.half is half])
 
-    def lose(self, half: AsyncHalf) -> None:
-        """Forget what needs the loop of the half: it is closed."""
-        for key in [key for key, live in self.live.items() if live.half is half]:
-            del self.live[key]
+    def lose(self, half: AsyncHalf) -> list[Exception]:
+        """Tear down what goes down with the half, but for what would need its loop, which is closed."""
+        for live in self.live.values():
+            if live.half is half and isinstance(live.leave, AsyncExit):
+                live.leave.drop()
+        return self.tear_down(half)
 
     def close(self) -> list[Exception]:
         """Tear down all that is set up, and return what that raised. May be called twice."""
         return self._tear_down(list(self.live))
 
     def _tear_down(self, keys: list[Hashable]) -> list[Exception]:
-        errors = []
-        for key in reversed(keys):
-            leave = self.live.pop(key).leave
-            try:
-                if leave is not None:
-                    leave()
-            except Exception as error:
-                errors.append(error)
+        errors: list[Exception] = []
+        with printing_at_interrupt(self._open_scope, errors):
+            for key in reversed(keys):
+                leave = self.live.pop(key).leave
+                left = [] if leave is None else leave_all([leave], self._open_scope)
+                errors += [as_exception(error, self._open_scope) for error in left]
         return errors
 
 
@@ -122,6 +123,11 @@ class ClassFixtures:
             *others, reason = mend(self._run, self.loops)
             self.errors += others
             raise reason
+
+    def take_errors(self) -> list[Exception]:
+        """The errors that are still to be reported, once."""
+        errors, self.errors = self.errors, []
+        return errors
 
     def obtain(self, node: Node, values: Mapping[Node, Any], chosen: Mapping[Node, Param]) -> Any:
         """The value of a fixture that is wider than a test: made on the first call, found on the next.
@@ -179,8 +185,9 @@ class ClassFixtures:
                 runner.cancelled(error)
                 raise
             live.error = cut_short(open_scope, error)
-        except Exception as error:
-            live.error, live.traceback = error, error.__traceback__
+        except (Exception, SystemExit) as error:
+            live.error = as_exception(error, open_scope)
+            live.traceback = live.error.__traceback__
 
 
 class TestFixtures:
@@ -258,8 +265,9 @@ class TestFixtures:
 
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
-        errors = self._errors + leave_all(self.exits)
-        self._errors = []
+        errors, self._errors = self._errors, []
+        with printing_at_interrupt(self._runner.scope, errors):
+            errors += leave_all(self.exits, self._runner.scope)
         self._runner.scope.fixtures = None
         self._values.clear()
         own = vars(self._case)
@@ -267,9 +275,18 @@ class TestFixtures:
             own.pop(name, None)
         return errors
 
-    def close(self) -> list[BaseException]:
+    def close(self) -> list[Exception]:
         """As `tear_down`: for a scope that is left before its test has come so far."""
-        return self.tear_down()
+        return [as_exception(error, self._runner.scope) for error in self.tear_down()]
+
+
+def as_exception(error: BaseException, scope: OpenScope) -> Exception:
+    """The error for the report of a class or a module; unittest stops at what is not an Exception."""
+    if isinstance(error, Exception):
+        return error
+    made = CutShortError(f"a fixture of the scope '{scope}' raised {error!r}")
+    made.__cause__ = error
+    return made
 
 
 def _find(values: Mapping[Node, Any], fixture: Fixture[Any]) -> tuple[Any] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from asyncunit.errors import DefinitionError
 from asyncunit.fixtures import Fixture
 from asyncunit.halves import ContextExit, cut_short
-from asyncunit.registry import OpenScope
+from asyncunit.registry import OpenScope, printing_at_interrupt
 from asyncunit.tasks import ScopeRunner, discard
 
 __all__ = ["AsyncExit", "Exit", "leave_all", "make"]
@@ -42,10 +42,13 @@ def make(
         made = call(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
         if runner is not None and inspect.isasyncgen(made):
+            first: Any = anext(made)
             try:
-                return runner.run(anext(made)), AsyncExit(runner, _SecondHalf(fixture, made))
+                return runner.run(first), AsyncExit(runner, _SecondHalf(fixture, made))
             except StopAsyncIteration:
                 raise _no_yield(fixture) from None
+            finally:
+                first.close()  # it may not have begun, and Python would warn
         if inspect.isgenerator(made):
             leave = _SyncExit(fixture, made, scope, runner)
             return call(leave.enter), leave
@@ -167,14 +170,15 @@ def _second_yield(fixture: Fixture[Any]) -> DefinitionError:
     )
 
 
-def leave_all(exits: list[Exit]) -> list[BaseException]:
+def leave_all(exits: list[Exit], scope: OpenScope) -> list[BaseException]:
     """Call what tears down, the last first, whatever each raises, and return that. May be called again after Ctrl-C."""
     errors: list[BaseException] = []
-    while exits:
-        try:
-            exits.pop()()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            errors.append(error)
+    with printing_at_interrupt(scope, errors):
+        while exits:
+            try:
+                exits.pop()()
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                errors.append(error)
     return errors

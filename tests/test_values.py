@@ -709,3 +709,288 @@ def test_ctrl_c_tears_down_what_is_set_up(tmp_path, when):
     done = python("-m", "unittest", "test_module", cwd=tmp_path, WHEN=when)
     assert done.stdout.split("\n")[:-1] == (["value down"] if when != "set-up" else []) + ["session down"]
     assert "KeyboardInterrupt" in done.stderr
+
+
+# Found by trying to break it.
+
+
+def test_debug_tears_down_what_a_test_without_other_hooks_has_set_up(notes):
+    class Test(AsyncTestCase):
+        @fixture
+        async def first(self):
+            yield
+            notes.append("first down")
+
+        @fixture
+        def second(self):
+            yield
+            notes.append("second down")
+
+        def tearDown(self):
+            notes.append("tearDown")
+
+        async def test_x(self): ...
+
+    Test("test_x").debug()
+    assert notes == ["tearDown", "second down", "first down"]
+
+
+def test_debug_loses_no_error_of_a_tear_down():
+    class Test(AsyncTestCase):
+        @fixture
+        async def first(self):
+            yield
+            raise ValueError("first")
+
+        @fixture
+        def second(self):
+            yield
+            raise ValueError("second")
+
+        def test_x(self): ...
+
+    with pytest.raises(ExceptionGroup) as caught:
+        Test("test_x").debug()
+    assert [str(error) for error in caught.value.exceptions] == ["second", "first"]
+
+
+INTERRUPTED = """
+    import os, signal, asyncunit, unittest
+
+    class Test(asyncunit.AsyncTestCase):
+        @asyncunit.fixture(scope=os.environ["SCOPE"])
+        async def last(_):
+            yield
+            print("last down")
+
+        @asyncunit.fixture(scope=os.environ["SCOPE"])
+        def interrupted(_, last):
+            yield
+            os.kill(os.getpid(), signal.SIGINT)
+
+        @asyncunit.fixture(scope=os.environ["SCOPE"])
+        def first(_, interrupted):
+            yield
+            raise ValueError("not to be lost")
+
+        async def test_x(self): ...
+"""
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_ctrl_c_in_a_tear_down_leaves_nothing_up_and_loses_no_error(tmp_path, scope):
+    write(tmp_path, test_module=INTERRUPTED)
+    done = python("-X", "dev", "-m", "unittest", "test_module", cwd=tmp_path, SCOPE=str(scope))
+    assert done.stdout == ("last down\n" if scope is not Scope.FUNCTION else "")  # there, it is cancelled at its yield
+    assert done.stderr.count("ValueError: not to be lost") == 1
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert "ResourceWarning" not in done.stderr
+    assert "Task was destroyed" not in done.stderr
+
+
+@pytest.mark.parametrize("when", ["set-up", "tear-down"])
+@pytest.mark.parametrize("scope", WIDE)
+def test_a_fixture_that_exits_is_an_error_like_any_other(scope, when):
+    Failing, notes = failing(scope, when, error=SystemExit)
+
+    class Test(Failing, AsyncTestCase):
+        def test_x(self): ...
+
+    error = run(Test).only_error()
+    assert "a fixture of the scope" in str(error)
+    assert isinstance(error.__cause__, SystemExit)
+    assert notes == ["first up", "first down"]
+
+
+def test_a_class_that_is_skipped_sets_nothing_up(notes):
+    result = run_module(
+        """
+        @unittest.skip("why")
+        class Test(Shared, asyncunit.AsyncTestCase):
+            def test_x(self): ...
+        class TestOther(asyncunit.AsyncTestCase):
+            def test_x(self): ...
+        """,
+        Shared=noting(notes, "module"),
+    )
+    assert result.wasSuccessful()
+    assert notes == []
+
+
+def test_class_hooks_that_run_because_of_a_crash_can_read_fixtures(notes):
+    class Test(AsyncTestCase):
+        @fixture(scope="class")
+        async def group(cls):
+            async with asyncio.TaskGroup() as group:
+                yield group
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            notes.append(type(cls.group))
+
+        async def test_a(self):
+            self.group.create_task(crash())
+            await asyncio.Event().wait()
+
+        async def test_b(self): ...
+
+    assert isinstance(run(Test).only_error(), ExceptionGroup)
+    assert notes == [asyncio.TaskGroup, asyncio.TaskGroup]
+
+
+def test_a_wide_fixture_that_is_cut_short_ahead_of_the_module_is_one_error_of_the_class(notes):
+    result = run_module(
+        """
+        class Shared:
+            @asyncunit.fixture(scope="session")
+            async def guard(cls):
+                async with asyncio.timeout(0.01): yield
+            @asyncunit.fixture(scope="module")
+            async def slow(cls, guard):
+                note("slow")
+                await asyncio.Event().wait()
+        class Test(Shared, asyncunit.AsyncTestCase):
+            async def test_x(self): ...
+        """,
+        note=notes.append,
+    )
+    assert result.errors_by_name == [("setUpClass", TimeoutError)]
+    assert notes == ["slow"]
+
+
+@pytest.mark.parametrize("scope", ["class", "module"])
+def test_what_a_second_half_registers_runs_too(notes, scope):
+    result = run_module(
+        """
+        async def note_later(text): note(text)
+        class Test(asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope=scope)
+            async def value(cls):
+                yield
+                if scope == "class":
+                    cls.addClassCleanup(note, "sync")
+                    cls.addAsyncClassCleanup(note_later, "async")
+                else:
+                    unittest.addModuleCleanup(note, "sync")
+                    asyncunit.addAsyncModuleCleanup(note_later, "async")
+            def test_x(self): ...
+        """,
+        note=notes.append,
+        scope=scope,
+    )
+    assert result.wasSuccessful(), result.errors
+    assert notes == ["async", "sync"]
+
+
+def test_module_cleanups_of_a_fixture_keep_their_order(notes):
+    result = run_module(
+        """
+        async def note_later(text): note(text)
+        class Test(asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope="module")
+            async def value(cls):
+                unittest.addModuleCleanup(note, "first")
+                asyncunit.addAsyncModuleCleanup(note_later, "second")
+            def test_x(self): ...
+        """,
+        note=notes.append,
+    )
+    assert result.wasSuccessful(), result.errors
+    assert notes == ["second", "first"]
+
+
+def test_a_fixture_that_may_not_begin_leaves_no_warning(notes):
+    class Test(AsyncTestCase):
+        @fixture(scope="class")
+        async def group(cls):
+            async with asyncio.TaskGroup() as group:
+                yield group
+
+        @fixture(autouse=False)
+        async def late(self):
+            yield
+
+        def setUp(self):
+            if self._testMethodName == "test_a":
+                self.group.create_task(crash())
+
+        def test_a(self, late): ...
+
+        def test_b(self, late): ...
+
+    assert isinstance(run(Test).only_error(), ExceptionGroup)
+
+
+def test_none_is_a_value_of_a_context_variable_like_any_other():
+    class Test(AsyncTestCase):
+        @fixture(scope="module", autouse=False)
+        async def late(cls):
+            variable.set("late")
+
+        @classmethod
+        def setUpClass(cls):
+            variable.set(None)
+
+        def test_x(self, late):
+            self.assertIsNone(variable.get())
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_the_report_of_a_run_that_is_over_is_left_alone(capsys):
+    class Test(AsyncTestCase):
+        @fixture(scope="session")
+        async def value(cls):
+            yield
+            raise ValueError("too late")
+
+        def test_x(self): ...
+
+    first, second = unittest.TestResult(), Result()
+    suite_of(Test).run(first)
+    suite_of(Test).run(second)
+    second.startTestRun()
+    second.stopTestRun()
+    assert first.errors == []
+    assert "ValueError: too late" in capsys.readouterr().err
+
+
+def test_a_suite_may_run_in_the_second_half_of_a_fixture(notes):
+    class Inner(AsyncTestCase):
+        def test_x(self): ...
+
+    class Test(AsyncTestCase):
+        @fixture(scope="session")
+        async def last(cls):
+            yield
+            notes.append("last")
+
+        @fixture(scope="session")
+        def runs_one(cls):
+            yield
+            notes.extend(run(Inner).passed)
+
+        def test_y(self): ...
+
+    assert run(Test).passed == ["test_y"]
+    assert notes == ["test_x", "last"]
+
+
+def test_a_sync_fixture_behind_an_async_one_is_torn_down_though_the_loop_is_closed(notes):
+    class Test(AsyncTestCase):
+        @fixture(scope="class")
+        async def asynchronous(cls):
+            yield
+
+        @fixture(scope="class")
+        def synchronous(cls, asynchronous):
+            yield
+            notes.append("down")
+
+        def test_x(self):
+            asyncio.get_event_loop().close()
+
+        def test_y(self): ...
+
+    assert len(run(Test).raised) == 1
+    assert notes == ["down", "down"]

@@ -1,9 +1,11 @@
 import asyncio
+import contextvars
 import functools
 
 import pytest
 
 from asyncunit import AsyncTestCase, DefinitionError, Scope, fixture
+from asyncunit.registry import OpenScope
 from asyncunit.yields import leave_all
 from tests.support import run
 
@@ -148,20 +150,26 @@ def test_leave_all_goes_backwards_and_keeps_every_error():
         raise error
 
     first, last = ValueError(), SystemExit()
-    assert leave_all([lambda: fail(first), lambda: left.append("x"), lambda: fail(last)]) == [last, first]
+    scope = OpenScope(Scope.CLASS, "example", contextvars.copy_context())
+    assert leave_all([lambda: fail(first), lambda: left.append("x"), lambda: fail(last)], scope) == [last, first]
     assert left == [last, "x", first]
 
 
-def test_leave_all_stops_at_ctrl_c_and_may_be_called_again():
+def test_leave_all_stops_at_ctrl_c_and_may_be_called_again(capsys):
     left = []
 
     def interrupt():
         raise KeyboardInterrupt
 
-    exits = [lambda: left.append("first"), interrupt]
+    def fail():
+        raise ValueError("not to be lost")
+
+    scope = OpenScope(Scope.CLASS, "example", contextvars.copy_context())
+    exits = [lambda: left.append("first"), interrupt, fail]
     with pytest.raises(KeyboardInterrupt):
-        leave_all(exits)
-    assert leave_all(exits) == []
+        leave_all(exits, scope)
+    assert "while the scope 'class example' closed:" in capsys.readouterr().err
+    assert leave_all(exits, scope) == []
     assert left == ["first"]
 
 

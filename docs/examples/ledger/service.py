@@ -15,14 +15,19 @@ OPERATIONS = {"balance", "begin", "deposit", "roll_back", "transfer"}
 @asynccontextmanager
 async def serve(path: Path) -> AsyncIterator[tuple[str, int]]:
     """Serve the accounts in that file until the block ends; gives the address, on a port that was free."""
-    server = await asyncio.start_server(partial(_talk, path), "127.0.0.1", 0)
+    talks: set[asyncio.Task] = set()
+    server = await asyncio.start_server(partial(_talk, path, talks), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()
     finally:
         server.close()
+        await asyncio.gather(*talks)  # whose clients have gone
 
 
-async def _talk(path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _talk(
+    path: Path, talks: set[asyncio.Task], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    talks.add(asyncio.current_task())
     try:
         async with Store.open(path) as store:
             while line := await reader.readline():
@@ -30,6 +35,7 @@ async def _talk(path: Path, reader: asyncio.StreamReader, writer: asyncio.Stream
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
     finally:
+        talks.remove(asyncio.current_task())
         writer.close()
 
 
