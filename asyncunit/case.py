@@ -282,18 +282,21 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         if test is None or (test.runner is not None and test.runner.runs_code):
             return success
         if test.fixtures is not None:
-            success = self._asyncunit_report(test.fixtures.tear_down(), success)
+            errors = test.fixtures.tear_down()
+            test.fixtures = None
+            if errors or self._cleanups:
+                success = self._asyncunit_report(errors)
         self._asyncunit_test = None
         self._asyncunit_is_running = False
-        return self._asyncunit_report(test.close(), success)
+        if closing := test.close():
+            success = self._asyncunit_report(closing)
+        return success
 
-    def _asyncunit_report(self, errors: Sequence[BaseException], success: Any) -> Any:
+    def _asyncunit_report(self, errors: Sequence[BaseException]) -> Any:
         """Have unittest report each of the errors, and run what is still among the cleanups."""
-        if not errors and not self._cleanups:
-            return success
         for error in reversed(errors):
             self.addCleanup(_raise, error)
-        return super().doCleanups() and success
+        return super().doCleanups()
 
     def _callSetUp(self) -> None:
         cut = None
@@ -346,7 +349,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         cut = None
         value: Any = None
         test = self._asyncunit_test
-        arguments = {} if test is None or test.fixtures is None else test.fixtures.arguments
+        fixtures = None if test is None else test.fixtures
+        arguments = {} if fixtures is None else fixtures.arguments
         try:
             if "_callTestMethod" in self._asyncunit_extended:
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
@@ -354,7 +358,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 runner = self._asyncunit_runner() if test is None or test.runner is None else test.runner
                 if is_async_def(method):
                     coroutine: Any = method(**arguments)
-                    epilogue = None if test is None or test.fixtures is None else self._asyncunit_epilogue
+                    epilogue = None if fixtures is None else self._asyncunit_epilogue
                     value = runner.run(coroutine, self._asyncunit_is_over, epilogue)
                 else:
                     value = runner.call_sync(method, **arguments)

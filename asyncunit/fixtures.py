@@ -31,7 +31,8 @@ class Fixture(Generic[T_co]):
     """A fixture as it is declared; as an attribute, it gives the value that is set up for whoever reads it.
 
     ``owner`` is the class that it is declared in, None at the top of a module. ``is_async`` and ``is_generator`` tell
-    what its function is written as, under its decorators; ``is_lazy``, whether calling it runs none of its lines yet.
+    what its function is written as, under its decorators; ``is_lazy``, whether calling it runs none of its lines yet;
+    ``takes_request``, whether one of its parameters is the request.
     ``asks_for`` are the parameters that other fixtures fill, and
     ``nodes`` what they mean to the classes that have been defined.
     """
@@ -66,6 +67,7 @@ class Fixture(Generic[T_co]):
             for is_kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
         )
         self._required = required_parameters(function)
+        self.takes_request = REQUEST in self._required
         self.first_parameter = _first_parameter(function)
         self.__doc__ = function.__doc__
         self.__name__ = self.name
@@ -90,11 +92,6 @@ class Fixture(Generic[T_co]):
         """The names of the parameters that cannot be filled by keyword."""
         parameters = inspect.signature(self.function).parameters.values()
         return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY)
-
-    @property
-    def takes_request(self) -> bool:
-        """Whether one of its parameters is the request."""
-        return REQUEST in self._required
 
     @property
     def is_written_for_owner(self) -> bool:

@@ -148,8 +148,8 @@ class Registry:
         """Close a scope, after those inside it, and return what that raised. May be called twice."""
         errors: list[Exception] = []
         chain = self.chain
-        has_nothing = open_scope._kept is None and open_scope.hooks is None and open_scope.fixtures is None
-        if has_nothing and chain and chain[-1] is open_scope:
+        has_any = open_scope._kept or open_scope.hooks or open_scope.fixtures
+        if not has_any and chain and chain[-1] is open_scope:
             chain.pop()  # the short way, which most tests go
             return errors
         with printing_at_interrupt(open_scope, errors):
@@ -253,9 +253,14 @@ def printing_at_interrupt(open_scope: OpenScope, errors: Sequence[BaseException]
     try:
         yield
     except KeyboardInterrupt:
-        for error in errors:
-            report_on_stderr(open_scope, error)
+        print_all(open_scope, errors)
         raise
+
+
+def print_all(open_scope: OpenScope, errors: Sequence[BaseException]) -> None:
+    """Print errors of a scope for which there is no test result any more."""
+    for error in errors:
+        report_on_stderr(open_scope, error)
 
 
 def _close_at_exit() -> None:

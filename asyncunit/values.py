@@ -209,28 +209,28 @@ class TestFixtures:
         self._runner = runner
         self._values = values
         runner.scope.fixtures = self
-        vars(case).update(of_class.by_name)
+        own = vars(case)
+        own.update(of_class.by_name)
         for node in plan.wide:
-            self._show(node)
+            own.update(dict.fromkeys(of_class.plan.attributes.get(node, ()), values[node]))
 
     def set_up(self, nodes: Iterable[Node]) -> None:
         """Set up fixtures; raises what one of them raises, and leaves the rest."""
-        plan, values, runner = self.plan, self._values, self._runner
+        case, of_class, values, runner = self._case, self._of_class, self._values, self._runner
+        chosen, attributes, own = self.plan.chosen, of_class.plan.attributes, vars(case)
         for node in nodes:
             fixture = node.fixture
             if fixture.scope is Scope.FUNCTION:
-                arguments = () if fixture.owner is None else (self._case,)
-                keywords = _keywords(node, values, plan.chosen, self._of_class.cls, self._case)
-                values[node], leave = make(fixture, arguments, keywords, runner.scope, runner)
+                arguments = () if fixture.owner is None else (case,)
+                keywords = _keywords(node, values, chosen, of_class.cls, case)
+                value, leave = make(fixture, arguments, keywords, runner.scope, runner)
                 if leave is not None:
                     self.exits.append(leave)
             else:
-                values[node] = self._of_class.obtain(node, values, plan.chosen)
-            self._show(node)
-
-    def _show(self, node: Node) -> None:
-        for name in self._of_class.plan.attributes.get(node, ()):
-            vars(self._case)[name] = self._values[node]
+                value = of_class.obtain(node, values, chosen)
+            values[node] = value
+            for name in attributes.get(node, ()):
+                own[name] = value
 
     @property
     def arguments(self) -> dict[str, object]:
@@ -265,9 +265,11 @@ class TestFixtures:
 
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
-        errors, self._errors = self._errors, []
-        with printing_at_interrupt(self._runner.scope, errors):
-            errors += leave_all(self.exits, self._runner.scope)
+        errors = self._errors
+        if self.exits:
+            with printing_at_interrupt(self._runner.scope, errors):
+                errors += leave_all(self.exits, self._runner.scope)
+        self._errors = []
         self._runner.scope.fixtures = None
         self._values.clear()
         own = vars(self._case)

@@ -11,7 +11,7 @@ from typing import Any
 from asyncunit.errors import DefinitionError
 from asyncunit.fixtures import Fixture
 from asyncunit.halves import ContextExit, cut_short
-from asyncunit.registry import OpenScope, printing_at_interrupt
+from asyncunit.registry import OpenScope, print_all
 from asyncunit.tasks import ScopeRunner, discard
 
 __all__ = ["AsyncExit", "Exit", "leave_all", "make"]
@@ -173,12 +173,12 @@ def _second_yield(fixture: Fixture[Any]) -> DefinitionError:
 def leave_all(exits: list[Exit], scope: OpenScope) -> list[BaseException]:
     """Call what tears down, the last first, whatever each raises, and return that. May be called again after Ctrl-C."""
     errors: list[BaseException] = []
-    with printing_at_interrupt(scope, errors):
-        while exits:
-            try:
-                exits.pop()()
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                errors.append(error)
+    while exits:
+        try:
+            exits.pop()()
+        except KeyboardInterrupt:
+            print_all(scope, errors)
+            raise
+        except BaseException as error:
+            errors.append(error)
     return errors
