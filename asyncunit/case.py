@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
-from asyncunit import graph, loops, params, registry, runs, suite
+from asyncunit import loops, plans, registry, runs, suite, variants
 from asyncunit.errors import DefinitionError
 from asyncunit.halves import AsyncCleanup, call_hook, cut_short, enter_context
 from asyncunit.running import AwaitingContext, RunningTest
@@ -123,8 +123,8 @@ def _judge_value(method: Callable[[], object], value: object) -> None:
 
 def _refuse_bare_name(cls: type, name: str) -> None:
     """Raise for the name of a test that has become many; unittest would run it without its parameters."""
-    plan = graph.planned(cls)
-    if plan is not None and plan.variants.get(name) and params.is_bare_name(bare := getattr(cls, name, None)):
+    plan = plans.planned(cls)
+    if plan is not None and plan.variants.get(name) and variants.is_bare_name(bare := getattr(cls, name, None)):
         raise ValueError(repr(bare))
 
 
@@ -154,7 +154,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             setattr(cls, name, _ClassHook(cls, name, act))
         _refuse_other_runner(cls)
         cls._asyncunit_extended = _extended_steps(cls)
-        graph.define(cls)
+        plans.define(cls)
         loops.check_class(cls)
 
     def __init__(self, methodName: str = "runTest") -> None:
@@ -367,7 +367,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         except asyncio.CancelledError as error:
             cut = error
         except TypeError as error:
-            if note := graph.plan_of(type(self)).explain(error, arguments):
+            if note := plans.plan_of(type(self)).explain(error, arguments):
                 error.add_note(note)
             raise
         if cut is not None:

@@ -12,10 +12,11 @@ from typing import Any, Generic, Protocol, TypeGuard, TypeVar, overload
 
 from asyncunit import registry
 from asyncunit.errors import DefinitionError, FixtureNotSetUpError
-from asyncunit.params import Ids, ParamSet, is_name, param_sets_of, parse_params, place_of
+from asyncunit.params import Ids, ParamSet, is_name, param_sets_of, parse_params
 from asyncunit.scopes import Scope
+from asyncunit.signatures import first_parameter, name_of, place_of, required_parameters
 
-__all__ = ["PLAN", "REQUEST", "Fixture", "Request", "fixture", "hidden_fixture", "is_fixture", "required_parameters"]
+__all__ = ["PLAN", "REQUEST", "Fixture", "Request", "fixture", "hidden_fixture", "is_fixture"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -52,7 +53,7 @@ class Fixture(Generic[T_co]):
         self.autouse = autouse
         self.param_set = param_set
         self.given_name = name
-        self.name: str = name or _name_of(function)
+        self.name: str = name or name_of(function)
         self.owner: type | None = None
         self.where = place_of(function)
         self.nodes: dict[Any, Any] = {}
@@ -68,7 +69,7 @@ class Fixture(Generic[T_co]):
         )
         self._required = required_parameters(function)
         self.takes_request = REQUEST in self._required
-        self.first_parameter = _first_parameter(function)
+        self.first_parameter = first_parameter(function)
         self.__doc__ = function.__doc__
         self.__name__ = self.name
         self.__qualname__ = getattr(function, "__qualname__", self.name)
@@ -86,12 +87,6 @@ class Fixture(Generic[T_co]):
         """The names of the fixtures that fill its parameters."""
         first = None if self.owner is None else self.first_parameter
         return tuple(name for name in self._required if name not in (REQUEST, first))
-
-    @property
-    def positional_only(self) -> tuple[str, ...]:
-        """The names of the parameters that cannot be filled by keyword."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY)
 
     @property
     def is_written_for_owner(self) -> bool:
@@ -190,13 +185,6 @@ def hidden_fixture(member: Any) -> Fixture[Any] | None:
     return inside if is_fixture(inside) else None
 
 
-def _name_of(function: Any) -> str:
-    while isinstance(function, functools.partial):
-        function = function.func
-    name: str = getattr(function, "__name__", None) or type(function).__name__
-    return name
-
-
 def _is_running(cls: type) -> bool:
     """Whether the class, or a class that inherits from it, is open in this thread."""
     return any(
@@ -225,41 +213,6 @@ class Request:
         if self._chosen is None:
             raise AttributeError(f"{self._fixture} has no params, so its request has no param. Write params=[...].")
         return self._chosen[0]
-
-
-def required_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of the parameters that a caller has to fill, those included that a decorator may fill.
-
-    One with a default is not asked for, as with pytest.
-    """
-    code = getattr(function, "__code__", None)
-    if code is not None and not hasattr(function, "__wrapped__") and not hasattr(function, "__signature__"):
-        # The short way: a class may have thousands of tests.
-        count = code.co_argcount - len(function.__defaults__ or ())
-        only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-        with_default = function.__kwdefaults__ or ()
-        return (*code.co_varnames[:count], *(name for name in only if name not in with_default))
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a callable written in C may not tell
-        return ()
-    return tuple(
-        parameter.name
-        for parameter in parameters
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    )
-
-
-def _first_parameter(function: Callable[..., Any]) -> str | None:
-    """The name of the parameter that takes the first positional argument, None if none does."""
-    by_position = (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.VAR_POSITIONAL,
-    )
-    parameters = inspect.signature(function).parameters.values()
-    return next((parameter.name for parameter in parameters if parameter.kind in by_position), None)
 
 
 class _Decorator(Protocol):
@@ -349,7 +302,7 @@ def _declare(
             f"asyncunit.fixture decorates {function!r}{place}; expected a function, a coroutine function, or a "
             f"generator of either kind.{hint}"
         )
-    known = name or _name_of(function)
+    known = name or name_of(function)
     title = f"fixture {known!r} ({place_of(function)})"
     where = f"{title}: "
     parsed = Scope.parse(scope, f"{where}scope")

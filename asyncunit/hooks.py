@@ -9,7 +9,7 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from asyncunit import config, graph, loops, runs
+from asyncunit import config, loops, plans, runs
 from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, half_of, mend, recover
@@ -325,7 +325,7 @@ class ClassScope(HookedScope):
 
 def fixtures_of(run: Registry, cls: type, choice: LoopChoice) -> ClassFixtures | None:
     """The fixtures of a class that has a test to run; None if it knows of none."""
-    plan = graph.plan_of(cls)
+    plan = plans.plan_of(cls)
     if plan.is_empty:
         return None
     # A loop of the class's own comes when the class opens.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from asyncunit import config as configuration
-from asyncunit import graph
+from asyncunit import plans
 from asyncunit.config import Config, LoopFactory
 from asyncunit.errors import ConfigurationError, LoopScopeError
 from asyncunit.scopes import Scope
@@ -110,7 +110,7 @@ def check_class(cls: type) -> None:
     _factory(cls, Config())
     hook = _class_hook(cls)
     if explicit is not None:
-        plan = graph.planned(cls)
+        plan = plans.planned(cls)
         _check_explicit(cls, explicit, hook, None if plan is None else plan.demand)
     for name, member in vars(cls).items():
         said = configuration.settings_of(member)
@@ -129,7 +129,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     factory = _factory(cls, config)
     explicit = _explicit_scope(cls)
     hook = _class_hook(cls)
-    demand = graph.plan_of(cls).demand
+    demand = plans.plan_of(cls).demand
     if explicit is not None:
         _check_explicit(cls, explicit, hook, demand)
         return LoopChoice(explicit, factory, debug, f"as {_title(cls)} says", explicit=True)
@@ -142,7 +142,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     return LoopChoice(scope, factory, debug, reason, explicit=False)
 
 
-def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: graph.Demand | None) -> None:
+def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: plans.Demand | None) -> None:
     if hook is not None and explicit < Scope.CLASS:
         raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
     if demand is not None and explicit < demand.scope:

@@ -1,42 +1,30 @@
-"""One test method to many: the values that it runs with, their ids, and the methods that are generated for them."""
+"""The values that a test, or a fixture, is run with one after the other, and their ids."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import enum
-import functools
-import inspect
 import itertools
 import keyword
-import operator
 import re
-import types
-import unittest
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from asyncunit.errors import DefinitionError
+from asyncunit.signatures import function_of, is_method, place_of
 
 __all__ = [
     "Ids",
     "Param",
     "ParamSet",
     "Variant",
-    "Variants",
     "combine",
-    "expand",
-    "function_of",
-    "is_bare_name",
-    "is_generated",
-    "is_method",
     "is_name",
     "param",
     "param_sets_of",
     "parametrize",
     "parse_params",
-    "place_of",
-    "written_test",
 ]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
@@ -46,8 +34,6 @@ Ids = Iterable[object] | Callable[[Any], object] | None
 
 # Where `parametrize` leaves its sets of values on a test method.
 ATTRIBUTE = "__asyncunit_parametrize__"
-# Where a generated method keeps what it was made of.
-GENERATED = "__asyncunit_generated__"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,26 +127,6 @@ def param_sets_of(function: object) -> tuple[ParamSet, ...]:
     """What `parametrize` says of a test method, the decorator next to it first."""
     sets: tuple[ParamSet, ...] = getattr(function_of(function), "__dict__", {}).get(ATTRIBUTE, ())
     return sets
-
-
-def function_of(member: Any) -> Any:
-    """The function in what stands for one in a class."""
-    return member.__func__ if type(member) in (staticmethod, classmethod) else member
-
-
-def is_method(member: object) -> bool:
-    """Whether unittest takes what a class has under the name of a test for one."""
-    return callable(function_of(member)) or type(member) is functools.partialmethod
-
-
-def place_of(function: Any) -> str:
-    """The file and line in which a function is defined."""
-    function = function.fget if isinstance(function, property) else function_of(function)
-    while isinstance(function, functools.partial | functools.partialmethod):
-        function = function.func
-    function = inspect.unwrap(function)
-    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if isinstance(code, types.CodeType) else repr(function)
 
 
 def _parse_names(names: object) -> tuple[str, ...]:
@@ -291,181 +257,3 @@ def combine(name: str, sets: Sequence[ParamSet]) -> list[Variant]:
     chosen = list(itertools.product(*(each.params for each in sets)))
     ids = unique(["-".join(each.id or "" for each in choice) for choice in chosen])
     return [Variant(f"{name}[{text}]", choice) for text, choice in zip(ids, chosen, strict=True)]
-
-
-class _Generated(NamedTuple):
-    """What is noted on a method that was put into a class: what it was made of.
-
-    ``is_own`` is true where the class itself defines the test.
-    """
-
-    written: object
-    variant: Variant | None
-    is_own: bool
-
-
-def written_test(member: object, name: str) -> object | None:
-    """The test method as it is written, for what a class has under ``name``.
-
-    None where the class does not say it itself: for a generated variant, and for the copy of a base's.
-    """
-    made = member if type(member) is Variants else _generated(member)
-    if made is not None:
-        return made.written if made.is_own and "[" not in name else None
-    return None if "[" in name else member
-
-
-def is_bare_name(value: object) -> bool:
-    """Whether a class has the value under the name of a test that has become many."""
-    return type(value) is _BareName
-
-
-def is_generated(member: object) -> bool:
-    """Whether the member was put into its class for another one."""
-    return type(member) is Variants or _generated(member) is not None
-
-
-def _generated(member: object) -> _Generated | None:
-    found: _Generated | None = vars(member).get(GENERATED) if type(member) is types.FunctionType else None
-    return found
-
-
-def expand(cls: type, written: Mapping[str, object], variants: Mapping[str, Sequence[Variant]]) -> None:
-    """Put the variants of the test methods into the class, where it does not inherit the same.
-
-    The bare name of a test is kept for what is said of it, and for overrides to call. A test with no value to run it
-    with is one skipped test.
-    """
-    members = dict(itertools.chain.from_iterable(vars(base).items() for base in reversed(cls.__mro__)))
-    wanted = {variant.name: variant for made in variants.values() for variant in made}
-    _hide(cls, members, written, wanted, variants)
-    for name, made in variants.items():
-        if not made:
-            _put_empty(cls, name, written[name])
-            continue
-        names = [variant.name for variant in made]
-        bare = members.get(name)
-        if type(bare) is not Variants or bare.written is not written[name] or bare.names != names:
-            setattr(cls, name, Variants(cls, name, written[name], names))
-        for variant in made:
-            inherited = _generated(members.get(variant.name))
-            if inherited is None or inherited.written is not written[name] or not _is_same(inherited.variant, variant):
-                _put_variant(cls, written[name], variant)
-
-
-def _hide(
-    cls: type,
-    members: Mapping[str, object],
-    written: Mapping[str, object],
-    wanted: Mapping[str, Variant],
-    variants: Mapping[str, Sequence[Variant]],
-) -> None:
-    """Hide what a base was given and is not true of this class."""
-    for name, member in members.items():
-        is_made = is_generated(member)
-        if is_made and "[" in name and name not in wanted:
-            setattr(cls, name, None)
-        elif is_made and "[" not in name and name not in variants:
-            setattr(cls, name, _copy(written[name], name, None) if name in written else None)
-
-
-def _put_empty(cls: type, name: str, written: object) -> None:
-    reason = f"there is no value to run it with: an empty list of params, see {place_of(written)}"
-    setattr(cls, name, unittest.skip(reason)(_copy(written, name, None, is_own=name in vars(cls))))
-
-
-def _put_variant(cls: type, written: object, variant: Variant) -> None:
-    method = _copy(written, variant.name, variant)
-    if variant.expected_failure:
-        method = unittest.expectedFailure(method)
-    setattr(cls, variant.name, method if variant.skip is None else unittest.skip(variant.skip)(method))
-    prefix, dot, _ = variant.name.partition(".")
-    if dot:
-        setattr(cls, prefix, _Prefix(prefix))
-
-
-def _is_same(one: Variant | None, other: Variant) -> bool:
-    """Whether two variants of a test have the very same values."""
-    return one is not None and all(map(operator.is_, one.chosen, other.chosen))
-
-
-def _copy(written: Any, name: str, variant: Variant | None, *, is_own: bool = False) -> Callable[..., Any]:
-    """A method like the written one; unittest finds tests by their names."""
-    made: Callable[..., Any]
-    if isinstance(written, types.FunctionType):
-        made = types.FunctionType(
-            written.__code__, written.__globals__, name, written.__defaults__, written.__closure__
-        )
-        made.__kwdefaults__ = written.__kwdefaults__
-    else:
-
-        def made(self: object, /, *args: Any, **kwargs: Any) -> Any:
-            bound = written.__get__(self, type(self)) if hasattr(type(written), "__get__") else written
-            return bound(*args, **kwargs)
-
-    functools.update_wrapper(made, written)
-    made.__name__ = name
-    made.__qualname__ = f"{getattr(written, '__qualname__', name).rpartition('.')[0]}.{name}".removeprefix(".")
-    setattr(made, GENERATED, _Generated(written, variant, is_own))
-    return made
-
-
-class Variants:
-    """What a class has under the bare name of a test that has become many.
-
-    ``is_own`` is true where the class itself defines the test; another one passes on what is asked of it to its bases.
-    """
-
-    def __init__(self, cls: type, name: str, written: Any, names: list[str]) -> None:
-        self.written = written
-        self.names = names
-        self.is_own = name in vars(cls)
-        self._cls = cls
-        self._name = name
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        if instance is None:  # not callable, and so no test to unittest's loader
-            return _BareName(owner, self._name, self.names)
-        # An override calls it by super().
-        if self.is_own:
-            return self.written.__get__(instance, owner)
-        return getattr(super(self._cls, instance), self._name)
-
-
-class _BareName:
-    """The answer to who selects a test by a name that stands for many."""
-
-    def __init__(self, cls: type, name: str, names: list[str]) -> None:
-        title = f"{cls.__module__}.{cls.__qualname__}"
-        self._text = f"{title}.{name} has become {len(names)} tests. Name one of them:\n" + "\n".join(
-            f"  {title}.{name}" for name in names
-        )
-
-    def __repr__(self) -> str:
-        return self._text
-
-
-class _Prefix:
-    """The part before the first dot of a generated name: unittest's loader goes by attributes, from dot to dot."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __get__(self, instance: object, owner: type) -> _Reached:
-        return _Reached(owner, self._path)
-
-
-class _Reached:
-    """How far unittest's loader has come on its way to a test whose name has dots in it."""
-
-    def __init__(self, cls: type, path: str) -> None:
-        self._cls = cls
-        self._path = path
-
-    def __getattr__(self, part: str) -> Any:
-        path = f"{self._path}.{part}"
-        if callable(getattr(self._cls, path, None)):
-            return functools.partial(self._cls, path)
-        if any(name.startswith(f"{path}.") for name in dir(self._cls)):
-            return _Reached(self._cls, path)
-        raise AttributeError(f"{self._cls.__qualname__} has no test {path!r}")

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from asyncunit import graph, loops, registry, runs
+from asyncunit import loops, plans, registry, runs
 from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, enter_context, half_of
 from asyncunit.hooks import ClassScope, HookState, ModuleScope, fixtures_of
@@ -234,7 +234,7 @@ def _set_up_first_class(module: ModuleScope) -> None:
     What fails here is raised as the class is set up, and is the class's error.
     """
     cls = runs.class_to_be_run()
-    if cls is None or graph.planned(cls) is None or not runs.has_test_to_run(cls):
+    if cls is None or plans.planned(cls) is None or not runs.has_test_to_run(cls):
         return
     try:
         prepare_class(module, cls)

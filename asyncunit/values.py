@@ -10,10 +10,11 @@ from typing import Any
 
 from asyncunit.errors import CutShortError, LoopScopeError
 from asyncunit.fixtures import Fixture, Request
-from asyncunit.graph import Node, Plan, TestPlan
+from asyncunit.graph import Node
 from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.loops import LoopChoice
 from asyncunit.params import Param
+from asyncunit.plans import Plan, TestPlan
 from asyncunit.registry import OpenScope, Registry, printing_at_interrupt
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from asyncunit import AsyncTestCase, ConfigurationError, DefinitionError, FixtureNotSetUpError, Scope, fixture
-from asyncunit.fixtures import Fixture, required_parameters
+from asyncunit.fixtures import Fixture
 from tests import typed_suite
 from tests.support import run
 
@@ -87,15 +87,6 @@ def test_the_text_of_a_fixture_says_where_it_is():
     assert str(made).startswith("fixture 'pool' of ")
     assert str(made).endswith(f"Database ({__file__}:{line})")
     assert repr(made) == f"<{made}>"
-
-
-def test_required_parameters_are_those_without_a_default():
-    def written(self, a, b=1, *args, c, d=2, **kwargs): ...
-
-    assert required_parameters(written) == required_parameters(contextless(written)) == ("self", "a", "c")
-    assert required_parameters(mock.patch("os.getcwd")(written)) == ("self", "a", "c")
-    assert required_parameters(functools.partial(written, None)) == ("a", "c")
-    assert required_parameters(print) == ()
 
 
 # As it is read.

@@ -1,0 +1,251 @@
+"""What a class and each of its tests use, worked out once: fixtures in their order, params, the loop that they need."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import unittest
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from asyncunit import params, variants
+from asyncunit.errors import DefinitionError, nearest
+from asyncunit.fixtures import PLAN, Fixture
+from asyncunit.graph import Node, Resolver, fixtures_of_modules, title
+from asyncunit.params import Param, ParamSet, Variant
+from asyncunit.scopes import Scope
+from asyncunit.signatures import function_of, is_method, parameters_of
+
+__all__ = ["Demand", "Plan", "TestPlan", "define", "plan_of", "planned"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+PREFIX = unittest.TestLoader.testMethodPrefix
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Demand:
+    """The widest loop that the fixtures of a class need, and the fixture that needs it."""
+
+    scope: Scope
+    fixture: Fixture[Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TestPlan:
+    """What one test uses beyond what is set up for its class, in the order in which it is set up.
+
+    ``wide`` is for all tests of the class, but differs from test to test by a param; ``own`` is made for each test;
+    ``named`` is what only this test asks for. ``arguments`` and ``values`` fill its parameters: with fixtures, and
+    with the values of `parametrize`. ``chosen`` are the params of fixtures.
+    """
+
+    wide: tuple[Node, ...]
+    own: tuple[Node, ...]
+    named: tuple[Node, ...] = ()
+    arguments: tuple[tuple[str, Node], ...] = ()
+    values: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    chosen: Mapping[Node, Param] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """The fixtures of a class, resolved.
+
+    ``shared`` is what all tests of the class use alike, wider than one test, in the order in which it is set up.
+    ``attributes`` are the names under which a test reads the value of a node, and ``names`` all of these. ``tests`` are
+    the plans of the tests by name; those that use nothing of their own share the plan ``usual``.
+    """
+
+    resolver: Resolver
+    whole: tuple[Node, ...]
+    shared: tuple[Node, ...]
+    attributes: Mapping[Node, tuple[str, ...]]
+    names: tuple[str, ...]
+    usual: TestPlan
+    tests: Mapping[str, TestPlan]
+    variants: Mapping[str, list[Variant]]
+    demand: Demand | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to be set up, or to be passed to a test."""
+        has_usual_tests = all(plan is self.usual for plan in self.tests.values())
+        return has_usual_tests and not self.whole and not self.resolver.names
+
+    def of_test(self, name: str, function: Callable[..., Any]) -> TestPlan:
+        """The plan of a test; made now, where the test has come into the class after it was defined."""
+        found = self.tests.get(name)
+        if found is not None:
+            return found
+        if marks := params.param_sets_of(getattr(function, "__func__", function)):
+            raise DefinitionError(
+                f"{name} ({marks[0].where}) is parametrized, which makes several tests of one when the class is "
+                f"defined, but it came into the class later. Define it in the body of the class."
+            )
+        asked = self.resolver.asked_by(function)
+        varying = [varying for node in (*self.whole, *asked.values()) for varying in node.varies]
+        if varying:
+            raise DefinitionError(
+                f"{name} uses the {varying[0].fixture}, whose params make several tests of one when the class is "
+                f"defined, but it came into the class later. Define it in the body of the class."
+            )
+        named = self.resolver.named(self.whole, asked)
+        return dataclasses.replace(self.usual, named=named, arguments=tuple(asked.items()))
+
+    def explain(self, error: TypeError, filled: Iterable[str]) -> str | None:
+        """What there is to say of a parameter of a test that nobody, or more than one, has filled."""
+        names = sorted(self.resolver.names)
+        text = str(error)
+        for name in filled:
+            if f"multiple values for argument {name!r}" in text:
+                return f"asyncunit passes {name!r} by keyword; parameters that decorators fill stand before such."
+            if f"unexpected keyword argument {name!r}" in text or ("positional-only" in text and f"'{name}'" in text):
+                return (
+                    f"asyncunit passes {name!r} by keyword, for the test names it as a parameter. Have what takes it, "
+                    f"a decorator mostly, take it by keyword and pass it on: *args, **kwargs."
+                )
+        missing = re.findall(r"'(\w+)'", text.partition("missing ")[2])
+        if not missing:
+            return None
+        if missing[0] in names:
+            return (
+                f"{missing[0]!r} is a fixture, but a decorator of the test hides its parameters. Write "
+                f"@functools.wraps(function) in the decorator."
+            )
+        there = f"The fixtures that {self.resolver.cls.__qualname__} has: {', '.join(names) or 'none'}."
+        return f"asyncunit passes the fixtures that a test names. {there}{nearest(missing[0], names)}"
+
+
+def define(cls: type) -> None:
+    """Plan a class as it is defined, and put the tests that its params make into it.
+
+    Raises DefinitionError for fixtures and parameters that do not go together.
+    """
+    written = _tests_of(cls)
+    plan = _plan(cls, written)
+    setattr(cls, PLAN, plan)
+    variants.expand(cls, written, plan.variants)
+
+
+def planned(cls: type) -> Plan | None:
+    """The plan of a class as far as it is known when it is defined; None for a class that is not asyncunit's."""
+    plan: Plan | None = vars(cls).get(PLAN)
+    return plan
+
+
+def plan_of(cls: type) -> Plan:
+    """The plan of a class when it is run: fixtures that its module has got since the class was defined are in it."""
+    plan = planned(cls)
+    if plan is not None and (plan.resolver.is_final or plan.resolver.module_fixtures == fixtures_of_modules(cls)):
+        plan.resolver.is_final = True
+        return plan
+    made = _plan(cls, _tests_of(cls))
+    if plan is not None and list(made.tests) != list(plan.tests):
+        _refuse_late_params(cls, plan, made)
+    made.resolver.is_final = True
+    setattr(cls, PLAN, made)
+    return made
+
+
+def _refuse_late_params(cls: type, plan: Plan, made: Plan) -> None:
+    known = plan.resolver.module_fixtures.values()
+    for made_of_one in made.variants.values():
+        for node in (node for variant in made_of_one for node in made.tests[variant.name].chosen):
+            if node.fixture.owner is None and node.fixture not in known:
+                raise DefinitionError(
+                    f"the {node.fixture} has params and stands below {title(cls)}, whose tests they multiply. Move "
+                    f"it above the class."
+                )
+
+
+def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
+    resolver = Resolver(cls)
+    attributes: dict[Node, tuple[str, ...]] = {}
+    for name, candidates in resolver.names.items():
+        if candidates[0].owner is not None:
+            node = resolver.node(candidates[0])
+            attributes[node] = (*attributes.get(node, ()), name)
+    whole = resolver.in_order(resolver.node(fixture) for fixture in resolver.whole())
+    usual = TestPlan(
+        wide=tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and node.varies),
+        own=tuple(node for node in whole if node.fixture.scope is Scope.FUNCTION),
+    )
+    tests: dict[str, TestPlan] = {}
+    all_variants: dict[str, list[Variant]] = {}
+    used = dict.fromkeys(whole)
+    varies = any(node.varies for node in whole)
+    for name, function in written.items():
+        marks = params.param_sets_of(function)
+        asked = resolver.asked_by(function_of(function))
+        if not (marks or asked or varies):
+            tests[name] = usual
+            continue
+        taken = _check_marks(cls, name, function, marks)
+        if name == "runTest" and (marks or varies):
+            raise DefinitionError(
+                f"{title(cls)}.runTest is to run several times; give it a name that begins with test."
+            )
+        asked = {parameter: node for parameter, node in asked.items() if parameter not in taken}
+        named = resolver.named(whole, asked)
+        nodes = (*whole, *named)
+        used |= dict.fromkeys(named)
+        varying = {node: node.fixture.param_set for node in nodes if node.fixture.param_set is not None}
+        if not varying and not marks:
+            tests[name] = dataclasses.replace(usual, named=named, arguments=tuple(asked.items()))
+            continue
+        all_variants[name] = params.combine(name, [*varying.values(), *marks])
+        for variant in all_variants[name]:
+            chosen = dict(zip(varying, variant.chosen, strict=False))
+            pairs = zip(marks, variant.chosen[len(varying) :], strict=True)
+            values = {
+                key: value for mark, choice in pairs for key, value in zip(mark.names, choice.values, strict=True)
+            }
+            tests[variant.name] = TestPlan(usual.wide, usual.own, named, tuple(asked.items()), values, chosen)
+    shared = tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and not node.varies)
+    names = tuple(name for names in attributes.values() for name in names)
+    return Plan(resolver, whole, shared, attributes, names, usual, tests, all_variants, _demand(used))
+
+
+def _demand(nodes: Iterable[Node]) -> Demand | None:
+    demands = [
+        Demand(max(node.fixture.scope, node.fixture.loop_scope or Scope.FUNCTION), node.fixture)
+        for node in nodes
+        if node.fixture.is_async
+    ]
+    return max(demands, key=lambda demand: demand.scope, default=None)
+
+
+def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...]) -> set[str]:
+    """The parameters that `parametrize` fills; raises DefinitionError for one that the test does not have."""
+    taken: set[str] = set()
+    for mark in marks:
+        parameters = parameters_of(function)
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        for filled in mark.names:
+            if filled in taken:
+                raise DefinitionError(
+                    f"{title(cls)}.{name} ({mark.where}) is parametrized twice by {filled!r}; keep one of the two."
+                )
+            if filled not in parameters and not takes_any:
+                there = ", ".join(parameters) or "none"
+                raise DefinitionError(
+                    f"{title(cls)}.{name} ({mark.where}) is parametrized by {filled!r}, which is not one of its "
+                    f"parameters: {there}.{nearest(filled, list(parameters))}"
+                )
+            taken.add(filled)
+    return taken
+
+
+def _tests_of(cls: type) -> dict[str, Any]:
+    """The test methods of a class as they are written there and in its bases, by name."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        for name, member in vars(base).items():
+            if name.startswith(PREFIX) or name == "runTest":
+                written = variants.written_test(member, name)
+                if written is not None and is_method(written):
+                    found[name] = written
+                elif not variants.is_generated(member):
+                    found.pop(name, None)
+    return found

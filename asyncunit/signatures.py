@@ -1,0 +1,101 @@
+"""What can be told of a function before it is called: its name, its place, its parameters."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+__all__ = [
+    "first_parameter",
+    "function_of",
+    "is_method",
+    "name_of",
+    "parameters_of",
+    "place_of",
+    "positional_only",
+    "required_parameters",
+]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+
+def function_of(member: Any) -> Any:
+    """The function in what stands for one in a class."""
+    return member.__func__ if type(member) in (staticmethod, classmethod) else member
+
+
+def is_method(member: object) -> bool:
+    """Whether unittest takes what a class has under the name of a test for one."""
+    return callable(function_of(member)) or type(member) is functools.partialmethod
+
+
+def name_of(function: Any) -> str:
+    """The name of a function, or of what stands for one."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name: str = getattr(function, "__name__", None) or type(function).__name__
+    return name
+
+
+def place_of(function: Any) -> str:
+    """The file and line in which a function is defined."""
+    function = function.fget if isinstance(function, property) else function_of(function)
+    while isinstance(function, functools.partial | functools.partialmethod):
+        function = function.func
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if isinstance(code, types.CodeType) else repr(function)
+
+
+def parameters_of(function: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a test method, without the one that is passed the test."""
+    parameters = dict(inspect.signature(function_of(function)).parameters)
+    if hasattr(type(function), "__get__") and type(function) is not staticmethod and parameters:
+        first = next(iter(parameters))
+        if parameters[first].kind is not inspect.Parameter.VAR_POSITIONAL:
+            del parameters[first]
+    return parameters
+
+
+def required_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the parameters that a caller has to fill, those included that a decorator may fill.
+
+    One with a default is not asked for, as with pytest.
+    """
+    code = getattr(function, "__code__", None)
+    if code is not None and not hasattr(function, "__wrapped__") and not hasattr(function, "__signature__"):
+        # The short way: a class may have thousands of tests.
+        count = code.co_argcount - len(function.__defaults__ or ())
+        only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        with_default = function.__kwdefaults__ or ()
+        return (*code.co_varnames[:count], *(name for name in only if name not in with_default))
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a callable written in C may not tell
+        return ()
+    return tuple(
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    )
+
+
+def first_parameter(function: Callable[..., Any]) -> str | None:
+    """The name of the parameter that takes the first positional argument, None if none does."""
+    by_position = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    parameters = inspect.signature(function).parameters.values()
+    return next((parameter.name for parameter in parameters if parameter.kind in by_position), None)
+
+
+def positional_only(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the parameters that cannot be filled by keyword."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY)

@@ -1,0 +1,78 @@
+import functools
+from unittest import mock
+
+import pytest
+
+from asyncunit.signatures import (
+    first_parameter,
+    function_of,
+    is_method,
+    name_of,
+    parameters_of,
+    place_of,
+    positional_only,
+    required_parameters,
+)
+
+
+def written(self, a, b=1, *args, c, d=2, **kwargs): ...
+
+
+def wrapped(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs): ...
+
+    return wrapper
+
+
+class Call:
+    def __call__(self, a): ...
+
+
+def test_required_parameters_are_those_without_a_default():
+    assert required_parameters(written) == required_parameters(wrapped(written)) == ("self", "a", "c")
+    assert required_parameters(mock.patch("os.getcwd")(written)) == ("self", "a", "c")
+    assert required_parameters(functools.partial(written, None)) == ("a", "c")
+    assert required_parameters(print) == ()
+
+
+def test_the_first_parameter_is_what_takes_the_test():
+    assert first_parameter(written) == "self"
+    assert first_parameter(lambda *args: None) == "args"
+    assert first_parameter(lambda *, a: None) is None
+
+
+def test_parameters_by_position_only_are_known():
+    assert positional_only(lambda self, a, /, b: None) == ("self", "a")
+
+
+@pytest.mark.parametrize("decorator", [staticmethod, classmethod, lambda function: function])
+def test_a_method_is_seen_through_its_descriptor(decorator):
+    assert function_of(decorator(written)) is written
+    assert is_method(decorator(written))
+
+
+def test_what_unittest_could_not_call_is_no_method():
+    assert is_method(functools.partialmethod(written, 1))
+    assert not is_method(None)
+    assert not is_method(5)
+
+
+def test_parameters_of_a_method_are_without_the_one_that_takes_the_test():
+    assert list(parameters_of(written)) == ["a", "b", "args", "c", "d", "kwargs"]
+    assert list(parameters_of(staticmethod(lambda a: None))) == ["a"]
+    assert list(parameters_of(lambda *args: None)) == ["args"]
+    assert list(parameters_of(Call())) == ["a"]
+
+
+def test_a_place_is_a_file_and_a_line():
+    line = written.__code__.co_firstlineno
+    for form in (written, staticmethod(written), property(written), functools.partial(written), wrapped(written)):
+        assert place_of(form) == f"{__file__}:{line}"
+    assert place_of(Call()) == f"{__file__}:{Call.__call__.__code__.co_firstlineno}"
+    assert place_of(print) == repr(print)
+
+
+def test_a_name_is_that_of_the_function_or_of_what_stands_for_it():
+    assert name_of(written) == name_of(functools.partial(functools.partial(written))) == "written"
+    assert name_of(Call()) == "Call"

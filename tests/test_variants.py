@@ -1,0 +1,366 @@
+import functools
+import os
+import re
+import unittest
+from unittest import mock
+
+import pytest
+
+import asyncunit
+from asyncunit import AsyncTestCase, fixture, param, parametrize
+from tests.support import python, run, run_suite, write
+
+
+def names_of(cls):
+    return unittest.TestLoader().getTestCaseNames(cls)
+
+
+# The tests.
+
+
+def test_each_value_is_a_test():
+    seen = []
+
+    class Test(AsyncTestCase):
+        @parametrize("a, b", [(1, 2), (3, 4)])
+        async def test_async(self, a, b):
+            seen.append((self._testMethodName, a, b))
+
+        @parametrize(["c"], [(5,)])
+        def test_sync(self, c, d=6):
+            seen.append((self._testMethodName, c, d))
+
+    result = run(Test)
+    assert result.wasSuccessful()
+    assert seen == [("test_async[1-2]", 1, 2), ("test_async[3-4]", 3, 4), ("test_sync[5]", 5, 6)]
+
+
+def test_a_param_may_be_skipped_or_expected_to_fail():
+    class Test(AsyncTestCase):
+        @parametrize("a", [1, param(2, skip="why"), param(3, expected_failure=True)])
+        async def test_x(self, a):
+            assert a == 1
+
+    result = run(Test)
+    assert result.wasSuccessful()
+    assert [(str(test), reason) for test, reason in result.skipped] == [(str(Test("test_x[2]")), "why")]
+    assert len(result.expectedFailures) == 1
+
+
+def test_a_test_with_no_value_is_one_skipped_test_that_says_so():
+    class Test(AsyncTestCase):
+        @parametrize("a", [])
+        async def test_x(self, a): ...
+
+    result = run(Test)
+    ((test, reason),) = result.skipped
+    assert test._testMethodName == "test_x"
+    assert re.fullmatch(r"there is no value to run it with: an empty list of params, see .*test_variants.py:\d+", reason)
+
+
+def test_skips_and_settings_of_the_method_hold_for_all_its_tests():
+    class Test(AsyncTestCase):
+        @unittest.skip("above")
+        @parametrize("a", [1, 2])
+        async def test_x(self, a): ...
+
+        @parametrize("a", [1, 2])
+        @unittest.skip("below")
+        async def test_y(self, a): ...
+
+        @parametrize("a", [1])
+        @asyncunit.settings(loop_debug=True)
+        async def test_z(self, a):
+            import asyncio
+
+            assert asyncio.get_running_loop().get_debug()
+
+    result = run(Test)
+    assert result.wasSuccessful()
+    assert [reason for _, reason in result.skipped] == ["above", "above", "below", "below"]
+
+
+def test_decorators_that_fill_parameters_keep_working():
+    def fill(function):
+        @functools.wraps(function)
+        async def wrapper(self, *args, **kwargs):
+            return await function(self, *args, filled=3, **kwargs)
+
+        return wrapper
+
+    seen = []
+
+    class Test(AsyncTestCase):
+        @parametrize("a", [1])
+        @mock.patch("os.getcwd")
+        @fill
+        async def test_x(self, getcwd, a, filled):
+            seen.append((isinstance(getcwd, mock.Mock), a, filled))
+
+    assert run(Test).wasSuccessful()
+    assert seen == [(True, 1, 3)]
+
+
+def test_mock_patch_on_a_class_reaches_its_generated_tests():
+    @mock.patch("os.getcwd")
+    class Test(AsyncTestCase):
+        @parametrize("a", [1])
+        async def test_x(self, getcwd, a):
+            assert isinstance(getcwd, mock.Mock)
+
+    assert run(Test).passed == ["test_x[1]"]
+
+
+# Inheritance.
+
+
+class Base(AsyncTestCase):
+    @parametrize("a", [1, 2])
+    async def test_x(self, a):
+        assert a in (1, 2)
+
+
+def test_generated_tests_are_inherited():
+    class Test(Base): ...
+
+    assert run(Test).passed == ["test_x[1]", "test_x[2]"]
+
+
+def test_an_override_takes_the_place_of_all_of_them():
+    class Test(Base):
+        async def test_x(self):
+            await super().test_x(2)
+
+    class Other(Base):
+        @parametrize("a", [2, 3])
+        async def test_x(self, a): ...
+
+    assert run(Test, Other).passed == ["test_x", "test_x[2]", "test_x[3]"]
+
+
+def test_a_subclass_may_take_a_test_out():
+    class Test(Base):
+        test_x = None
+
+    assert names_of(Test) == []
+
+
+def test_a_mixin_needs_no_base_class():
+    class Mixin:
+        @parametrize("a", [1, 2])
+        async def test_x(self, a): ...
+
+    class Test(Mixin, AsyncTestCase): ...
+
+    assert run(Test).passed == ["test_x[1]", "test_x[2]"]
+    assert callable(Mixin.test_x)
+
+
+# Selection.
+
+
+SUITE = """
+    import asyncunit
+
+    class Thing: ...
+
+    class Test(asyncunit.AsyncTestCase):
+        @asyncunit.parametrize("a", ["a.b", "c d", "..", "x[1]/2", Thing(), 1.25])
+        async def test_x(self, a):
+            self.assertIsNotNone(a)
+"""
+
+
+@pytest.mark.parametrize("text", ["a.b", "c d", "..", "x[1]/2", "a4", "1.25"])
+def test_the_full_name_selects_a_test(tmp_path, text):
+    write(tmp_path, module=SUITE)
+    done = python("-m", "unittest", "-v", f"module.Test.test_x[{text}]", cwd=tmp_path)
+    assert "Ran 1 test" in done.stderr
+    assert f"test_x[{text}] (module.Test.test_x[{text}]) ... ok" in done.stderr
+
+
+def test_a_name_with_dots_that_is_not_there_is_an_error(tmp_path):
+    write(tmp_path, module=SUITE)
+    done = python("-m", "unittest", "module.Test.test_x[a.c]", cwd=tmp_path)
+    assert "AttributeError: Test has no test 'test_x[a.c]'" in done.stderr
+
+
+def test_the_bare_name_is_answered_with_the_names(tmp_path):
+    write(tmp_path, module=SUITE)
+    done = python("-m", "unittest", "module.Test.test_x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "module.Test.test_x has become 6 tests. Name one of them:\n  module.Test.test_x[a.b]\n" in done.stderr
+
+
+def test_a_test_cannot_be_made_by_its_bare_name():
+    with pytest.raises(ValueError, match=r"Base.test_x has become 2 tests. Name one of them:\n  .*Base.test_x\[1\]"):
+        Base("test_x")
+
+
+def test_text_selects_tests(tmp_path):
+    write(tmp_path, module=SUITE)
+    done = python("-m", "unittest", "-k", "test_x", "module", cwd=tmp_path)
+    assert "Ran 6 tests" in done.stderr
+
+
+def test_a_class_that_was_added_to_is_run_as_it_is():
+    class Test(AsyncTestCase): ...
+
+    async def test_late(self): ...
+
+    Test.test_late = test_late
+    assert run_suite(unittest.TestSuite([Test("test_late")])).passed == ["test_late"]
+
+
+def test_a_function_that_is_no_plain_one_can_be_parametrized():
+    class Call:
+        def __init__(self):
+            self.__name__ = self.__qualname__ = "test_x"
+
+        def __call__(self, a):
+            assert a == 1
+
+    class Test(AsyncTestCase):
+        test_x = parametrize("a", [1])(Call())
+
+        @staticmethod
+        @parametrize("a", [1])
+        def test_y(a):
+            assert a == 1
+
+    assert run(Test).passed == ["test_x[1]", "test_y[1]"]
+
+
+# Found by trying to break it.
+
+
+class Multiplied(AsyncTestCase):
+    @fixture(params=["a", "b"])
+    def value(self, request):
+        return request.param
+
+    def test_x(self):
+        return None
+
+
+def test_an_override_in_a_sibling_counts():
+    class One(Multiplied): ...
+
+    class Two(Multiplied):
+        def test_x(self):
+            seen.append(self.value)
+
+    class Off(Multiplied):
+        test_x = None
+
+    class Both(One, Two):
+        pass
+
+    class Neither(One, Off):
+        pass
+
+    seen = []
+    assert run(Both).wasSuccessful()
+    assert seen == ["a", "b"]
+    assert names_of(Neither) == []
+
+
+def test_super_goes_on_along_the_bases():
+    class One(Multiplied):
+        @fixture(params=["c"])
+        def value(self, request):
+            return request.param
+
+    class Two(Multiplied):
+        def test_x(self):
+            seen.append(self.value)
+
+    class Both(One, Two):
+        def test_x(self):
+            super().test_x()
+
+    seen = []
+    assert run(Both).wasSuccessful()
+    assert seen == ["c"]
+
+
+def test_a_subclass_may_take_the_params_away():
+    class One(Multiplied):
+        @fixture
+        def value(self):
+            return "one"
+
+    class Two(One): ...
+
+    assert run(One, Two).passed == ["test_x", "test_x"]
+
+
+def test_a_decorator_of_a_class_holds_for_its_subclasses():
+    @mock.patch("os.getcwd", new=str)
+    class Patched(AsyncTestCase):
+        @parametrize("a", [1])
+        def test_x(self, a):
+            self.assertEqual(os.getcwd(), "")
+
+    class Sub(Patched): ...
+
+    assert run(Patched, Sub).passed == ["test_x[1]", "test_x[1]"]
+
+
+def test_values_that_can_be_read_once_are_there_for_each_test():
+    twice = parametrize("a", iter([1, 2]), ids=iter("xy"))
+
+    class Test(AsyncTestCase):
+        @twice
+        def test_x(self, a): ...
+
+        @twice
+        def test_y(self, a): ...
+
+    assert run(Test).passed == ["test_x[x]", "test_x[y]", "test_y[x]", "test_y[y]"]
+
+
+def test_a_static_method_may_be_parametrized_on_either_side():
+    seen = []
+
+    class Test(AsyncTestCase):
+        @staticmethod
+        @parametrize("a", [1])
+        def test_x(a=0):
+            seen.append(a)
+
+        @parametrize("a", [2])
+        @staticmethod
+        def test_y(a=0):
+            seen.append(a)
+
+    assert run(Test).wasSuccessful()
+    assert seen == [1, 2]
+
+
+def test_a_test_that_was_replaced_is_what_it_was_replaced_by():
+    class Test(AsyncTestCase):
+        @parametrize("a", [1])
+        def test_x(self, a): ...
+
+    Test.test_x = lambda self: None
+    assert run(Test).passed == ["test_x", "test_x[1]"]
+
+
+def test_a_partial_method_is_a_test_too():
+    class Test(AsyncTestCase):
+        @fixture(params=[1, 2])
+        def value(self): ...
+
+        def check(self, a):
+            self.assertEqual(a, 5)
+
+        test_x = functools.partialmethod(check, 5)
+
+    assert run(Test).passed == ["test_x[1]", "test_x[2]"]
+
+
+def test_a_bare_name_is_answered_for_the_class_that_was_asked():
+    class Sub(Base): ...
+
+    assert repr(Sub.test_x).endswith(f"{Sub.__module__}.{Sub.__qualname__}.test_x[2]")
