@@ -15,18 +15,17 @@ import sys
 import types
 import unittest
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
 from asyncunit import loops, plans, registry, runs, suite, variants
 from asyncunit.errors import DefinitionError
-from asyncunit.halves import AsyncCleanup, call_hook, cut_short, enter_context
-from asyncunit.running import AwaitingContext, RunningTest
+from asyncunit.halves import AsyncCleanup, call_hook, enter_context
+from asyncunit.running import AwaitingContext, RunningTest, leave_behind
 from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner, discard, is_async_def, is_awaitable
-from asyncunit.values import TestFixtures
 
 __all__ = [
     "AsyncTestCase",
@@ -70,10 +69,6 @@ _CLASS_HOOKS = {"setUpClass": suite.set_up_class, "tearDownClass": suite.tear_do
 def _super(case: AsyncTestCase) -> Any:
     """The classes behind asyncunit's, whose private methods type checkers do not know."""
     return super(AsyncTestCase, case)
-
-
-def _raise(error: BaseException) -> None:
-    raise error
 
 
 def _extended_steps(cls: type) -> frozenset[str]:
@@ -294,17 +289,16 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
 
     def _asyncunit_report(self, errors: Sequence[BaseException]) -> Any:
         """Have unittest report each of the errors, and run what is still among the cleanups."""
-        for error in reversed(errors):
-            self.addCleanup(_raise, error)
+        leave_behind(self, errors)
         return super().doCleanups()
 
     def _callSetUp(self) -> None:
         cut = None
         cls, own = type(self), self.__dict__
-        test = self._asyncunit_test or RunningTest()
+        test = self._asyncunit_test or RunningTest(self)
         self._asyncunit_test = test
         try:
-            runner = test.runner or test.open(self)
+            runner = test.runner or test.open()
             if test.fixtures is not None:
                 test.fixtures.set_up(test.fixtures.plan.own)
             if "_callSetUp" in self._asyncunit_extended:
@@ -318,52 +312,33 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
-            raise self._asyncunit_cut_short(cut)
+            raise test.cut_short(cut)
         steps = test.tear_down_steps
         if "_callTearDown" in self._asyncunit_extended:
             steps.append(lambda: self._asyncunit_extended_tear_down(runner))
         else:
             if cls.asyncTearDown is not IsolatedAsyncioTestCase.asyncTearDown or "asyncTearDown" in own:
-                steps.append(lambda: call_hook(runner, self.asyncTearDown, self._asyncunit_is_over))
+                steps.append(lambda: call_hook(runner, self.asyncTearDown, test.is_over))
             if cls.tearDown is not unittest.TestCase.tearDown or "tearDown" in own:
                 steps.append(lambda: runner.call(self.tearDown))
         if test.fixtures is not None and test.fixtures.plan.named:
-            self._asyncunit_set_up_named(test.fixtures)
-
-    def _asyncunit_set_up_named(self, fixtures: TestFixtures) -> None:
-        """Set up the fixtures that only this test names; where one fails, tear down what the hooks have set up."""
-        failure: BaseException | None = None
-        try:
-            fixtures.set_up(fixtures.plan.named)
-        except KeyboardInterrupt:
-            raise
-        except asyncio.CancelledError as error:
-            failure = self._asyncunit_cut_short(error)
-        except BaseException as error:
-            failure = error
-            self._callTearDown()
-        if failure is not None:
-            raise failure
+            test.set_up_named(test.fixtures)
 
     def _callTestMethod(self, method: Callable[..., object]) -> None:
         cut = None
         value: Any = None
-        test = self._asyncunit_test
-        fixtures = None if test is None else test.fixtures
-        arguments = {} if fixtures is None else fixtures.arguments
+        test, runner = self._asyncunit_open()
+        arguments = {} if test.fixtures is None else test.fixtures.arguments
         try:
             if "_callTestMethod" in self._asyncunit_extended:
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
+            elif is_async_def(method):
+                coroutine: Any = method(**arguments)
+                value = runner.run(coroutine, test.is_over, None if test.fixtures is None else test.epilogue)
             else:
-                runner = self._asyncunit_runner() if test is None or test.runner is None else test.runner
-                if is_async_def(method):
-                    coroutine: Any = method(**arguments)
-                    epilogue = None if fixtures is None else self._asyncunit_epilogue
-                    value = runner.run(coroutine, self._asyncunit_is_over, epilogue)
-                else:
-                    value = runner.call_sync(method, **arguments)
-                    if is_awaitable(value):
-                        value = runner.run(value, self._asyncunit_is_over)
+                value = runner.call_sync(method, **arguments)
+                if is_awaitable(value):
+                    value = runner.run(value, test.is_over)
         except asyncio.CancelledError as error:
             cut = error
         except TypeError as error:
@@ -371,15 +346,14 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 error.add_note(note)
             raise
         if cut is not None:
-            raise self._asyncunit_cut_short(cut)
+            raise test.cut_short(cut)
         if value is not None:
             _judge_value(method, value)
 
     def _callTearDown(self) -> None:
-        if self._asyncunit_test is None or not self._asyncunit_test.tear_down_steps:
-            return
-        for error in reversed(self._asyncunit_tear_down()):
-            self.addCleanup(_raise, error)
+        test = self._asyncunit_test
+        if test is not None and test.tear_down_steps:
+            leave_behind(self, test.tear_down())
 
     def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         test = self._asyncunit_test
@@ -441,9 +415,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
     def _asyncunit_open(self) -> tuple[RunningTest, ScopeRunner]:
         """The test as it runs, opened when it is first asked for: a base may do so before unittest sets it up."""
         if self._asyncunit_test is None:
-            self._asyncunit_test = RunningTest()
+            self._asyncunit_test = RunningTest(self)
         test = self._asyncunit_test
-        return test, test.runner or test.open(self)
+        return test, test.runner or test.open()
 
     @contextmanager
     def _asyncunit_awaiting_context(self, runner: ScopeRunner) -> Iterator[None]:
@@ -466,83 +440,12 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             raise RuntimeError(f"{self} is not running: call this from its hooks, its cleanups or the test itself.")
         return test.runner
 
-    def _asyncunit_is_over(self) -> bool:
-        """Whether nothing of the test is left to be run."""
-        test = self._asyncunit_test
-        if self._cleanups or test is None or test.tear_down_steps:
-            return False
-        return test.fixtures is None or not test.fixtures.exits
-
-    def _asyncunit_epilogue(self) -> Coroutine[Any, Any, None] | None:
-        """The tear-down of fixtures, where nothing else is to be run before it."""
-        test = self._asyncunit_test
-        if self._cleanups or test is None or test.tear_down_steps or test.fixtures is None:
-            return None
-        return test.fixtures.epilogue()
-
-    def _asyncunit_tear_down(self) -> list[BaseException]:
-        """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
-        test = self._asyncunit_test
-        errors: list[BaseException] = []
-        if test is not None and test.runner is not None:
-            test.runner.is_ending = True
-        while test is not None and test.tear_down_steps:
-            try:
-                test.tear_down_steps.pop(0)()
-            except asyncio.CancelledError as error:
-                self._asyncunit_runner().cancelled(error)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                errors.append(error)
-        return errors
-
-    def _asyncunit_rest(self) -> list[BaseException]:
-        """Run what is left of the test, the cancellation in flight passed through what it has entered."""
-        errors = self._asyncunit_tear_down()
-        while self._cleanups:
-            function, args, kwargs = self._cleanups.pop()
-            try:
-                self._callCleanup(function, *args, **kwargs)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                errors.append(error)
-        test = self._asyncunit_test
-        if test is not None and test.fixtures is not None:
-            errors += test.fixtures.tear_down()
-        return errors
-
-    def _asyncunit_cut_short(self, cause: asyncio.CancelledError) -> BaseException:
-        """Run what is left of a cancelled test, and return what is to be raised for it.
-
-        That is what a timeout or a task group made of the cancellation. For any other error that comes up, a cleanup
-        is left behind that raises it.
-        """
-        test = self._asyncunit_test
-        if test is None or test.runner is None:
-            return cause
-        runner = test.runner
-        runner.in_flight = runner.in_flight or cause
-        errors = self._asyncunit_rest()
-        mended = test.mend()
-        flight, runner.in_flight = runner.in_flight, None
-        reason: BaseException = flight or cut_short(runner.scope, cause)
-        if mended:
-            *others, reason = mended
-            errors += others
-        elif flight is cause:
-            cause.add_note("The test's own task was cancelled, and not by a timeout, a task group or a cancel scope.")
-        for error in reversed(errors):
-            self.addCleanup(_raise, error)
-        return reason
-
     def _asyncunit_stop(self) -> None:
         """Run what is left of a test that Ctrl-C ended. unittest then reports nothing more, so errors go to stderr."""
         test = self._asyncunit_test
         if test is not None and test.runner is not None:
             test.runner.in_flight = test.runner.in_flight or asyncio.CancelledError()
-            errors = self._asyncunit_rest()
+            errors = test.finish()
             test.runner.in_flight = None
             for error in errors + self._asyncunit_close():
                 registry.report_on_stderr(test.runner.scope, error)

@@ -1,10 +1,11 @@
-"""One test while it runs: the scope that it stands in, opened and closed."""
+"""One test while it runs: the scope that it stands in, what is still to be torn down, and what ends it early."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import unittest
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
-from unittest import TestCase
 
 from asyncunit import config, registry, suite
 from asyncunit.halves import as_errors, cut_short, mend, recover
@@ -15,7 +16,7 @@ from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner
 from asyncunit.values import TestFixtures
 
-__all__ = ["AwaitingContext", "RunningTest"]
+__all__ = ["AwaitingContext", "RunningTest", "leave_behind"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -32,11 +33,13 @@ class RunningTest:
     _alone: suite.Alone | None = None
     _run: Registry | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, case: Any) -> None:
         self.tear_down_steps: list[Callable[[], object]] = []
+        self._case = case
 
-    def open(self, case: TestCase) -> ScopeRunner:
+    def open(self) -> ScopeRunner:
         """Set up what the test needs, and open its own scope inside."""
+        case = self._case
         cls = type(case)
         class_scope = suite.innermost_class(cls) or suite.running_class(cls)
         if class_scope is None:
@@ -66,6 +69,87 @@ class RunningTest:
         if of_class is not None:
             self.fixtures = TestFixtures(of_class, plan, case, runner, values)
         return runner
+
+    def set_up_named(self, fixtures: TestFixtures) -> None:
+        """Set up the fixtures that only this test names; where one fails, tear down what the hooks have set up."""
+        failure: BaseException | None = None
+        try:
+            fixtures.set_up(fixtures.plan.named)
+        except KeyboardInterrupt:
+            raise
+        except asyncio.CancelledError as error:
+            failure = self.cut_short(error)
+        except BaseException as error:
+            failure = error
+            leave_behind(self._case, self.tear_down())
+        if failure is not None:
+            raise failure
+
+    def is_over(self) -> bool:
+        """Whether nothing of the test is left to be run."""
+        if self._case._cleanups or self.tear_down_steps:
+            return False
+        return self.fixtures is None or not self.fixtures.exits
+
+    def epilogue(self) -> Coroutine[Any, Any, None] | None:
+        """The tear-down of fixtures, where nothing else is to be run before it."""
+        if self._case._cleanups or self.tear_down_steps or self.fixtures is None:
+            return None
+        return self.fixtures.epilogue()
+
+    def tear_down(self) -> list[BaseException]:
+        """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
+        runner = self.runner
+        errors: list[BaseException] = []
+        if runner is None:
+            return errors
+        runner.is_ending = True
+        while self.tear_down_steps:
+            try:
+                self.tear_down_steps.pop(0)()
+            except asyncio.CancelledError as error:
+                runner.cancelled(error)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                errors.append(error)
+        return errors
+
+    def finish(self) -> list[BaseException]:
+        """Run what is left of the test, the cancellation in flight passed through what it has entered."""
+        errors = self.tear_down()
+        while self._case._cleanups:
+            function, args, kwargs = self._case._cleanups.pop()
+            try:
+                self._case._callCleanup(function, *args, **kwargs)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                errors.append(error)
+        if self.fixtures is not None:
+            errors += self.fixtures.tear_down()
+        return errors
+
+    def cut_short(self, cause: asyncio.CancelledError) -> BaseException:
+        """Run what is left of a cancelled test, and return what is to be raised for it.
+
+        That is what a timeout or a task group made of the cancellation. Any other error that comes up is left behind.
+        """
+        runner = self.runner
+        if runner is None:
+            return cause
+        runner.in_flight = runner.in_flight or cause
+        errors = self.finish()
+        mended = self.mend()
+        flight, runner.in_flight = runner.in_flight, None
+        reason: BaseException = flight or cut_short(runner.scope, cause)
+        if mended:
+            *others, reason = mended
+            errors += others
+        elif flight is cause:
+            cause.add_note("The test's own task was cancelled, and not by a timeout, a task group or a cancel scope.")
+        leave_behind(self._case, errors)
+        return reason
 
     @property
     def can_close(self) -> bool:
@@ -109,6 +193,16 @@ class RunningTest:
         if self._alone is not None:
             errors += self._alone.close()
         return errors
+
+
+def leave_behind(case: unittest.TestCase, errors: Sequence[BaseException]) -> None:
+    """Have unittest report each of the errors, which could not be raised where it came up: as that of a cleanup."""
+    for error in reversed(errors):
+        case.addCleanup(_raise, error)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 class AwaitingContext:

@@ -55,7 +55,9 @@ def test_a_test_with_no_value_is_one_skipped_test_that_says_so():
     result = run(Test)
     ((test, reason),) = result.skipped
     assert test._testMethodName == "test_x"
-    assert re.fullmatch(r"there is no value to run it with: an empty list of params, see .*test_variants.py:\d+", reason)
+    assert re.fullmatch(
+        r"there is no value to run it with: an empty list of params, see .*test_variants.py:\d+", reason
+    )
 
 
 def test_skips_and_settings_of_the_method_hold_for_all_its_tests():
