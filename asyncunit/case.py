@@ -63,6 +63,10 @@ class _ClassHook:
         return functools.partial(self._act, owner, hook) if owner is self._cls else hook
 
 
+# unittest's own, which do nothing.
+_SET_UP, _TEAR_DOWN = unittest.TestCase.setUp, unittest.TestCase.tearDown
+_ASYNC_SET_UP, _ASYNC_TEAR_DOWN = IsolatedAsyncioTestCase.asyncSetUp, IsolatedAsyncioTestCase.asyncTearDown
+
 _CLASS_HOOKS = {"setUpClass": suite.set_up_class, "tearDownClass": suite.tear_down_class}
 
 
@@ -305,9 +309,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 with self._asyncunit_awaiting_context(runner):
                     _super(self)._callSetUp()
             else:
-                if cls.setUp is not unittest.TestCase.setUp or "setUp" in own:
+                if cls.setUp is not _SET_UP or "setUp" in own:
                     runner.call(self.setUp)
-                if cls.asyncSetUp is not IsolatedAsyncioTestCase.asyncSetUp or "asyncSetUp" in own:
+                if cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own:
                     call_hook(runner, self.asyncSetUp)
         except asyncio.CancelledError as error:
             cut = error
@@ -317,9 +321,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         if "_callTearDown" in self._asyncunit_extended:
             steps.append(lambda: self._asyncunit_extended_tear_down(runner))
         else:
-            if cls.asyncTearDown is not IsolatedAsyncioTestCase.asyncTearDown or "asyncTearDown" in own:
+            if cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own:
                 steps.append(lambda: call_hook(runner, self.asyncTearDown, test.is_over))
-            if cls.tearDown is not unittest.TestCase.tearDown or "tearDown" in own:
+            if cls.tearDown is not _TEAR_DOWN or "tearDown" in own:
                 steps.append(lambda: runner.call(self.tearDown))
         if test.fixtures is not None and test.fixtures.plan.named:
             test.set_up_named(test.fixtures)

@@ -70,18 +70,24 @@ class ContextExit(AsyncCleanup):
 
     async def leave(self) -> None:
         """Exit the context, in the task of the scope."""
-        leave = type(self._manager).__aexit__
         error = self.runner.in_flight
         if error is None:
-            await leave(self._manager, None, None, None)
+            await self._exit(None)
             return
         try:
-            if await leave(self._manager, type(error), error, error.__traceback__):
+            if await self._exit(error):
                 self.runner.in_flight = None
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as replacement:
             self.runner.in_flight = replacement
+
+    async def _exit(self, error: BaseException | None) -> object:
+        """Exit as ``async with`` would for the error; what is returned is true where that ends here."""
+        leave = type(self._manager).__aexit__
+        if error is None:
+            return await leave(self._manager, None, None, None)
+        return await leave(self._manager, type(error), error, error.__traceback__)
 
 
 async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[ContextExit], object]) -> Any:

@@ -55,8 +55,8 @@ class RunningTest:
             values = of_class.for_test(plan)
         open_scope = run.open(Scope.FUNCTION, name)
         half, choice = class_scope.half, class_scope.choice
-        own = getattr(getattr(case, name), config.ATTRIBUTE, None)
-        debug = choice.debug if own is None else own.get("loop_debug", choice.debug)
+        own = getattr(getattr(case, name), "__dict__", {})
+        debug = own[config.ATTRIBUTE].get("loop_debug", choice.debug) if config.ATTRIBUTE in own else choice.debug
         if half is not None:
             runner = ScopeRunner(half.runner.loops, open_scope, debug, class_scope.open_scope)
         else:

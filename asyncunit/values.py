@@ -15,7 +15,7 @@ from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.loops import LoopChoice
 from asyncunit.params import Param
 from asyncunit.plans import Plan, TestPlan
-from asyncunit.registry import OpenScope, Registry, printing_at_interrupt
+from asyncunit.registry import OpenScope, Registry, print_all, printing_at_interrupt
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner
@@ -266,11 +266,13 @@ class TestFixtures:
 
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
-        errors = self._errors
+        errors, self._errors = self._errors, []
         if self.exits:
-            with printing_at_interrupt(self._runner.scope, errors):
+            try:
                 errors += leave_all(self.exits, self._runner.scope)
-        self._errors = []
+            except KeyboardInterrupt:
+                print_all(self._runner.scope, errors)
+                raise
         self._runner.scope.fixtures = None
         self._values.clear()
         own = vars(self._case)

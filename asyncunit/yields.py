@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from types import TracebackType
 from typing import Any
 
 from asyncunit.errors import DefinitionError
@@ -44,7 +43,7 @@ def make(
         if runner is not None and inspect.isasyncgen(made):
             first: Any = anext(made)
             try:
-                return runner.run(first), AsyncExit(runner, _SecondHalf(fixture, made))
+                return runner.run(first), AsyncExit(runner, fixture, made)
             except StopAsyncIteration:
                 raise _no_yield(fixture) from None
             finally:
@@ -74,17 +73,12 @@ def make(
 class AsyncExit(ContextExit):
     """The second half of an async generator; may be awaited by whoever runs in the task of the scope."""
 
-
-class _SecondHalf:
-    """What stands after the yield of an async generator, as the exit of a context that was entered before."""
-
-    def __init__(self, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:
+    def __init__(self, runner: ScopeRunner, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:
+        self.runner = runner
         self._fixture = fixture
         self._generator = generator
 
-    async def __aexit__(
-        self, _cls: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> bool:
+    async def _exit(self, error: BaseException | None) -> bool:
         try:
             if error is None:
                 await anext(self._generator)
