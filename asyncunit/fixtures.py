@@ -33,9 +33,8 @@ class Fixture(Generic[T_co]):
 
     ``owner`` is the class that it is declared in, None at the top of a module. ``is_async`` and ``is_generator`` tell
     what its function is written as, under its decorators; ``is_lazy``, whether calling it runs none of its lines yet;
-    ``takes_request``, whether one of its parameters is the request.
-    ``asks_for`` are the parameters that other fixtures fill, and
-    ``nodes`` what they mean to the classes that have been defined.
+    ``takes_request``, whether one of its parameters is the request. ``nodes`` are what the classes that have been
+    defined make of it, by what its parameters mean there.
     """
 
     def __init__(
@@ -131,39 +130,39 @@ class Fixture(Generic[T_co]):
 
     def _mend(self, cls: type | None) -> str:
         parameter = f"def test_...(self, {self.name})"
-        if cls is not None and issubclass(cls, unittest.TestCase) and not hasattr(cls, PLAN):
-            mend = (
+        if cls is None:
+            return f"At the top of a module, it is for the tests and fixtures that name it as a parameter: {parameter}."
+        if issubclass(cls, unittest.TestCase) and not hasattr(cls, PLAN):
+            return (
                 f"{cls.__qualname__} is not one of asyncunit's test cases; write asyncunit.AsyncTestCase as its base."
             )
-        elif self.owner is None:
-            mend = "It was put into the class after that was defined; define it in the body of the class."
-        elif cls is not None and inspect.getattr_static(cls, self.name, self) is not self:
-            mend = (
+        if self.owner is None:
+            return "It was put into the class after that was defined; define it in the body of the class."
+        if inspect.getattr_static(cls, self.name, self) is not self:
+            return (
                 f"{cls.__qualname__} overrides it. To have it in the fixture that overrides it, name it there as a "
                 f"parameter: def {self.name}(self, {self.name})."
             )
-        elif self.autouse is False:
-            mend = (
+        if self.autouse is False:
+            return (
                 f"It has autouse=False, so it is set up only for the tests and fixtures that name it as a parameter, "
                 f"as in {parameter}, and after their setUp hooks."
             )
-        elif self.scope is Scope.FUNCTION:
-            mend = (
+        if self.scope is Scope.FUNCTION:
+            return (
                 f"It is set up for each test, before setUp, and gone after its cleanups. A fixture that needs it names "
                 f"it as a parameter, as in def ...(self, {self.name}). Class and module hooks can read fixtures of "
                 f"wider scopes only."
             )
-        elif any(node.varies for node in self.nodes.values()):
-            mend = (
+        if any(node.varies for node in self.nodes.values()):
+            return (
                 "It has params, so its value is another one from test to test: tests and their hooks can read it, "
                 "class and module hooks cannot."
             )
-        else:
-            mend = (
-                f"It is set up before the first test that uses it, and before the hooks of its own scope "
-                f"({self.scope}). To have it in another fixture, name it there as a parameter."
-            )
-        return mend
+        return (
+            f"It is set up before the first test that uses it, and before the hooks of its own scope ({self.scope}). "
+            f"To have it in another fixture, name it there as a parameter."
+        )
 
 
 def is_fixture(value: object) -> TypeGuard[Fixture[Any]]:

@@ -173,38 +173,49 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
     )
     tests: dict[str, TestPlan] = {}
     all_variants: dict[str, list[Variant]] = {}
-    used = dict.fromkeys(whole)
-    varies = any(node.varies for node in whole)
     for name, function in written.items():
-        marks = params.param_sets_of(function)
-        asked = resolver.asked_by(function_of(function))
-        if not (marks or asked or varies):
-            tests[name] = usual
-            continue
-        taken = _check_marks(cls, name, function, marks)
-        if name == "runTest" and (marks or varies):
-            raise DefinitionError(
-                f"{title(cls)}.runTest is to run several times; give it a name that begins with test."
-            )
-        asked = {parameter: node for parameter, node in asked.items() if parameter not in taken}
-        named = resolver.named(whole, asked)
-        nodes = (*whole, *named)
-        used |= dict.fromkeys(named)
-        varying = {node: node.fixture.param_set for node in nodes if node.fixture.param_set is not None}
-        if not varying and not marks:
-            tests[name] = dataclasses.replace(usual, named=named, arguments=tuple(asked.items()))
-            continue
-        all_variants[name] = params.combine(name, [*varying.values(), *marks])
-        for variant in all_variants[name]:
-            chosen = dict(zip(varying, variant.chosen, strict=False))
-            pairs = zip(marks, variant.chosen[len(varying) :], strict=True)
-            values = {
-                key: value for mark, choice in pairs for key, value in zip(mark.names, choice.values, strict=True)
-            }
-            tests[variant.name] = TestPlan(usual.wide, usual.own, named, tuple(asked.items()), values, chosen)
-    shared = tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and not node.varies)
-    names = tuple(name for names in attributes.values() for name in names)
-    return Plan(resolver, whole, shared, attributes, names, usual, tests, all_variants, _demand(used))
+        own_variants, plans = _plan_test(resolver, whole, usual, name, function)
+        tests |= plans
+        if own_variants is not None:
+            all_variants[name] = own_variants
+    return Plan(
+        resolver=resolver,
+        whole=whole,
+        shared=tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and not node.varies),
+        attributes=attributes,
+        names=tuple(name for names in attributes.values() for name in names),
+        usual=usual,
+        tests=tests,
+        variants=all_variants,
+        demand=_demand([*whole, *(node for plan in tests.values() for node in plan.named)]),
+    )
+
+
+def _plan_test(
+    resolver: Resolver, whole: tuple[Node, ...], usual: TestPlan, name: str, function: Any
+) -> tuple[list[Variant] | None, dict[str, TestPlan]]:
+    """The variants that a test method becomes, None if it stays one; and the plan of each test, by name."""
+    marks = params.param_sets_of(function)
+    taken = _check_marks(resolver.cls, name, function, marks)
+    asked = resolver.asked_by(function_of(function))
+    arguments = tuple((parameter, node) for parameter, node in asked.items() if parameter not in taken)
+    named = resolver.named(whole, dict(arguments))
+    varying = {node: node.fixture.param_set for node in (*whole, *named) if node.fixture.param_set is not None}
+    if not varying and not marks:
+        plan = dataclasses.replace(usual, named=named, arguments=arguments) if arguments else usual
+        return None, {name: plan}
+    if name == "runTest":
+        raise DefinitionError(
+            f"{title(resolver.cls)}.runTest is to run several times; give it a name that begins with test."
+        )
+    plans = {}
+    own_variants = params.combine(name, [*varying.values(), *marks])
+    for variant in own_variants:
+        chosen = dict(zip(varying, variant.chosen, strict=False))
+        pairs = zip(marks, variant.chosen[len(varying) :], strict=True)
+        values = {key: value for mark, choice in pairs for key, value in zip(mark.names, choice.values, strict=True)}
+        plans[variant.name] = TestPlan(usual.wide, usual.own, named, arguments, values, chosen)
+    return own_variants, plans
 
 
 def _demand(nodes: Iterable[Node]) -> Demand | None:

@@ -218,7 +218,60 @@ def test_a_class_hook_cannot_read_what_is_made_for_each_test():
 
     error = run(Test).only_error()
     assert "It is set up for each test, before setUp" in str(error)
-    assert "Class and module hooks can read fixtures of wider scopes" in str(error)
+    assert "Class and module hooks can read fixtures of wider scopes only" in str(error)
+
+
+def read(cls, name="value"):
+    """The message for a test that reads a fixture which has no value there."""
+    cls.test_x = lambda self: getattr(self, name)
+    return str(run(cls).only_error())
+
+
+def test_a_test_case_of_unittest_has_no_fixtures():
+    class Test(Database, unittest.IsolatedAsyncioTestCase): ...
+
+    assert "Test is not one of asyncunit's test cases; write asyncunit.AsyncTestCase as its base" in read(Test, "pool")
+
+
+def test_a_fixture_that_comes_later_is_none():
+    class Test(AsyncTestCase): ...
+
+    Test.value = fixture(function)
+    assert "put into the class after that was defined; define it in the body" in read(Test)
+
+
+def test_an_overridden_fixture_that_is_not_named_says_how_to_name_it():
+    class Test(Database, AsyncTestCase):
+        @fixture
+        async def connection(self):
+            return super().connection
+
+        def test_x(self): ...
+
+    message = str(run(Test).only_error())
+    assert (
+        "To have it in the fixture that overrides it, name it there as a parameter: def connection(self, conn"
+        in message
+    )
+
+
+def test_a_class_hook_cannot_read_what_differs_from_test_to_test():
+    class Test(AsyncTestCase):
+        @fixture(scope="session", params=[1, 2])
+        def value(cls): ...
+
+        @classmethod
+        def setUpClass(cls):
+            _ = cls.value
+
+        def test_x(self): ...
+
+    assert "It has params, so its value is another one from test to test" in str(run(Test).only_error())
+
+
+def test_a_fixture_of_a_module_is_not_read_as_a_global():
+    with pytest.raises(FixtureNotSetUpError, match=r"name it as a parameter: def test_...\(self, function\)"):
+        fixture(function).anything()
 
 
 def test_outside_a_run_the_class_has_the_fixture_itself():
