@@ -208,8 +208,10 @@ def _plan_test(
         raise DefinitionError(
             f"{title(resolver.cls)}.runTest is to run several times; give it a name that begins with test."
         )
-    plans = {}
     own_variants = params.combine(name, [*varying.values(), *marks])
+    if own_variants[0].name == name:
+        return own_variants, {name: usual}
+    plans = {}
     for variant in own_variants:
         chosen = dict(zip(varying, variant.chosen, strict=False))
         pairs = zip(marks, variant.chosen[len(varying) :], strict=True)

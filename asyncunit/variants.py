@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asyncunit.params import Variant
-from asyncunit.signatures import place_of
 
 __all__ = ["Variants", "expand", "is_bare_name", "is_generated", "written_test"]
 
@@ -61,18 +60,17 @@ def _generated(member: object) -> _Generated | None:
 def expand(cls: type, written: Mapping[str, object], variants: Mapping[str, Sequence[Variant]]) -> None:
     """Put the variants of the test methods into the class, where it does not inherit the same.
 
-    The bare name of a test is kept for what is said of it, and for overrides to call. A test with no value to run it
-    with is one skipped test.
+    The bare name of a test is kept for what is said of it, and for overrides to call.
     """
     members = dict(itertools.chain.from_iterable(vars(base).items() for base in reversed(cls.__mro__)))
     wanted = {variant.name: variant for made in variants.values() for variant in made}
     _hide(cls, members, written, wanted, variants)
     for name, made in variants.items():
-        if not made:
-            _put_empty(cls, name, written[name])
-            continue
         names = [variant.name for variant in made]
         bare = members.get(name)
+        if names == [name]:
+            _put_variant(cls, written[name], made[0])
+            continue
         if type(bare) is not Variants or bare.written is not written[name] or bare.names != names:
             setattr(cls, name, Variants(cls, name, written[name], names))
         for variant in made:
@@ -97,13 +95,8 @@ def _hide(
             setattr(cls, name, _copy(written[name], name, None) if name in written else None)
 
 
-def _put_empty(cls: type, name: str, written: object) -> None:
-    reason = f"there is no value to run it with: an empty list of params, see {place_of(written)}"
-    setattr(cls, name, unittest.skip(reason)(_copy(written, name, None, is_own=name in vars(cls))))
-
-
 def _put_variant(cls: type, written: object, variant: Variant) -> None:
-    method = _copy(written, variant.name, variant)
+    method = _copy(written, variant.name, variant, is_own=variant.name in vars(cls))
     if variant.expected_failure:
         method = unittest.expectedFailure(method)
     setattr(cls, variant.name, method if variant.skip is None else unittest.skip(variant.skip)(method))

@@ -165,9 +165,18 @@ def test_a_fixture_without_a_value_leaves_one_skipped_test():
 
         async def test_x(self): ...
 
+        @parametrize("a", [1])
+        async def test_y(self, a): ...
+
+    class Sub(Test):
+        @fixture(params=[1])
+        def value(self): ...
+
     result = run(Test)
-    assert len(result.skipped) == 1
+    assert [test._testMethodName for test, _ in result.skipped] == ["test_x", "test_y"]
+    assert "the params of 'value' are empty" in result.skipped[1][1]
     assert not result.passed
+    assert run(Sub).passed == ["test_x[1]", "test_y[1-1]"]
 
 
 def test_a_test_that_comes_later_cannot_use_params():

@@ -56,7 +56,7 @@ def test_a_test_with_no_value_is_one_skipped_test_that_says_so():
     ((test, reason),) = result.skipped
     assert test._testMethodName == "test_x"
     assert re.fullmatch(
-        r"there is no value to run it with: an empty list of params, see .*test_variants.py:\d+", reason
+        r"there is no value to run it with: the params of 'a' are empty \(.*test_variants.py:\d+\)", reason
     )
 
 

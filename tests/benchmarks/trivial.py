@@ -111,6 +111,21 @@ def compare() -> None:
         print(f"{name:52} {cost:9.1f}  {cost / sync:10.1f}x  {cost / trivial:9.2f}x  {isolated / cost:22.1f}x")
 
 
+def define() -> None:
+    """How long it takes to define a class of 2,000 tests and 50 fixtures, each of which needs the one before."""
+    members: dict[str, object] = {}
+    for number in range(50):
+        needs = f", fixture_{number - 1}" if number else ""
+        exec(f"async def fixture_{number}(self{needs}): yield", namespace := {})
+        members[f"fixture_{number}"] = asyncunit.fixture(namespace[f"fixture_{number}"])
+    for number in range(2_000):
+        exec(f"async def test_{number}(self, fixture_{number % 50}): ...", namespace := {})
+        members[f"test_{number}"] = namespace[f"test_{number}"]
+    began = time.perf_counter()
+    type("Large", (asyncunit.AsyncTestCase,), members)
+    print(f"\nA class of 2,000 tests and 50 fixtures is defined in {time.perf_counter() - began:.2f} seconds.")
+
+
 def scale() -> None:
     print(f"Python {sys.version.split()[0]}: ClassLoopTestCase\n")
     print(f"{'tests':>7} {'µs a test':>10} {'KiB more':>9} {'open files':>11}")
@@ -130,4 +145,8 @@ def scale() -> None:
 
 
 if __name__ == "__main__":
-    scale() if "--scale" in sys.argv else compare()
+    if "--scale" in sys.argv:
+        scale()
+    else:
+        compare()
+        define()
