@@ -338,7 +338,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
             elif is_async_def(method):
                 coroutine: Any = method(**arguments)
-                value = runner.run(coroutine, test.is_over, None if test.fixtures is None else test.epilogue)
+                value = runner.run(coroutine, test.is_over, None if test.fixtures is None else test)
             else:
                 value = runner.call_sync(method, **arguments)
                 if is_awaitable(value):

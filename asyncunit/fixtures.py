@@ -7,6 +7,7 @@ import functools
 import inspect
 import types
 import unittest
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeGuard, TypeVar, overload
 
@@ -55,7 +56,7 @@ class Fixture(Generic[T_co]):
         self.name: str = name or name_of(function)
         self.owner: type | None = None
         self.where = place_of(function)
-        self.nodes: dict[Any, Any] = {}
+        self.nodes: weakref.WeakValueDictionary[tuple[int, ...], Any] = weakref.WeakValueDictionary()
         written = inspect.unwrap(function)
         if not inspect.isroutine(written) and not isinstance(written, functools.partial):
             written = type(written).__call__

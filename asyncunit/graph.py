@@ -26,7 +26,7 @@ class Node:
     it, itself included, that have params. ``needs_loop`` is true where one of them is async.
     """
 
-    __slots__ = ("dependencies", "fixture", "needs_loop", "varies")
+    __slots__ = ("__weakref__", "dependencies", "fixture", "needs_loop", "varies")
 
     def __init__(self, fixture: Fixture[Any], dependencies: tuple[tuple[str, Node], ...]) -> None:
         self.fixture = fixture
@@ -156,7 +156,9 @@ class Resolver:
                     f"on {needed.name!r}, or scope={str(needed.scope)!r} on {fixture.name!r}."
                 )
             dependencies.append((name, self.node(needed, (*path, fixture))))
-        node: Node = fixture.nodes.setdefault(tuple(dependencies), Node(fixture, tuple(dependencies)))
+        # By their ids, which last as long as the node that has them; the nodes themselves would keep classes alive.
+        key = tuple(id(dependency) for _, dependency in dependencies)
+        node: Node = fixture.nodes.setdefault(key, Node(fixture, tuple(dependencies)))
         self._nodes[fixture] = node
         return node
 

@@ -282,6 +282,8 @@ class ClassScope(HookedScope):
         self.set_up_fixtures(Scope.CLASS)
         self.call_hook(sync_hook)
         self.set_up_async()
+        if self.fixtures is not None:
+            self.fixtures.yield_to_hooks()
         self.state = HookState.SET_UP
 
     def tear_down(self, sync_hook: Callable[[], object]) -> None:

@@ -8,6 +8,7 @@ import enum
 import itertools
 import keyword
 import re
+import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -168,7 +169,7 @@ def parse_params(
 
 
 def _parse_param(names: tuple[str, ...], value: object, what: str, *, is_many: bool) -> Param:
-    given = value if isinstance(value, Param) else Param(_unpack(names, value, what) if is_many else (value,))
+    given = value if type(value) is Param else Param(_unpack(names, value, what) if is_many else (value,))
     if len(given.values) != len(names):
         raise DefinitionError(
             f"{what} is {given.values!r}, of length {len(given.values)}; expected one for each of {', '.join(names)}."
@@ -211,18 +212,21 @@ def _checked(text: object, what: str) -> str:
     return _printable(str(text))
 
 
-def _default_id(value: object) -> str | None:
+def _default_id(value: Any) -> str | None:
     """The text that stands for a value of the types that read well; None for an object of another."""
-    if isinstance(value, str):
+    kind = type(value)  # isinstance() would wake a lazy object
+    if issubclass(kind, str):
         return _printable(value) or None
-    if isinstance(value, bytes):
+    if issubclass(kind, bytes):
         return _printable(value.decode("ascii", "backslashreplace")) or None
-    if value is None or isinstance(value, bool | int | float | complex | enum.Enum):
+    if value is None or issubclass(kind, bool | int | float | complex | enum.Enum):
         return str(value)
-    if isinstance(value, re.Pattern):
+    if issubclass(kind, re.Pattern):
         return _printable(str(value.pattern))
-    name = getattr(value, "__name__", None)
-    return name if isinstance(name, str) and name.isidentifier() else None
+    if issubclass(kind, type | types.FunctionType | types.BuiltinFunctionType | types.MethodType):
+        name: str = value.__name__
+        return name
+    return None
 
 
 def _printable(text: str) -> str:

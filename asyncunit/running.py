@@ -77,13 +77,14 @@ class RunningTest:
             fixtures.set_up(fixtures.plan.named)
         except KeyboardInterrupt:
             raise
-        except asyncio.CancelledError as error:
-            failure = self.cut_short(error)
         except BaseException as error:
             failure = error
-            leave_behind(self._case, self.tear_down())
-        if failure is not None:
-            raise failure
+        if failure is None:
+            return
+        if isinstance(failure, asyncio.CancelledError):
+            raise self.cut_short(failure)
+        leave_behind(self._case, self.tear_down())
+        raise failure
 
     def is_over(self) -> bool:
         """Whether nothing of the test is left to be run."""
@@ -96,6 +97,11 @@ class RunningTest:
         if self._case._cleanups or self.tear_down_steps or self.fixtures is None:
             return None
         return self.fixtures.epilogue()
+
+    def epilogue_failed(self, error: BaseException) -> None:
+        """Take what ended that tear-down early."""
+        if self.fixtures is not None:
+            self.fixtures.epilogue_failed(error)
 
     def tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
@@ -188,6 +194,7 @@ class RunningTest:
                 if was_cancelled and not errors:
                     errors.append(cut_short(runner.scope, None))
             if loops.loop.is_closed():
+                runner.abandon()
                 errors += recover(run, loops)
             errors += run.leave(runner.scope)
         if self._alone is not None:

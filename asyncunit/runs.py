@@ -8,6 +8,7 @@ by these private names, each with its reason:
 - ``result._moduleSetUpFailed`` is how the suite is told to leave out the rest of a module;
 - ``case._module_cleanups``: before Python 3.14, ``doModuleCleanups()`` loses all errors but the first, and in no
   version does it run a cleanup in the context of its module;
+- ``result._setupStdout()`` and ``result._restoreStdout()`` are what the suite calls around each report, for ``-b``;
 - ``__unittest_skip__`` is what the skipping decorators set.
 """
 
@@ -19,6 +20,7 @@ import sys
 import types
 import unittest
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 from unittest.case import _module_cleanups  # type: ignore[attr-defined]
 from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
@@ -136,11 +138,25 @@ def report(result: Any, error: Exception, name: str) -> bool:
     if not hasattr(result, "addError"):
         return False
     holder = _ErrorHolder(name)
-    if isinstance(error, unittest.SkipTest) and hasattr(result, "addSkip"):
-        result.addSkip(holder, str(error))
-    else:
-        result.addError(holder, (type(error), error, error.__traceback__))
+    with _buffering(result):
+        if isinstance(error, unittest.SkipTest) and hasattr(result, "addSkip"):
+            result.addSkip(holder, str(error))
+        else:
+            result.addError(holder, (type(error), error, error.__traceback__))
     return True
+
+
+@contextmanager
+def _buffering(result: Any) -> Iterator[None]:
+    """Have a result that buffers output find its buffers, which are there as long as unittest's suite runs."""
+    if not getattr(result, "buffer", False) or hasattr(sys.stdout, "getvalue"):
+        yield
+        return
+    result._setupStdout()
+    try:
+        yield
+    finally:
+        result._restoreStdout()
 
 
 def fail_module(run: Registry) -> bool:

@@ -7,13 +7,17 @@ import threading
 import types
 from typing import Protocol
 
+from asyncunit.scopes import Scope
+
 __all__ = ["Interrupt"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 
 class Running(Protocol):
-    """What runs on a loop, as far as Ctrl-C is concerned."""
+    """What runs on a loop, as far as Ctrl-C, and a crash of something else on the loop, are concerned."""
+
+    cut_by: Scope | None
 
     def cancel(self) -> None:
         """Cancel the job that is being run."""

@@ -6,13 +6,14 @@ import asyncio
 import inspect
 import types
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from asyncunit.errors import LoopScopeError, RunningLoopError
 from asyncunit.registry import OpenScope
 from asyncunit.runner import LoopRunner, abandon, current_loop, silence
+from asyncunit.scopes import Scope
 
-__all__ = ["ScopeRunner", "discard", "is_async_def", "is_awaitable"]
+__all__ = ["HasEpilogue", "ScopeRunner", "discard", "is_async_def", "is_awaitable"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -30,17 +31,28 @@ def is_awaitable(value: object) -> bool:
     return type(value) is types.CoroutineType or inspect.isawaitable(value)
 
 
+class HasEpilogue(Protocol):
+    """What may have something to run right after a job that went well, while the loop runs anyway."""
+
+    def epilogue(self) -> Awaitable[None] | None:
+        """What is to be awaited, None if there is nothing."""
+
+    def epilogue_failed(self, error: BaseException) -> None:
+        """Take what that raised."""
+
+
 class _Job:
     """Something to await in a scope's task, and what came of it.
 
-    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``epilogue`` gives what is
-    to be awaited next if all went well; it raises nothing of its own. ``is_last`` tells, once the
-    awaitable is done, whether the task can end with it. ``stray`` was thrown out of the loop meanwhile. ``is_given_up``
-    is true where whoever waited for it was cancelled.
+    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``sequel``, if ``epilogue``
+    gives one, follows in the same run of the loop. ``is_last`` tells, once the awaitable is done, whether the task can end
+    with it. ``stray`` was thrown out of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was
+    cancelled.
     """
 
     waiter: asyncio.Future[None] | None = None
-    epilogue: Callable[[], Awaitable[None] | None] | None = None
+    epilogue: HasEpilogue | None = None
+    sequel: _Job | None = None
     is_last: Callable[[], bool] | None = None
     is_given_up = False
     done = False
@@ -57,12 +69,14 @@ class ScopeRunner:
 
     ``in_flight`` is the cancellation that goes through the contexts that the scope has entered, or what one of
     them made of it; None while all is well. ``debug`` is asyncio's debug mode while the scope has the loop,
-    None to leave it as it is. ``is_ending`` is true from the tear-down on: until then, no job begins once a
+    None to leave it as it is. ``cut_by`` is the scope that broke while a job of this one was run, and has cancelled it.
+    ``is_ending`` is true from the tear-down on: until then, no job begins once a
     cancellation is in flight. The thread's current loop, which sync code finds to be this one, is put back when the
     scope ``put_back_with`` closes. The task is made by the first awaitable and ends with `end`.
     """
 
     in_flight: BaseException | None = None
+    cut_by: Scope | None = None
     is_ending = False
     _task: asyncio.Task[None] | None = None
     # Not None while the task waits for a job.
@@ -109,12 +123,12 @@ class ScopeRunner:
         self,
         awaitable: Awaitable[T],
         is_last: Callable[[], bool] | None = None,
-        epilogue: Callable[[], Awaitable[None] | None] | None = None,
+        epilogue: HasEpilogue | None = None,
     ) -> T:
         """Await in the scope's task, from outside the loop, and return or raise what came of it.
 
         ``is_last`` tells, when that has come, whether nothing will be run in the task after it. ``epilogue`` is asked
-        before, if all went well, for what is to be awaited while the loop runs anyway; it raises nothing of its own.
+        before, if all went well, for what is to be run with it.
         """
         loop = self.loops.loop
         if self._in_sync or loop.is_running():
@@ -139,6 +153,8 @@ class ScopeRunner:
                 self._drive(job)
             finally:
                 loop.set_debug(before)
+        if epilogue is not None and job.sequel is not None:
+            self._end_sequel(job, job.sequel, epilogue)
         error = job.stray or job.error
         if error is not None:
             if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
@@ -149,6 +165,14 @@ class ScopeRunner:
                 error = job.stray = job.error = None  # a cycle: error, traceback, frame, job
         value: T = job.value
         return value
+
+    def _end_sequel(self, job: _Job, sequel: _Job, epilogue: HasEpilogue) -> None:
+        error = sequel.stray or sequel.error
+        sequel.stray = sequel.error = None
+        if isinstance(error, KeyboardInterrupt):
+            job.error = error
+        elif error is not None:
+            epilogue.epilogue_failed(error)
 
     async def submit(self, function: Callable[..., Awaitable[T]], /, *args: Any) -> T:
         """Await ``function(*args)`` in the scope's task, from inside the loop.
@@ -219,11 +243,11 @@ class ScopeRunner:
         interrupt = self.loops.interrupt
         interrupt.active = self
         try:
-            while not job.done:
+            while not (job.sequel or job).done:
                 try:
                     self._loop.run_forever()
                 except (KeyboardInterrupt, SystemExit) as stray:
-                    self._end_job(job, stray)
+                    self._end_job(job.sequel or job, stray)
         finally:
             interrupt.active = None
         if interrupt.is_pending:
@@ -295,8 +319,6 @@ class ScopeRunner:
                     discard(job.awaitable)
                     raise self.in_flight
                 job.value = await job.awaitable
-                if job.epilogue is not None and (rest := job.epilogue()) is not None:
-                    await rest
             except GeneratorExit as error:
                 job.error = error
                 self._finish(job)
@@ -307,10 +329,24 @@ class ScopeRunner:
                 await self._absorb(job)
             if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
                 self.cancelled(job.error)
+            if job.epilogue is not None and self._goes_on(job, job.epilogue):
+                continue
             self._finish(job)
             if job.is_last is not None and not inbox and job.is_last():
                 return
             del job
+
+    def _goes_on(self, job: _Job, epilogue: HasEpilogue) -> bool:
+        """Whether something follows the job in the same run of the loop; it is then the next one."""
+        if job.error is not None or job.stray is not None or self.in_flight is not None:
+            return False
+        rest = epilogue.epilogue()
+        if rest is None:
+            return False
+        job.sequel = _Job(rest)
+        job.sequel.is_last = job.is_last
+        self._inbox.insert(0, job.sequel)
+        return True
 
     def _finish(self, job: _Job) -> None:
         self._current = None
@@ -330,6 +366,7 @@ class ScopeRunner:
         self.cancelled(error)
         active = self.loops.interrupt.active
         if active is not None and active is not self:
+            active.cut_by = self.scope.scope
             active.cancel()
 
     async def _absorb(self, job: _Job) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import types
 import unittest
 from collections.abc import Coroutine, Hashable, Iterable, Mapping
 from typing import Any
 
 from asyncunit.errors import CutShortError, LoopScopeError
-from asyncunit.fixtures import Fixture, Request
+from asyncunit.fixtures import Fixture, Request, is_fixture
 from asyncunit.graph import Node
 from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.loops import LoopChoice
@@ -106,6 +107,12 @@ class ClassFixtures:
         for node in nodes:
             self.by_name.update(dict.fromkeys(self.plan.attributes.get(node, ()), self.values[node]))
 
+    def yield_to_hooks(self) -> None:
+        """Let a value that a hook of the class has put in the place of a fixture's be the one that tests read."""
+        for name in list(self.by_name):
+            if not is_fixture(inspect.getattr_static(self.cls, name)):
+                del self.by_name[name]
+
     def for_test(self, plan: TestPlan) -> dict[Node, Any]:
         """The values that are there before the scope of a test opens."""
         values = self.values.copy()
@@ -121,7 +128,7 @@ class ClassFixtures:
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None and self.loops is not None:
-            *others, reason = mend(self._run, self.loops)
+            *others, reason = mend(self._run, self.loops) or [cut_short(self._run.chain[-1], cut)]
             self.errors += others
             raise reason
 
@@ -177,15 +184,17 @@ class ClassFixtures:
         keywords = _keywords(live.node, values, chosen, self.cls if is_of_class else None, None)
         runner = None if half is None else half.runner
         if runner is not None:
-            runner.is_ending = False
+            runner.is_ending, runner.cut_by = False, None
         try:
             with self._run.spreading(open_scope):
                 live.value, live.leave = make(fixture, arguments, keywords, open_scope, runner)
         except asyncio.CancelledError as error:
-            if runner is not None:
+            if runner is None:
+                live.error = cut_short(open_scope, error)
+                return
+            if runner.cut_by is None or runner.cut_by > open_scope.scope:  # what broke is not a scope inside this one
                 runner.cancelled(error)
-                raise
-            live.error = cut_short(open_scope, error)
+            raise
         except (Exception, SystemExit) as error:
             live.error = as_exception(error, open_scope)
             live.traceback = live.error.__traceback__
@@ -249,6 +258,13 @@ class TestFixtures:
         """What can be torn down in one go with the test, which has just ended in the task of its scope."""
         return self._leave_async() if self.exits and type(self.exits[-1]) is AsyncExit else None
 
+    def epilogue_failed(self, error: BaseException) -> None:
+        """Take what ended the epilogue early; the rest is left for `tear_down`."""
+        if isinstance(error, asyncio.CancelledError):
+            self._runner.cancelled(error)
+        else:
+            self._errors.append(error)
+
     async def _leave_async(self) -> None:
         """Tear down async fixtures, up to the first sync one; what they raise is left for `tear_down`."""
         self._runner.is_ending = True
@@ -256,11 +272,8 @@ class TestFixtures:
             self.exits.pop()
             try:
                 await leave.leave()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, asyncio.CancelledError):
                 raise
-            except asyncio.CancelledError as error:
-                self._runner.cancelled(error)
-                return
             except BaseException as error:
                 self._errors.append(error)
 

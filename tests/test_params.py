@@ -134,3 +134,22 @@ def test_a_name_that_is_parametrized_twice_is_refused():
 
 def test_many_values_of_one_id_are_told_apart_in_no_time():
     assert ids_of(["x"] * 20_000)[-1] == "x19999"
+
+
+def test_a_lazy_object_is_not_woken_for_its_id():
+    class Lazy:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+        @property
+        def __class__(self):
+            raise RuntimeError("__class__")
+
+    assert ids_of([Lazy()]) == ["a0"]
+
+
+def test_an_enum_of_texts_has_the_text():
+    class Kind(enum.StrEnum):
+        ONE = "one"
+
+    assert ids_of([Kind.ONE]) == ["one"]

@@ -233,3 +233,15 @@ def test_a_factory_that_fails_is_the_error_of_each_test_and_harms_no_other():
     assert result.errors_by_name == [("test_1", ValueError), ("test_2", ValueError)]
     assert result.passed == ["test_x"]
     assert registry.runs() == []
+
+
+def test_a_function_loop_that_a_test_closes_leaves_no_noise(caplog):
+    class Test(AsyncTestCase):
+        async def asyncSetUp(self): ...
+
+        def test_x(self):
+            asyncio.get_event_loop().close()
+
+    assert isinstance(run(Test).only_error(), LoopClosedError)
+    gc.collect()
+    assert caplog.records == []

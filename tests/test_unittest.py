@@ -163,6 +163,26 @@ def test_every_option_works(tmp_path, option):
     assert "AssertionError: failure" in found.stderr
 
 
+def test_errors_that_come_up_when_the_run_is_over_are_in_a_report_that_buffers(tmp_path):
+    write(
+        tmp_path,
+        test_it="""
+            import asyncunit
+            class Test(asyncunit.AsyncTestCase):
+                @asyncunit.fixture(scope="session")
+                async def value(cls):
+                    yield
+                    raise ValueError("in the tear-down")
+                def test_x(self): print("printed"); self.fail("in the test")
+        """,
+    )
+    found = unittest(tmp_path, "-b", "test_it")
+    assert "ERROR: closing (session)\n" in found.stderr
+    assert "ValueError: in the tear-down" in found.stderr
+    assert "AssertionError: in the test" in found.stderr
+    assert "FAILED (failures=1, errors=1)" in found.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
 @pytest.mark.parametrize("phase", ["async", "sync"])
 def test_ctrl_c_tears_all_down_and_ends_the_run(tmp_path, phase):

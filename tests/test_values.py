@@ -1,6 +1,9 @@
 import asyncio
 import contextvars
+import gc
+import signal
 import unittest
+import weakref
 
 import pytest
 
@@ -994,3 +997,178 @@ def test_a_sync_fixture_behind_an_async_one_is_torn_down_though_the_loop_is_clos
 
     assert len(run(Test).raised) == 1
     assert notes == ["down", "down"]
+
+
+def test_a_crash_inside_leaves_the_fixtures_of_wider_scopes_alone(notes):
+    class Test(AsyncTestCase):
+        @fixture(scope="session")
+        async def pool(cls):
+            notes.append("pool up")
+            yield
+            notes.append("pool down")
+
+        @fixture(scope="session", autouse=False)
+        async def slow(cls):
+            notes.append("slow")
+            await asyncio.sleep(0.05 if notes.count("slow") == 1 else 0)
+
+        async def asyncSetUp(self):
+            await self.enterAsyncContext(asyncio.timeout(0.01 if self._testMethodName == "test_a" else 60))
+
+        async def test_a(self, slow): ...
+
+        async def test_b(self, slow): ...
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_a", TimeoutError)]
+    assert notes == ["pool up", "slow", "slow", "pool down"]
+
+
+def test_an_error_of_a_named_fixture_is_not_the_context_of_that_of_a_tear_down():
+    class Test(AsyncTestCase):
+        @fixture(autouse=False)
+        async def value(self):
+            raise ValueError("fixture")
+
+        async def asyncTearDown(self):
+            raise KeyError("tear-down")
+
+        def test_x(self, value): ...
+
+    (_, first), (_, second) = run(Test).raised
+    assert (str(first), second.args) == ("fixture", ("tear-down",))
+    assert second.__context__ is None
+
+
+def test_what_a_class_hook_puts_in_the_place_of_a_fixture_is_what_tests_read():
+    class Test(AsyncTestCase):
+        @fixture(scope="class")
+        def value(cls):
+            return "fixture"
+
+        @classmethod
+        def setUpClass(cls):
+            cls.value = f"{cls.value} in a hook"
+
+        def test_x(self):
+            self.assertEqual((self.value, type(self).value), ("fixture in a hook",) * 2)
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_classes_and_what_they_were_given_are_let_go():
+    class Base:
+        @fixture
+        def url(self):
+            return object()
+
+        @fixture
+        def pool(self, url):
+            return url
+
+    def make():
+        class Test(Base, AsyncTestCase):
+            @fixture
+            def url(self): ...
+
+            def test_x(self): ...
+
+        assert run(Test).passed == ["test_x"]
+        return weakref.ref(Test)
+
+    made = [make() for _ in range(3)]
+    gc.collect()
+    assert [reference() for reference in made] == [None, None, None]
+    assert len(vars(Base)["pool"].nodes) == 0
+
+
+# Tear-down in the same run of the loop as the test is the same as one that comes later.
+
+
+class Directly(AsyncTestCase):
+    """Its fixture is torn down right after the test, while the loop runs."""
+
+    async def test_x(self): ...
+
+
+class Later(Directly):
+    def setUp(self):
+        self.addCleanup(int)
+
+
+def with_second_half(base, second_half, test=None):
+    class Test(base):
+        @fixture
+        async def value(self):
+            try:
+                yield
+            finally:
+                await second_half()
+
+        async def test_x(self):
+            if test is not None:
+                await test()
+
+    return Test
+
+
+async def cancel_itself():
+    asyncio.current_task().cancel()
+
+
+async def cancel_and_swallow():
+    asyncio.current_task().cancel()
+    try:
+        await asyncio.sleep(1)
+    except asyncio.CancelledError:
+        return
+
+
+async def exit_in_a_callback():
+    asyncio.get_running_loop().call_soon(exit, 3)
+    await asyncio.sleep(0.01)
+
+
+async def stop_the_loop():
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0)
+
+
+async def do_nothing():
+    await asyncio.sleep(0)
+
+
+SECOND_HALVES = [crash, cancel_itself, exit_in_a_callback, stop_the_loop, do_nothing]
+
+
+@pytest.mark.parametrize("is_expected", [False, True])
+@pytest.mark.parametrize("test", [None, cancel_itself, cancel_and_swallow, crash])
+@pytest.mark.parametrize("second_half", SECOND_HALVES)
+def test_a_tear_down_that_follows_at_once_is_reported_as_one_that_comes_later(second_half, test, is_expected):
+    reports = []
+    for base in (Directly, Later):
+        Test = with_second_half(base, second_half, test)
+        if is_expected:
+            Test.test_x = unittest.expectedFailure(Test.test_x)
+        result = run(Test)
+        failures = (len(result.expectedFailures), len(result.unexpectedSuccesses))
+        reports.append((result.errors_by_name, result.passed, failures))
+    assert reports[0] == reports[1]
+
+
+def test_a_cancellation_at_the_end_of_a_test_is_thrown_in_at_the_yield(notes):
+    async def close():
+        await asyncio.sleep(0)
+        notes.append("closed")
+
+    assert len(run(with_second_half(Directly, close, cancel_itself)).raised) == 1
+    assert notes == ["closed"]
+
+
+def test_ctrl_c_in_a_tear_down_that_follows_at_once_still_ends_the_run(notes):
+    async def interrupt():
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(with_second_half(Directly, interrupt))
