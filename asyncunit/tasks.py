@@ -45,8 +45,8 @@ class _Job:
     """Something to await in a scope's task, and what came of it.
 
     ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``sequel``, if ``epilogue``
-    gives one, follows in the same run of the loop. ``is_last`` tells, once the awaitable is done, whether the task can end
-    with it. ``stray`` was thrown out of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was
+    gives one, follows in the same run of the loop. ``is_last`` tells, once the awaitable is done, whether the task can
+    end with it. ``stray`` was thrown out of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was
     cancelled.
     """
 
