@@ -67,7 +67,7 @@ class RunningTest:
                 raise
         self.runner = runner
         if of_class is not None:
-            self.fixtures = TestFixtures(of_class, plan, case, runner, values)
+            self.fixtures = TestFixtures(of_class, plan, case, runner, values, self.clean_up)
         return runner
 
     def set_up_named(self, fixtures: TestFixtures) -> None:
@@ -121,9 +121,9 @@ class RunningTest:
                 errors.append(error)
         return errors
 
-    def finish(self) -> list[BaseException]:
-        """Run what is left of the test, the cancellation in flight passed through what it has entered."""
-        errors = self.tear_down()
+    def clean_up(self) -> list[BaseException]:
+        """Run the cleanups that are still to be run, and return what they raised."""
+        errors: list[BaseException] = []
         while self._case._cleanups:
             function, args, kwargs = self._case._cleanups.pop()
             try:
@@ -132,6 +132,11 @@ class RunningTest:
                 raise
             except BaseException as error:
                 errors.append(error)
+        return errors
+
+    def finish(self) -> list[BaseException]:
+        """Run what is left of the test, the cancellation in flight passed through what it has entered."""
+        errors = self.tear_down() + self.clean_up()
         if self.fixtures is not None:
             errors += self.fixtures.tear_down()
         return errors

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import types
-import unittest
-from collections.abc import Coroutine, Hashable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from typing import Any
 
 from asyncunit.errors import CutShortError, LoopScopeError
@@ -20,7 +19,7 @@ from asyncunit.registry import OpenScope, Registry, print_all, printing_at_inter
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner
-from asyncunit.yields import AsyncExit, Exit, leave_all, make
+from asyncunit.yields import AsyncExit, Exit, leave, make
 
 __all__ = ["ClassFixtures", "ScopeFixtures", "TestFixtures"]
 
@@ -37,7 +36,7 @@ class _Live:
         self.node = node
         self.half = half
         self.value: Any = None
-        self.leave: Exit | None = None
+        self.exit_: Exit | None = None
         self.error: Exception | None = None
         self.traceback: types.TracebackType | None = None
 
@@ -68,8 +67,8 @@ class ScopeFixtures:
     def lose(self, half: AsyncHalf) -> list[Exception]:
         """Tear down what goes down with the half, but for what would need its loop, which is closed."""
         for live in self.live.values():
-            if live.half is half and isinstance(live.leave, AsyncExit):
-                live.leave.drop()
+            if live.half is half and isinstance(live.exit_, AsyncExit):
+                live.exit_.drop()
         return self.tear_down(half)
 
     def close(self) -> list[Exception]:
@@ -80,9 +79,9 @@ class ScopeFixtures:
         errors: list[Exception] = []
         with printing_at_interrupt(self._open_scope, errors):
             for key in reversed(keys):
-                leave = self.live.pop(key).leave
-                left = [] if leave is None else leave_all([leave], self._open_scope)
-                errors += [as_exception(error, self._open_scope) for error in left]
+                exit_ = self.live.pop(key).exit_
+                if exit_ is not None:
+                    errors += [as_exception(error, self._open_scope) for error in leave(exit_)]
         return errors
 
 
@@ -187,7 +186,7 @@ class ClassFixtures:
             runner.is_ending, runner.cut_by = False, None
         try:
             with self._run.spreading(open_scope):
-                live.value, live.leave = make(fixture, arguments, keywords, open_scope, runner)
+                live.value, live.exit_ = make(fixture, arguments, keywords, open_scope, runner)
         except asyncio.CancelledError as error:
             if runner is None:
                 live.error = cut_short(open_scope, error)
@@ -201,15 +200,19 @@ class ClassFixtures:
 
 
 class TestFixtures:
-    """The fixtures of one running test, its scope being open."""
+    """The fixtures of one running test, its scope being open.
+
+    ``clean_up`` runs what a second half has registered as cleanups, before the next one, and returns what that raised.
+    """
 
     def __init__(
         self,
         of_class: ClassFixtures,
         plan: TestPlan,
-        case: unittest.TestCase,
+        case: Any,
         runner: ScopeRunner,
         values: dict[Node, Any],
+        clean_up: Callable[[], list[BaseException]],
     ) -> None:
         self.plan = plan
         self.exits: list[Exit] = []
@@ -218,6 +221,7 @@ class TestFixtures:
         self._case = case
         self._runner = runner
         self._values = values
+        self._clean_up = clean_up
         runner.scope.fixtures = self
         own = vars(case)
         own.update(of_class.by_name)
@@ -233,9 +237,9 @@ class TestFixtures:
             if fixture.scope is Scope.FUNCTION:
                 arguments = () if fixture.owner is None else (case,)
                 keywords = _keywords(node, values, chosen, of_class.cls, case)
-                value, leave = make(fixture, arguments, keywords, runner.scope, runner)
-                if leave is not None:
-                    self.exits.append(leave)
+                value, exit_ = make(fixture, arguments, keywords, runner.scope, runner)
+                if exit_ is not None:
+                    self.exits.append(exit_)
             else:
                 value = of_class.obtain(node, values, chosen)
             values[node] = value
@@ -268,10 +272,10 @@ class TestFixtures:
     async def _leave_async(self) -> None:
         """Tear down async fixtures, up to the first sync one; what they raise is left for `tear_down`."""
         self._runner.is_ending = True
-        while self.exits and isinstance(leave := self.exits[-1], AsyncExit):
+        while self.exits and isinstance(exit_ := self.exits[-1], AsyncExit) and not self._case._cleanups:
             self.exits.pop()
             try:
-                await leave.leave()
+                await exit_.leave()
             except (KeyboardInterrupt, asyncio.CancelledError):
                 raise
             except BaseException as error:
@@ -280,12 +284,13 @@ class TestFixtures:
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
         errors, self._errors = self._errors, []
-        if self.exits:
-            try:
-                errors += leave_all(self.exits, self._runner.scope)
-            except KeyboardInterrupt:
-                print_all(self._runner.scope, errors)
-                raise
+        try:
+            while self.exits:
+                errors += leave(self.exits.pop())
+                errors += self._clean_up()
+        except KeyboardInterrupt:
+            print_all(self._runner.scope, errors)
+            raise
         self._runner.scope.fixtures = None
         self._values.clear()
         own = vars(self._case)

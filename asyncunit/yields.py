@@ -10,10 +10,10 @@ from typing import Any
 from asyncunit.errors import DefinitionError
 from asyncunit.fixtures import Fixture
 from asyncunit.halves import ContextExit, cut_short
-from asyncunit.registry import OpenScope, print_all
+from asyncunit.registry import OpenScope
 from asyncunit.tasks import ScopeRunner, discard
 
-__all__ = ["AsyncExit", "Exit", "leave_all", "make"]
+__all__ = ["AsyncExit", "Exit", "leave", "make"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -49,8 +49,8 @@ def make(
             finally:
                 first.close()  # it may not have begun, and Python would warn
         if inspect.isgenerator(made):
-            leave = _SyncExit(fixture, made, scope, runner)
-            return call(leave.enter), leave
+            steps = _SyncExit(fixture, made, scope, runner)
+            return call(steps.enter), steps
         raise DefinitionError(
             f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
             f"@asyncunit.fixture that makes something else of it."
@@ -164,15 +164,12 @@ def _second_yield(fixture: Fixture[Any]) -> DefinitionError:
     )
 
 
-def leave_all(exits: list[Exit], scope: OpenScope) -> list[BaseException]:
-    """Call what tears down, the last first, whatever each raises, and return that. May be called again after Ctrl-C."""
-    errors: list[BaseException] = []
-    while exits:
-        try:
-            exits.pop()()
-        except KeyboardInterrupt:
-            print_all(scope, errors)
-            raise
-        except BaseException as error:
-            errors.append(error)
-    return errors
+def leave(exit_: Exit) -> list[BaseException]:
+    """Call what tears a fixture down, and return what that raised."""
+    try:
+        exit_()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return [error]
+    return []

@@ -514,6 +514,33 @@ def test_what_a_fixture_registers_runs_before_it_is_torn_down(notes):
     assert notes == ["second", "first", "down", "late"]
 
 
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_what_a_second_half_registers_runs_before_the_next_second_half(notes, kind):
+    class Test(AsyncTestCase):
+        if kind == "async":
+
+            @fixture
+            async def first(self):
+                yield
+                notes.append("first down")
+        else:
+
+            @fixture
+            def first(self):
+                yield
+                notes.append("first down")
+
+        @fixture
+        async def second(self, first):
+            yield
+            self.addCleanup(notes.append, "cleanup")
+
+        async def test_x(self): ...
+
+    assert run(Test).passed == ["test_x"]
+    assert notes == ["cleanup", "first down"]
+
+
 def test_a_fixture_of_the_module_that_fails_ahead_of_its_hooks_is_the_error_of_the_class(notes):
     result = run_module(
         """

@@ -1,12 +1,10 @@
 import asyncio
-import contextvars
 import functools
 
 import pytest
 
 from asyncunit import AsyncTestCase, DefinitionError, Scope, fixture
-from asyncunit.registry import OpenScope
-from asyncunit.yields import leave_all
+from asyncunit.yields import leave
 from tests.support import run
 
 
@@ -142,35 +140,15 @@ def test_one_that_cannot_be_closed_shows_both_errors():
     assert "yields a second time" in str(error.__context__)
 
 
-def test_leave_all_goes_backwards_and_keeps_every_error():
-    left = []
-
+def test_leave_returns_whatever_a_tear_down_raises_but_ctrl_c():
     def fail(error):
-        left.append(error)
         raise error
 
-    first, last = ValueError(), SystemExit()
-    scope = OpenScope(Scope.CLASS, "example", contextvars.copy_context())
-    assert leave_all([lambda: fail(first), lambda: left.append("x"), lambda: fail(last)], scope) == [last, first]
-    assert left == [last, "x", first]
-
-
-def test_leave_all_stops_at_ctrl_c_and_may_be_called_again(capsys):
-    left = []
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    def fail():
-        raise ValueError("not to be lost")
-
-    scope = OpenScope(Scope.CLASS, "example", contextvars.copy_context())
-    exits = [lambda: left.append("first"), interrupt, fail]
+    exit_ = SystemExit()
+    assert leave(lambda: fail(exit_)) == [exit_]
+    assert leave(lambda: None) == []
     with pytest.raises(KeyboardInterrupt):
-        leave_all(exits, scope)
-    assert "while the scope 'class example' closed:" in capsys.readouterr().err
-    assert leave_all(exits, scope) == []
-    assert left == ["first"]
+        leave(lambda: fail(KeyboardInterrupt()))
 
 
 @pytest.mark.parametrize("scope", list(Scope))
