@@ -23,14 +23,16 @@ class Node:
     """A fixture as a class sees it: with the fixtures that its parameters mean there.
 
     There is one for all classes that see it so, and these share its value. ``varies`` are those of the fixtures behind
-    it, itself included, that have params. ``needs_loop`` is true where one of them is async.
+    it, itself included, that have params. ``needs_loop`` is true where one of them is async, and
+    ``is_of_test`` where it is made for each test.
     """
 
-    __slots__ = ("__weakref__", "dependencies", "fixture", "needs_loop", "varies")
+    __slots__ = ("__weakref__", "dependencies", "fixture", "is_of_test", "needs_loop", "varies")
 
     def __init__(self, fixture: Fixture[Any], dependencies: tuple[tuple[str, Node], ...]) -> None:
         self.fixture = fixture
         self.dependencies = dependencies
+        self.is_of_test = fixture.scope is Scope.FUNCTION
         own = [] if fixture.param_set is None else [self]
         self.varies: tuple[Node, ...] = tuple(
             dict.fromkeys([*(varying for _, node in dependencies for varying in node.varies), *own])

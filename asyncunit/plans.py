@@ -168,8 +168,8 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
             attributes[node] = (*attributes.get(node, ()), name)
     whole = resolver.in_order(resolver.node(fixture) for fixture in resolver.whole())
     usual = TestPlan(
-        wide=tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and node.varies),
-        own=tuple(node for node in whole if node.fixture.scope is Scope.FUNCTION),
+        wide=tuple(node for node in whole if node.varies and not node.is_of_test),
+        own=tuple(node for node in whole if node.is_of_test),
     )
     tests: dict[str, TestPlan] = {}
     all_variants: dict[str, list[Variant]] = {}
@@ -181,7 +181,7 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
     return Plan(
         resolver=resolver,
         whole=whole,
-        shared=tuple(node for node in whole if node.fixture.scope > Scope.FUNCTION and not node.varies),
+        shared=tuple(node for node in whole if not node.varies and not node.is_of_test),
         attributes=attributes,
         names=tuple(name for names in attributes.values() for name in names),
         usual=usual,

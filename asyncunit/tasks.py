@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import types
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol, TypeVar
 
 from asyncunit.errors import LoopScopeError, RunningLoopError
@@ -35,7 +35,7 @@ class HasEpilogue(Protocol):
     """What may have something to run right after a job that went well, while the loop runs anyway."""
 
     def epilogue(self) -> Awaitable[None] | None:
-        """What is to be awaited, None if there is nothing."""
+        """What is to be awaited next, None if there is nothing more."""
 
     def epilogue_failed(self, error: BaseException) -> None:
         """Take what that raised."""
@@ -44,15 +44,16 @@ class HasEpilogue(Protocol):
 class _Job:
     """Something to await in a scope's task, and what came of it.
 
-    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``sequel``, if ``epilogue``
-    gives one, follows in the same run of the loop. ``is_last`` tells, once the awaitable is done, whether the task can
-    end with it. ``stray`` was thrown out of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was
-    cancelled.
+    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. What ``epilogue`` gives
+    follows in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``is_last`` tells,
+    once the awaitable is done, whether the task can end with it. ``stray`` was thrown out of the loop meanwhile.
+    ``is_given_up`` is true where whoever waited for it was cancelled.
     """
 
     waiter: asyncio.Future[None] | None = None
     epilogue: HasEpilogue | None = None
     sequel: _Job | None = None
+    first: _Job | None = None
     is_last: Callable[[], bool] | None = None
     is_given_up = False
     done = False
@@ -168,7 +169,7 @@ class ScopeRunner:
 
     def _end_sequel(self, job: _Job, sequel: _Job, epilogue: HasEpilogue) -> None:
         error = sequel.stray or sequel.error
-        sequel.stray = sequel.error = None
+        sequel.stray = sequel.error = sequel.first = None  # cycles, as in run()
         if isinstance(error, KeyboardInterrupt):
             job.error = error
         elif error is not None:
@@ -293,7 +294,7 @@ class ScopeRunner:
 
     async def _wait(self) -> None:
         """Wait for a job: for one turn of the loop, with which most jobs come, and then for a future."""
-        await asyncio.sleep(0)
+        await _next_turn()
         if not self._inbox:
             self._wake = self._loop.create_future()
             try:
@@ -343,9 +344,10 @@ class ScopeRunner:
         rest = epilogue.epilogue()
         if rest is None:
             return False
-        job.sequel = _Job(rest)
-        job.sequel.is_last = job.is_last
-        self._inbox.insert(0, job.sequel)
+        sequel = _Job(rest)
+        sequel.epilogue, sequel.is_last, sequel.first = epilogue, job.is_last, job.first or job
+        sequel.first.sequel = sequel
+        self._inbox.insert(0, sequel)
         return True
 
     def _finish(self, job: _Job) -> None:
@@ -378,6 +380,12 @@ class ScopeRunner:
             job.error = job.error or error
         while self._task.uncancel():
             pass
+
+
+@types.coroutine
+def _next_turn() -> Generator[None, None, None]:
+    """What asyncio.sleep(0) awaits."""
+    yield
 
 
 def discard(awaitable: object) -> None:

@@ -234,7 +234,7 @@ class TestFixtures:
         chosen, attributes, own = self.plan.chosen, of_class.plan.attributes, vars(case)
         for node in nodes:
             fixture = node.fixture
-            if fixture.scope is Scope.FUNCTION:
+            if node.is_of_test:
                 arguments = () if fixture.owner is None else (case,)
                 keywords = _keywords(node, values, chosen, of_class.cls, case)
                 value, exit_ = make(fixture, arguments, keywords, runner.scope, runner)
@@ -260,26 +260,19 @@ class TestFixtures:
 
     def epilogue(self) -> Coroutine[Any, Any, None] | None:
         """What can be torn down in one go with the test, which has just ended in the task of its scope."""
-        return self._leave_async() if self.exits and type(self.exits[-1]) is AsyncExit else None
+        exit_ = self.exits[-1] if self.exits else None
+        if not isinstance(exit_, AsyncExit):
+            return None
+        self._runner.is_ending = True
+        self.exits.pop()
+        return exit_.leave()
 
     def epilogue_failed(self, error: BaseException) -> None:
-        """Take what ended the epilogue early; the rest is left for `tear_down`."""
+        """Take what that raised; the rest is left for `tear_down`."""
         if isinstance(error, asyncio.CancelledError):
             self._runner.cancelled(error)
         else:
             self._errors.append(error)
-
-    async def _leave_async(self) -> None:
-        """Tear down async fixtures, up to the first sync one; what they raise is left for `tear_down`."""
-        self._runner.is_ending = True
-        while self.exits and isinstance(exit_ := self.exits[-1], AsyncExit) and not self._case._cleanups:
-            self.exits.pop()
-            try:
-                await exit_.leave()
-            except (KeyboardInterrupt, asyncio.CancelledError):
-                raise
-            except BaseException as error:
-                self._errors.append(error)
 
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""

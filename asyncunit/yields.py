@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import types
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
@@ -40,7 +41,7 @@ def make(
     else:
         made = call(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
-        if runner is not None and inspect.isasyncgen(made):
+        if runner is not None and type(made) is types.AsyncGeneratorType:
             first: Any = anext(made)
             try:
                 return runner.run(first), AsyncExit(runner, fixture, made)
@@ -48,7 +49,7 @@ def make(
                 raise _no_yield(fixture) from None
             finally:
                 first.close()  # it may not have begun, and Python would warn
-        if inspect.isgenerator(made):
+        if type(made) is types.GeneratorType:
             steps = _SyncExit(fixture, made, scope, runner)
             return call(steps.enter), steps
         raise DefinitionError(
