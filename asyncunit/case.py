@@ -322,7 +322,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             steps.append(lambda: self._asyncunit_extended_tear_down(runner))
         else:
             if cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own:
-                steps.append(lambda: call_hook(runner, self.asyncTearDown, test.is_over))
+                steps.append(lambda: call_hook(runner, self.asyncTearDown, test))
             if cls.tearDown is not _TEAR_DOWN or "tearDown" in own:
                 steps.append(lambda: runner.call(self.tearDown))
         if test.fixtures is not None and test.fixtures.plan.named:
@@ -338,11 +338,11 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
             elif is_async_def(method):
                 coroutine: Any = method(**arguments)
-                value = runner.run(coroutine, test.is_over, None if test.fixtures is None else test)
+                value = runner.run(coroutine, test)
             else:
                 value = runner.call_sync(method, **arguments)
                 if is_awaitable(value):
-                    value = runner.run(value, test.is_over)
+                    value = runner.run(value, test)
         except asyncio.CancelledError as error:
             cut = error
         except TypeError as error:

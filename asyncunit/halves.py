@@ -10,7 +10,7 @@ from typing import Any
 from asyncunit.errors import CutShortError, DefinitionError
 from asyncunit.registry import OpenScope, Registry, printing_at_interrupt
 from asyncunit.runner import LoopRunner
-from asyncunit.tasks import ScopeRunner, is_awaitable
+from asyncunit.tasks import Plot, ScopeRunner, is_awaitable
 
 __all__ = [
     "AsyncCleanup",
@@ -106,7 +106,7 @@ async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[C
     return value
 
 
-def call_hook(runner: ScopeRunner, hook: Callable[[], object], is_last: Callable[[], bool] | None = None) -> None:
+def call_hook(runner: ScopeRunner, hook: Callable[[], object], plot: Plot | None = None) -> None:
     """Call an async hook and await what it returns; raise DefinitionError if that cannot be awaited."""
     value = runner.call_sync(hook)
     if not is_awaitable(value):
@@ -115,7 +115,7 @@ def call_hook(runner: ScopeRunner, hook: Callable[[], object], is_last: Callable
             f"{name}() returned {value!r}, which cannot be awaited, so nothing of it may have run. Write "
             f"'async def {name.rpartition('.')[2]}' without yield, or use the sync hook."
         )
-    runner.run(value, is_last)
+    runner.run(value, plot)
 
 
 class State(enum.Enum):

@@ -86,22 +86,16 @@ class RunningTest:
         leave_behind(self._case, self.tear_down())
         raise failure
 
-    def is_over(self) -> bool:
-        """Whether nothing of the test is left to be run."""
+    def what_follows(self, went_well: bool) -> Coroutine[Any, Any, None] | bool:
+        """The tear-down of a fixture, where nothing else is to be run before it; else whether nothing is left."""
         if self._case._cleanups or self.tear_down_steps:
             return False
-        return self.fixtures is None or not self.fixtures.exits
+        return self.fixtures is None or self.fixtures.what_follows(went_well)
 
-    def epilogue(self) -> Coroutine[Any, Any, None] | None:
-        """The tear-down of fixtures, where nothing else is to be run before it."""
-        if self._case._cleanups or self.tear_down_steps or self.fixtures is None:
-            return None
-        return self.fixtures.epilogue()
-
-    def epilogue_failed(self, error: BaseException) -> None:
-        """Take what ended that tear-down early."""
+    def sequel_failed(self, error: BaseException) -> None:
+        """Take what that tear-down raised."""
         if self.fixtures is not None:
-            self.fixtures.epilogue_failed(error)
+            self.fixtures.sequel_failed(error)
 
     def tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""

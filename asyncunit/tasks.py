@@ -13,7 +13,7 @@ from asyncunit.registry import OpenScope
 from asyncunit.runner import LoopRunner, abandon, current_loop, silence
 from asyncunit.scopes import Scope
 
-__all__ = ["HasEpilogue", "ScopeRunner", "discard", "is_async_def", "is_awaitable"]
+__all__ = ["Plot", "ScopeRunner", "discard", "is_async_def", "is_awaitable"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -31,30 +31,28 @@ def is_awaitable(value: object) -> bool:
     return type(value) is types.CoroutineType or inspect.isawaitable(value)
 
 
-class HasEpilogue(Protocol):
-    """What may have something to run right after a job that went well, while the loop runs anyway."""
+class Plot(Protocol):
+    """Who knows what follows a job in the same run of the loop."""
 
-    def epilogue(self) -> Awaitable[None] | None:
-        """What is to be awaited next, None if there is nothing more."""
+    def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
+        """What is to be awaited next; else whether nothing is left to be run in the task."""
 
-    def epilogue_failed(self, error: BaseException) -> None:
+    def sequel_failed(self, error: BaseException) -> None:
         """Take what that raised."""
 
 
 class _Job:
     """Something to await in a scope's task, and what came of it.
 
-    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. What ``epilogue`` gives
-    follows in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``is_last`` tells,
-    once the awaitable is done, whether the task can end with it. ``stray`` was thrown out of the loop meanwhile.
-    ``is_given_up`` is true where whoever waited for it was cancelled.
+    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``plot`` tells what follows
+    in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``stray`` was thrown out of
+    the loop meanwhile. ``is_given_up`` is true where whoever waited for it was cancelled.
     """
 
     waiter: asyncio.Future[None] | None = None
-    epilogue: HasEpilogue | None = None
+    plot: Plot | None = None
     sequel: _Job | None = None
     first: _Job | None = None
-    is_last: Callable[[], bool] | None = None
     is_given_up = False
     done = False
     value: Any = None
@@ -120,16 +118,10 @@ class ScopeRunner:
         """Whether code of the scope is running: whoever asks has been called by it."""
         return self._in_sync or self._current is not None or self.loops.loop.is_running()
 
-    def run(
-        self,
-        awaitable: Awaitable[T],
-        is_last: Callable[[], bool] | None = None,
-        epilogue: HasEpilogue | None = None,
-    ) -> T:
+    def run(self, awaitable: Awaitable[T], plot: Plot | None = None) -> T:
         """Await in the scope's task, from outside the loop, and return or raise what came of it.
 
-        ``is_last`` tells, when that has come, whether nothing will be run in the task after it. ``epilogue`` is asked
-        before, if all went well, for what is to be run with it.
+        ``plot`` is asked, when that has come, what is to be run next while the loop runs anyway.
         """
         loop = self.loops.loop
         if self._in_sync or loop.is_running():
@@ -142,8 +134,7 @@ class ScopeRunner:
             discard(awaitable)
             raise self.loops.closed_by_user()
         job = _Job(awaitable)
-        job.is_last = is_last
-        job.epilogue = epilogue
+        job.plot = plot
         self._post(job)
         if self.debug is None:
             self._drive(job)
@@ -154,12 +145,11 @@ class ScopeRunner:
                 self._drive(job)
             finally:
                 loop.set_debug(before)
-        if epilogue is not None and job.sequel is not None:
-            self._end_sequel(job, job.sequel, epilogue)
+        if plot is not None and job.sequel is not None:
+            self._end_sequel(job, job.sequel, plot)
         error = job.stray or job.error
         if error is not None:
-            if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
-                self._task.exception()  # it is raised here, and need not be logged
+            self._retrieve(error)
             try:
                 raise error
             finally:
@@ -167,13 +157,19 @@ class ScopeRunner:
         value: T = job.value
         return value
 
-    def _end_sequel(self, job: _Job, sequel: _Job, epilogue: HasEpilogue) -> None:
+    def _end_sequel(self, job: _Job, sequel: _Job, plot: Plot) -> None:
         error = sequel.stray or sequel.error
         sequel.stray = sequel.error = sequel.first = None  # cycles, as in run()
         if isinstance(error, KeyboardInterrupt):
             job.error = error
         elif error is not None:
-            epilogue.epilogue_failed(error)
+            self._retrieve(error)
+            plot.sequel_failed(error)
+
+    def _retrieve(self, error: BaseException) -> None:
+        """See that an error which has also ended the task is not logged: it is raised, or reported."""
+        if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
+            self._task.exception()
 
     async def submit(self, function: Callable[..., Awaitable[T]], /, *args: Any) -> T:
         """Await ``function(*args)`` in the scope's task, from inside the loop.
@@ -330,25 +326,23 @@ class ScopeRunner:
                 await self._absorb(job)
             if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
                 self.cancelled(job.error)
-            if job.epilogue is not None and self._goes_on(job, job.epilogue):
+            follows = job.plot is not None and self._what_follows(job, job.plot)
+            if not isinstance(follows, bool):
+                self._begin_sequel(job, follows)
                 continue
             self._finish(job)
-            if job.is_last is not None and not inbox and job.is_last():
+            if follows and not inbox:
                 return
             del job
 
-    def _goes_on(self, job: _Job, epilogue: HasEpilogue) -> bool:
-        """Whether something follows the job in the same run of the loop; it is then the next one."""
-        if job.error is not None or job.stray is not None or self.in_flight is not None:
-            return False
-        rest = epilogue.epilogue()
-        if rest is None:
-            return False
-        sequel = _Job(rest)
-        sequel.epilogue, sequel.is_last, sequel.first = epilogue, job.is_last, job.first or job
+    def _what_follows(self, job: _Job, plot: Plot) -> Awaitable[None] | bool:
+        return plot.what_follows(job.error is None and job.stray is None and self.in_flight is None)
+
+    def _begin_sequel(self, job: _Job, awaitable: Awaitable[None]) -> None:
+        sequel = _Job(awaitable)
+        sequel.plot, sequel.first = job.plot, job.first or job
         sequel.first.sequel = sequel
         self._inbox.insert(0, sequel)
-        return True
 
     def _finish(self, job: _Job) -> None:
         self._current = None

@@ -258,16 +258,18 @@ class TestFixtures:
         """The value of the fixture, in a tuple; None if it has none here."""
         return _find(self._values, fixture)
 
-    def epilogue(self) -> Coroutine[Any, Any, None] | None:
-        """What can be torn down in one go with the test, which has just ended in the task of its scope."""
-        exit_ = self.exits[-1] if self.exits else None
-        if not isinstance(exit_, AsyncExit):
-            return None
+    def what_follows(self, went_well: bool) -> Coroutine[Any, Any, None] | bool:
+        """The next to be torn down, if that can be done in the same run of the loop; else whether nothing is left."""
+        if not self.exits:
+            return True
+        exit_ = self.exits[-1]
+        if not went_well or not isinstance(exit_, AsyncExit):
+            return False
         self._runner.is_ending = True
         self.exits.pop()
         return exit_.leave()
 
-    def epilogue_failed(self, error: BaseException) -> None:
+    def sequel_failed(self, error: BaseException) -> None:
         """Take what that raised; the rest is left for `tear_down`."""
         if isinstance(error, asyncio.CancelledError):
             self._runner.cancelled(error)

@@ -1,5 +1,7 @@
 import asyncio
 import contextvars
+import gc
+from unittest import mock
 
 import pytest
 
@@ -198,8 +200,58 @@ def test_cancelling_the_caller_cancels_the_submitted_job(scope, inner, loops):
     assert loops.broken == []
 
 
+class Told:
+    """A plot: what follows, one after the other, and then nothing more."""
+
+    def __init__(self, *follows):
+        self.follows = list(follows)
+        self.errors = []
+        self.went_well = []
+
+    def what_follows(self, went_well):
+        self.went_well.append(went_well)
+        return self.follows.pop(0) if went_well and self.follows else not self.follows
+
+    def sequel_failed(self, error):
+        self.errors.append(error)
+
+
+def test_what_follows_is_run_in_the_same_run_of_the_loop(scope, loops):
+    tasks = []
+
+    async def note():
+        tasks.append(asyncio.current_task())
+
+    told = Told(note(), note())
+    runs = mock.Mock(wraps=loops.loop.run_forever)
+    with mock.patch.object(loops.loop, "run_forever", runs):
+        task = scope.run(running_task(), told)
+    assert tasks == [task, task]
+    assert runs.call_count == 1
+    assert told.went_well == [True, True, True]
+
+
+def test_nothing_follows_a_job_that_failed(scope):
+    told = Told("never awaited")
+    with pytest.raises(ValueError, match="boom"):
+        scope.run(fail(), told)
+    assert told.went_well == [False]
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_what_a_sequel_raises_is_not_the_error_of_the_job(scope, error, caplog):
+    async def raise_it():
+        raise error
+
+    told = Told(raise_it(), "never awaited")
+    assert scope.run(running_loop(), told) is not None
+    assert [type(each) for each in told.errors] == [error]
+    gc.collect()
+    assert caplog.records == []
+
+
 def test_a_task_ends_with_its_last_job(scope):
-    task = scope.run(running_task(), lambda: True)
+    task = scope.run(running_task(), Told())
     assert task.done() or scope.run(running_task()) is not task
 
 
