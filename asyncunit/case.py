@@ -303,8 +303,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         self._asyncunit_test = test
         try:
             runner = test.runner or test.open()
-            if test.fixtures is not None:
-                test.fixtures.set_up(test.fixtures.plan.own)
+            if test.fixtures is not None and (own_fixtures := test.fixtures.plan.own):
+                test.fixtures.set_up(own_fixtures)
             if "_callSetUp" in self._asyncunit_extended:
                 with self._asyncunit_awaiting_context(runner):
                     _super(self)._callSetUp()

@@ -72,7 +72,7 @@ class ContextExit(AsyncCleanup):
         """Exit the context, in the task of the scope."""
         error = self.runner.in_flight
         if error is None:
-            await self._exit(None)
+            await type(self._manager).__aexit__(self._manager, None, None, None)
             return
         try:
             if await self._exit(error):
@@ -82,12 +82,9 @@ class ContextExit(AsyncCleanup):
         except BaseException as replacement:
             self.runner.in_flight = replacement
 
-    async def _exit(self, error: BaseException | None) -> object:
+    async def _exit(self, error: BaseException) -> object:
         """Exit as ``async with`` would for the error; what is returned is true where that ends here."""
-        leave = type(self._manager).__aexit__
-        if error is None:
-            return await leave(self._manager, None, None, None)
-        return await leave(self._manager, type(error), error, error.__traceback__)
+        return await type(self._manager).__aexit__(self._manager, type(error), error, error.__traceback__)
 
 
 async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[ContextExit], object]) -> Any:

@@ -288,26 +288,24 @@ class ScopeRunner:
         """Have the loop look at what is to be done, if it waits for its files."""
         self._loop.call_soon_threadsafe(lambda: None)
 
-    async def _wait(self) -> None:
-        """Wait for a job: for one turn of the loop, with which most jobs come, and then for a future."""
-        await _next_turn()
-        if not self._inbox:
-            self._wake = self._loop.create_future()
+    async def _wait(self) -> bool:
+        """Wait for a job, first for one turn of the loop, with which most come; False where none can come any more."""
+        while not self._inbox:
             try:
-                await self._wake
-            finally:
-                self._wake = None
+                await _next_turn()
+                if not self._inbox:
+                    self._wake = self._loop.create_future()
+                    await self._wake
+            except asyncio.CancelledError as error:
+                if self.loops.is_closing:
+                    return False
+                self._break(error)
+            self._wake = None
+        return True
 
     async def _serve(self) -> None:
         inbox = self._inbox
-        while True:
-            while not inbox:
-                try:
-                    await self._wait()
-                except asyncio.CancelledError as error:
-                    if self.loops.is_closing:
-                        return
-                    self._break(error)
+        while inbox or await self._wait():
             job = self._current = inbox.pop(0)
             if job is None:
                 return

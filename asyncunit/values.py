@@ -205,6 +205,8 @@ class TestFixtures:
     ``clean_up`` runs what a second half has registered as cleanups, before the next one, and returns what that raised.
     """
 
+    __slots__ = ("_case", "_clean_up", "_errors", "_of_class", "_runner", "_values", "exits", "plan")
+
     def __init__(
         self,
         of_class: ClassFixtures,
@@ -278,14 +280,16 @@ class TestFixtures:
 
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
-        errors, self._errors = self._errors, []
+        errors = self._errors
         try:
             while self.exits:
                 errors += leave(self.exits.pop())
                 errors += self._clean_up()
         except KeyboardInterrupt:
             print_all(self._runner.scope, errors)
+            self._errors = []
             raise
+        self._errors = []
         self._runner.scope.fixtures = None
         self._values.clear()
         own = vars(self._case)
@@ -315,7 +319,7 @@ def _keywords(
     node: Node, values: Mapping[Node, Any], chosen: Mapping[Node, Param], cls: type | None, instance: object
 ) -> dict[str, Any]:
     """What fills the parameters of a fixture, but for the first one."""
-    keywords = {name: values[dependency] for name, dependency in node.dependencies}
+    keywords = {name: values[dependency] for name, dependency in node.dependencies} if node.dependencies else {}
     fixture = node.fixture
     if fixture.takes_request:
         own = chosen.get(node)

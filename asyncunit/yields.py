@@ -34,12 +34,13 @@ def make(
     What is async about it runs in the task of the scope, by ``runner``, and the rest outside the loop, in the same
     context. Raises CancelledError where the scope was cancelled meanwhile.
     """
-    call = scope.context.run if runner is None else runner.call_sync
     made: Any
     if fixture.is_lazy:
         made = fixture.function(*arguments, **keywords)
+    elif runner is None:
+        made = scope.context.run(fixture.function, *arguments, **keywords)
     else:
-        made = call(fixture.function, *arguments, **keywords)
+        made = runner.call_sync(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
         if runner is not None and type(made) is types.AsyncGeneratorType:
             first: Any = anext(made)
@@ -51,7 +52,7 @@ def make(
                 first.close()  # it may not have begun, and Python would warn
         if type(made) is types.GeneratorType:
             steps = _SyncExit(fixture, made, scope, runner)
-            return call(steps.enter), steps
+            return (scope.context.run if runner is None else runner.call_sync)(steps.enter), steps
         raise DefinitionError(
             f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
             f"@asyncunit.fixture that makes something else of it."
@@ -79,14 +80,26 @@ class AsyncExit(ContextExit):
         self._fixture = fixture
         self._generator = generator
 
-    async def _exit(self, error: BaseException | None) -> bool:
+    async def leave(self) -> None:
+        """Run the second half, in the task of the scope."""
+        if self.runner.in_flight is not None:
+            await super().leave()
+            return
         try:
-            if error is None:
-                await anext(self._generator)
-            else:
-                await self._generator.athrow(error)
+            await anext(self._generator)
+        except StopAsyncIteration:
+            return
+        await self._refuse_second_yield()
+
+    async def _exit(self, error: BaseException) -> bool:
+        try:
+            await self._generator.athrow(error)
         except StopAsyncIteration:
             return True
+        await self._refuse_second_yield()
+        return False
+
+    async def _refuse_second_yield(self) -> None:
         try:
             raise _second_yield(self._fixture)
         finally:
