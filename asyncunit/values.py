@@ -68,7 +68,7 @@ class ScopeFixtures:
         """Tear down what goes down with the half, but for what would need its loop, which is closed."""
         for live in self.live.values():
             if live.half is half and isinstance(live.exit_, AsyncExit):
-                live.exit_.drop()
+                live.exit_ = live.exit_.drop
         return self.tear_down(half)
 
     def close(self) -> list[Exception]:

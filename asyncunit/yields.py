@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import types
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
-from asyncunit.errors import DefinitionError
+from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.fixtures import Fixture
 from asyncunit.halves import ContextExit, cut_short
 from asyncunit.registry import OpenScope
@@ -90,6 +91,21 @@ class AsyncExit(ContextExit):
         except StopAsyncIteration:
             return
         await self._refuse_second_yield()
+
+    def _run(self) -> None:
+        try:
+            super()._run()
+        except LoopClosedError:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Close the generator as far as that goes without its loop, which is closed; Python would, and warn."""
+        super().drop()
+        closing = self._generator.aclose()
+        with contextlib.suppress(StopIteration, GeneratorExit, RuntimeError):  # of what would need the loop
+            closing.send(None)
+            closing.throw(GeneratorExit)
 
     async def _exit(self, error: BaseException) -> bool:
         try:

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from asyncunit import AsyncTestCase, LoopScopeError, Scope, SessionLoopTestCase, fixture
+from asyncunit import AsyncTestCase, LoopClosedError, LoopScopeError, Scope, SessionLoopTestCase, fixture
 from tests.support import Result, python, run, run_module, run_suite, suite_of, write
 
 variable = contextvars.ContextVar("variable", default="outside")
@@ -1004,6 +1004,37 @@ def test_a_suite_may_run_in_the_second_half_of_a_fixture(notes):
 
     assert run(Test).passed == ["test_y"]
     assert notes == ["test_x", "last"]
+
+
+def test_a_generator_whose_loop_is_closed_is_closed_as_far_as_that_goes(notes):
+    class Test(AsyncTestCase):
+        @fixture(scope="class")
+        async def group(cls):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(60))
+                yield group
+
+        @fixture
+        async def inner(self):
+            try:
+                yield
+            finally:
+                notes.append("without the loop")
+                await asyncio.sleep(0)
+                notes.append("with the loop")
+
+        def test_a(self):
+            asyncio.get_event_loop().close()
+
+        def test_b(self):
+            for task in self.group._tasks:
+                task.cancel()
+
+    result = run(Test)
+    gc.collect()  # what is let go then and complains fails this test
+    assert {type(error) for _, error in result.raised} == {LoopClosedError}
+    assert result.passed == ["test_b"]
+    assert notes == ["without the loop", "without the loop", "with the loop"]
 
 
 def test_a_sync_fixture_behind_an_async_one_is_torn_down_though_the_loop_is_closed(notes):
