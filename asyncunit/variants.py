@@ -107,7 +107,9 @@ def _put_variant(cls: type, written: object, variant: Variant) -> None:
 
 def _is_same(one: Variant | None, other: Variant) -> bool:
     """Whether two variants of a test have the very same values."""
-    return one is not None and all(map(operator.is_, one.chosen, other.chosen))
+    if one is None or len(one.chosen) != len(other.chosen):
+        return False
+    return all(map(operator.is_, one.chosen, other.chosen))
 
 
 def _copy(written: Any, name: str, variant: Variant | None, *, is_own: bool = False) -> Callable[..., Any]:
