@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unittest
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from asyncunit import config, registry, suite
@@ -86,11 +86,13 @@ class RunningTest:
         leave_behind(self._case, self.tear_down())
         raise failure
 
-    def what_follows(self, went_well: bool) -> Coroutine[Any, Any, None] | bool:
+    def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
         """The tear-down of a fixture, where nothing else is to be run before it; else whether nothing is left."""
         if self._case._cleanups or self.tear_down_steps:
             return False
-        return self.fixtures is None or self.fixtures.what_follows(went_well)
+        if self.fixtures is None or not self.fixtures.exits:
+            return True
+        return went_well and self.fixtures.second_half()
 
     def sequel_failed(self, error: BaseException) -> None:
         """Take what that tear-down raised."""

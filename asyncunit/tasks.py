@@ -145,8 +145,10 @@ class ScopeRunner:
                 self._drive(job)
             finally:
                 loop.set_debug(before)
-        if plot is not None and job.sequel is not None:
-            self._end_sequel(job, job.sequel, plot)
+        if plot is not None and (sequel := job.sequel) is not None:
+            job.sequel = None  # a cycle, for it refers to the job
+            if sequel.error is not None or sequel.stray is not None:
+                self._end_sequel(job, sequel, plot)
         error = job.stray or job.error
         if error is not None:
             self._retrieve(error)
@@ -159,7 +161,7 @@ class ScopeRunner:
 
     def _end_sequel(self, job: _Job, sequel: _Job, plot: Plot) -> None:
         error = sequel.stray or sequel.error
-        sequel.stray = sequel.error = sequel.first = None  # cycles, as in run()
+        sequel.stray = sequel.error = None
         if isinstance(error, KeyboardInterrupt):
             job.error = error
         elif error is not None:
@@ -324,17 +326,15 @@ class ScopeRunner:
                 await self._absorb(job)
             if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
                 self.cancelled(job.error)
-            follows = job.plot is not None and self._what_follows(job, job.plot)
-            if not isinstance(follows, bool):
+            went_well = job.error is None and job.stray is None and self.in_flight is None
+            follows = job.plot is not None and job.plot.what_follows(went_well)
+            if follows is not True and follows is not False:
                 self._begin_sequel(job, follows)
                 continue
             self._finish(job)
             if follows and not inbox:
                 return
             del job
-
-    def _what_follows(self, job: _Job, plot: Plot) -> Awaitable[None] | bool:
-        return plot.what_follows(job.error is None and job.stray is None and self.in_flight is None)
 
     def _begin_sequel(self, job: _Job, awaitable: Awaitable[None]) -> None:
         sequel = _Job(awaitable)

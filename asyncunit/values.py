@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import types
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from asyncunit.errors import CutShortError, LoopScopeError
 from asyncunit.fixtures import Fixture, Request, is_fixture
@@ -260,12 +260,10 @@ class TestFixtures:
         """The value of the fixture, in a tuple; None if it has none here."""
         return _find(self._values, fixture)
 
-    def what_follows(self, went_well: bool) -> Coroutine[Any, Any, None] | bool:
-        """The next to be torn down, if that can be done in the same run of the loop; else whether nothing is left."""
-        if not self.exits:
-            return True
+    def second_half(self) -> Coroutine[Any, Any, None] | Literal[False]:
+        """The next second half to be run, if that can be done in the task of the scope; else False."""
         exit_ = self.exits[-1]
-        if not went_well or not isinstance(exit_, AsyncExit):
+        if not isinstance(exit_, AsyncExit):
             return False
         self._runner.is_ending = True
         self.exits.pop()
@@ -291,7 +289,6 @@ class TestFixtures:
             raise
         self._errors = []
         self._runner.scope.fixtures = None
-        self._values.clear()
         own = vars(self._case)
         for name in self._of_class.plan.names:
             own.pop(name, None)
