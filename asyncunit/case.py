@@ -345,7 +345,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                     value = runner.run(value, test)
         except asyncio.CancelledError as error:
             cut = error
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             if note := plans.plan_of(type(self)).explain(error, arguments):
                 error.add_note(note)
             raise

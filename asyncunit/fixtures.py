@@ -101,7 +101,7 @@ class Fixture(Generic[T_co]):
         return f"<{self}>"
 
     def __get__(self, instance: object, owner: type | None = None) -> T_co:
-        found = self._find()
+        found = self._find(instance)
         if found is not None:
             value: T_co = found[0]
             return value
@@ -115,11 +115,11 @@ class Fixture(Generic[T_co]):
             raise AttributeError(f"'Fixture' object has no attribute {name!r}")
         raise self._not_set_up(self.owner)
 
-    def _find(self) -> tuple[T_co] | None:
+    def _find(self, instance: object) -> tuple[T_co] | None:
         """The value that it has for the running test, else for the class, else for all: in a tuple."""
         for run in reversed(registry.runs() or registry.all_runs()):
             for open_scope in reversed(run.chain):
-                found: tuple[T_co] | None = open_scope.fixtures and open_scope.fixtures.find(self)
+                found: tuple[T_co] | None = open_scope.fixtures and open_scope.fixtures.find(self, instance)
                 is_asking = open_scope.scope is Scope.CLASS or (open_scope.fixtures and open_scope.scope < Scope.CLASS)
                 if found is not None or is_asking:
                     return found
@@ -127,7 +127,7 @@ class Fixture(Generic[T_co]):
 
     def _not_set_up(self, cls: type | None) -> FixtureNotSetUpError:
         reader = "" if cls is None else f" for {cls.__qualname__}"
-        return FixtureNotSetUpError(f"{self} is not set up{reader} here. {self._mend(cls)}")
+        return FixtureNotSetUpError(f"{self} has no value{reader} here. {self._mend(cls)}")
 
     def _mend(self, cls: type | None) -> str:
         parameter = f"def test_...(self, {self.name})"

@@ -12,9 +12,9 @@ from typing import Any
 from asyncunit.errors import DefinitionError, nearest
 from asyncunit.fixtures import REQUEST, Fixture, hidden_fixture, is_fixture
 from asyncunit.scopes import Scope
-from asyncunit.signatures import positional_only, required_parameters
+from asyncunit.signatures import class_with_place, positional_only, required_parameters
 
-__all__ = ["Node", "Resolver", "fixtures_of_modules", "title"]
+__all__ = ["Node", "Resolver", "fixtures_of_modules"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -141,7 +141,7 @@ class Resolver:
         if fixture in path:
             circle = [*path[path.index(fixture) :], fixture]
             raise DefinitionError(
-                f"in {title(self.cls)} these fixtures need each other:\n"
+                f"in {class_with_place(self.cls)} these fixtures need each other:\n"
                 + "\n".join(f"  {one} names {other.name!r}" for one, other in itertools.pairwise(circle))
                 + "\nTake one of these parameters out."
             )
@@ -150,12 +150,15 @@ class Resolver:
         for name in fixture.asks_for:
             needed = self.find(name, fixture)
             if needed is None:
+                if hasattr(fixture.function, "__wrapped__"):
+                    continue  # a decorator may fill it, as mock.patch does
                 raise self._unknown(fixture, name)
             if needed.scope < fixture.scope:
+                wide, narrow = str(fixture.scope), str(needed.scope)
                 raise DefinitionError(
-                    f"in {title(self.cls)}, the {fixture} has scope {str(fixture.scope)!r} and names the {needed}, "
-                    f"which has scope {str(needed.scope)!r} and is gone before it. Write scope={str(fixture.scope)!r} "
-                    f"on {needed.name!r}, or scope={str(needed.scope)!r} on {fixture.name!r}."
+                    f"in {class_with_place(self.cls)}, the {fixture} has scope {wide!r} and names the {needed}, "
+                    f"which has scope {narrow!r} and is gone before it. Write scope={wide!r} at {needed.where}, or "
+                    f"scope={narrow!r} at {fixture.where}."
                 )
             dependencies.append((name, self.node(needed, (*path, fixture))))
         # By their ids, which last as long as the node that has them; the nodes themselves would keep classes alive.
@@ -167,7 +170,10 @@ class Resolver:
     def _unknown(self, fixture: Fixture[Any], name: str) -> DefinitionError:
         if name in self._hidden:
             cls = self._hidden[name]
-            hint = f" {title(cls)}.{name} is {vars(cls)[name]!r}, and hides the fixture of a base; make it a fixture."
+            hint = (
+                f" In {class_with_place(cls)} it is {vars(cls)[name]!r}, which hides the fixture of a base; make it a "
+                f"fixture."
+            )
         elif name == fixture.name:
             hint = " It names itself, and there is no fixture of that name in a base that it overrides."
         elif name in ("self", "cls") and fixture.owner is None:
@@ -178,7 +184,8 @@ class Resolver:
                 f"take asyncunit's class out of the bases of {self.cls.__qualname__}: any class can have fixtures."
             )
         return DefinitionError(
-            f"in {title(self.cls)}, the {fixture} names {name!r}, and there is no fixture of that name.{hint}"
+            f"in {class_with_place(self.cls)}, the {fixture} names {name!r}, and there is no fixture of that "
+            f"name.{hint}"
         )
 
     def in_order(self, roots: Iterable[Node]) -> tuple[Node, ...]:
@@ -239,8 +246,3 @@ def _reserved_names() -> frozenset[str]:
 
 def _is_asyncunits(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "asyncunit" and issubclass(cls, unittest.TestCase)
-
-
-def title(cls: type) -> str:
-    """The name of a class in a message."""
-    return f"{cls.__module__}.{cls.__qualname__}"

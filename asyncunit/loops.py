@@ -13,6 +13,7 @@ from asyncunit import plans
 from asyncunit.config import Config, LoopFactory
 from asyncunit.errors import ConfigurationError, LoopScopeError
 from asyncunit.scopes import Scope
+from asyncunit.signatures import class_with_place
 
 __all__ = [
     "CLASS_HOOKS",
@@ -146,7 +147,7 @@ def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: plans.
     if hook is not None and explicit < Scope.CLASS:
         raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
     if demand is not None and explicit < demand.scope:
-        raise _too_narrow(cls, explicit, f"the {demand.fixture}", demand.scope)
+        raise _too_narrow(cls, explicit, str(demand), demand.scope)
 
 
 def _module_config(name: str, config: Config) -> Config:
@@ -201,9 +202,11 @@ def _classes_of(name: str) -> list[type]:
 
 
 def _too_narrow(cls: type, scope: Scope, what: str, needed: Scope) -> LoopScopeError:
+    said_by = next((base for base in cls.__mro__ if vars(base).get("loop_scope") is not None), cls)
+    source = "" if said_by is cls else f" (from {said_by.__qualname__})"
     return LoopScopeError(
-        f'{_title(cls)} has loop_scope = "{scope}", but {what} needs a loop that lasts for the {needed}. '
-        f'Write in {cls.__qualname__}:  loop_scope = "{needed}"  or leave loop_scope out, and it is inferred.'
+        f'{class_with_place(cls)} has loop_scope = "{scope}"{source}, but {what} needs a loop that lasts for the '
+        f'{needed}. Write in {cls.__qualname__}:  loop_scope = "{needed}"  or leave loop_scope out, and it is inferred.'
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from asyncunit import params, variants
 from asyncunit.errors import DefinitionError, nearest
-from asyncunit.fixtures import PLAN, Fixture
-from asyncunit.graph import Node, Resolver, fixtures_of_modules, title
+from asyncunit.fixtures import PLAN, REQUEST, Fixture
+from asyncunit.graph import Node, Resolver, fixtures_of_modules
 from asyncunit.params import Param, ParamSet, Variant
 from asyncunit.scopes import Scope
-from asyncunit.signatures import function_of, is_method, parameters_of
+from asyncunit.signatures import class_with_place, function_of, is_method, parameters_of
 
 __all__ = ["Demand", "Plan", "TestPlan", "define", "plan_of", "planned"]
 
@@ -25,10 +25,17 @@ PREFIX = unittest.TestLoader.testMethodPrefix
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Demand:
-    """The widest loop that the fixtures of a class need, and the fixture that needs it."""
+    """The widest loop that the fixtures of a class need, and the fixture that needs it.
+
+    ``test`` is the test that names it, None where the whole class uses it.
+    """
 
     scope: Scope
     fixture: Fixture[Any]
+    test: str | None
+
+    def __str__(self) -> str:
+        return f"the {self.fixture}" + (f", which {self.test} names," if self.test else "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,9 +100,13 @@ class Plan:
         named = self.resolver.named(self.whole, asked)
         return dataclasses.replace(self.usual, named=named, arguments=tuple(asked.items()))
 
-    def explain(self, error: TypeError, filled: Iterable[str]) -> str | None:
-        """What there is to say of a parameter of a test that nobody, or more than one, has filled."""
+    def explain(self, error: Exception, filled: Iterable[str]) -> str | None:
+        """What there is to say of a parameter of a test that nobody, or more than one, has filled, and the like."""
         names = sorted(self.resolver.names)
+        if isinstance(error, AttributeError) and error.name in names and isinstance(error.obj, self.resolver.cls):
+            return (
+                f"{error.name!r} is a fixture of the module. Name it as a parameter: def test_...(self, {error.name})."
+            )
         text = str(error)
         for name in filled:
             if f"multiple values for argument {name!r}" in text:
@@ -108,6 +119,8 @@ class Plan:
         missing = re.findall(r"'(\w+)'", text.partition("missing ")[2])
         if not missing:
             return None
+        if missing[0] == REQUEST:
+            return "'request' is what fixtures are told by who asks for them; a test reads its values by their names."
         if missing[0] in names:
             return (
                 f"{missing[0]!r} is a fixture, but a decorator of the test hides its parameters. Write "
@@ -154,8 +167,8 @@ def _refuse_late_params(cls: type, plan: Plan, made: Plan) -> None:
         for node in (node for variant in made_of_one for node in made.tests[variant.name].chosen):
             if node.fixture.owner is None and node.fixture not in known:
                 raise DefinitionError(
-                    f"the {node.fixture} has params and stands below {title(cls)}, whose tests they multiply. Move "
-                    f"it above the class."
+                    f"the {node.fixture} has params and stands below {class_with_place(cls)}, whose tests they "
+                    f"multiply. Move it above the class."
                 )
 
 
@@ -178,6 +191,7 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
         tests |= plans
         if own_variants is not None:
             all_variants[name] = own_variants
+    named_by_tests = [(node, name) for name, plan in tests.items() for node in plan.named]
     return Plan(
         resolver=resolver,
         whole=whole,
@@ -187,7 +201,7 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
         usual=usual,
         tests=tests,
         variants=all_variants,
-        demand=_demand([*whole, *(node for plan in tests.values() for node in plan.named)]),
+        demand=_demand([*((node, None) for node in whole), *named_by_tests]),
     )
 
 
@@ -206,7 +220,7 @@ def _plan_test(
         return None, {name: plan}
     if name == "runTest":
         raise DefinitionError(
-            f"{title(resolver.cls)}.runTest is to run several times; give it a name that begins with test."
+            f"{class_with_place(resolver.cls)}: runTest is to run several times; give it a name that begins with test."
         )
     own_variants = params.combine(name, [*varying.values(), *marks])
     if own_variants[0].name == name:
@@ -220,10 +234,10 @@ def _plan_test(
     return own_variants, plans
 
 
-def _demand(nodes: Iterable[Node]) -> Demand | None:
+def _demand(asked: Iterable[tuple[Node, str | None]]) -> Demand | None:
     demands = [
-        Demand(max(node.fixture.scope, node.fixture.loop_scope or Scope.FUNCTION), node.fixture)
-        for node in nodes
+        Demand(max(node.fixture.scope, node.fixture.loop_scope or Scope.FUNCTION), node.fixture, test)
+        for node, test in asked
         if node.fixture.is_async
     ]
     return max(demands, key=lambda demand: demand.scope, default=None)
@@ -233,18 +247,17 @@ def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...
     """The parameters that `parametrize` fills; raises DefinitionError for one that the test does not have."""
     taken: set[str] = set()
     for mark in marks:
+        test = f"{cls.__module__}.{cls.__qualname__}.{name} ({mark.where})"
         parameters = parameters_of(function)
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         for filled in mark.names:
             if filled in taken:
-                raise DefinitionError(
-                    f"{title(cls)}.{name} ({mark.where}) is parametrized twice by {filled!r}; keep one of the two."
-                )
+                raise DefinitionError(f"{test} is parametrized twice by {filled!r}; keep one of the two.")
             if filled not in parameters and not takes_any:
                 there = ", ".join(parameters) or "none"
                 raise DefinitionError(
-                    f"{title(cls)}.{name} ({mark.where}) is parametrized by {filled!r}, which is not one of its "
-                    f"parameters: {there}.{nearest(filled, list(parameters))}"
+                    f"{test} is parametrized by {filled!r}, which is not one of its parameters: {there}."
+                    f"{nearest(filled, list(parameters))}"
                 )
             taken.add(filled)
     return taken

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "class_with_place",
     "first_parameter",
     "function_of",
     "is_method",
@@ -48,6 +49,15 @@ def place_of(function: Any) -> str:
     function = inspect.unwrap(function)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if isinstance(code, types.CodeType) else repr(function)
+
+
+def class_with_place(cls: type) -> str:
+    """The name of a class for a message, with the file and line in which it is defined, if they can be found."""
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    try:
+        return f"{name} ({inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]})"
+    except (OSError, TypeError):  # it does not come from a file
+        return name
 
 
 def parameters_of(function: Any) -> dict[str, inspect.Parameter]:

@@ -51,7 +51,7 @@ class ScopeFixtures:
         self._open_scope = open_scope
         open_scope.fixtures = self
 
-    def find(self, fixture: Fixture[Any]) -> tuple[Any] | None:
+    def find(self, fixture: Fixture[Any], _instance: object) -> tuple[Any] | None:
         """The value of the fixture, in a tuple; None if it has none here."""
         if self.seen is not None:
             return _find(self.seen, fixture)
@@ -256,9 +256,9 @@ class TestFixtures:
             return dict(plan.values)
         return {**plan.values, **{name: self._values[node] for name, node in plan.arguments}}
 
-    def find(self, fixture: Fixture[Any]) -> tuple[Any] | None:
-        """The value of the fixture, in a tuple; None if it has none here."""
-        return _find(self._values, fixture)
+    def find(self, fixture: Fixture[Any], instance: object) -> tuple[Any] | None:
+        """The value of the fixture for the test, in a tuple; None if it has none, or another test asks."""
+        return _find(self._values, fixture) if instance in (None, self._case) else None
 
     def second_half(self) -> Coroutine[Any, Any, None] | Literal[False]:
         """The next second half to be run, if that can be done in the task of the scope; else False."""

@@ -115,10 +115,11 @@ def _is_same(one: Variant | None, other: Variant) -> bool:
 def _copy(written: Any, name: str, variant: Variant | None, *, is_own: bool = False) -> Callable[..., Any]:
     """A method like the written one; unittest finds tests by their names."""
     made: Callable[..., Any]
+    itself = types.CellType()
     if isinstance(written, types.FunctionType):
-        made = types.FunctionType(
-            written.__code__, written.__globals__, name, written.__defaults__, written.__closure__
-        )
+        # One that mock.patch has made refers to itself, and to the list that a patch of the class adds to.
+        closure = tuple(itself if _holds(cell, written) else cell for cell in written.__closure__ or ())
+        made = types.FunctionType(written.__code__, written.__globals__, name, written.__defaults__, closure)
         made.__kwdefaults__ = written.__kwdefaults__
     else:
 
@@ -127,10 +128,20 @@ def _copy(written: Any, name: str, variant: Variant | None, *, is_own: bool = Fa
             return bound(*args, **kwargs)
 
     functools.update_wrapper(made, written)
+    itself.cell_contents = made
+    if patchings := vars(made).get("patchings"):
+        vars(made)["patchings"] = list(patchings)
     made.__name__ = name
     made.__qualname__ = f"{getattr(written, '__qualname__', name).rpartition('.')[0]}.{name}".removeprefix(".")
     setattr(made, GENERATED, _Generated(written, variant, is_own))
     return made
+
+
+def _holds(cell: types.CellType, value: object) -> bool:
+    try:
+        return cell.cell_contents is value
+    except ValueError:  # it is empty
+        return False
 
 
 class Variants:

@@ -204,7 +204,7 @@ def test_a_fixture_that_the_test_has_not_asked_for_says_how_to_ask():
     error = run(Test).only_error()
     assert isinstance(error, FixtureNotSetUpError)
     assert "fixture 'extra' of Database (" in str(error)
-    assert "is not set up for " in str(error)
+    assert "has no value for " in str(error)
     assert "as in def test_...(self, extra)" in str(error)
 
 
@@ -374,3 +374,38 @@ def test_the_first_parameter_is_the_test_the_class_or_the_class_that_defines_it(
 
 def test_a_typed_suite_runs():
     assert len(run(typed_suite.TestTypes).passed) == 4
+
+
+def test_a_test_that_is_over_does_not_read_the_value_of_another():
+    tests = []
+
+    class Test(AsyncTestCase):
+        @fixture
+        def value(self):
+            return self.id()
+
+        def test_a(self):
+            tests.append(self)
+
+        def test_b(self):
+            self.assertFalse(hasattr(tests[0], "value"))
+
+    assert run(Test).passed == ["test_a", "test_b"]
+
+
+def test_a_fixture_may_be_patched():
+    class Test(AsyncTestCase):
+        @fixture
+        @mock.patch("os.getcwd")
+        async def value(self, getcwd, other):
+            return getcwd, other
+
+        @fixture
+        def other(self):
+            return "other"
+
+        def test_x(self):
+            self.assertIsInstance(self.value[0], mock.Mock)
+            self.assertEqual(self.value[1], "other")
+
+    assert run(Test).passed == ["test_x"]

@@ -129,7 +129,8 @@ def test_a_module_hook_wider_than_the_named_scope_is_an_error_with_the_mend():
     with module_of(source, "example") as module, pytest.raises(LoopScopeError) as caught:
         choose(module.Example, Config())
     assert str(caught.value) == (
-        'example.Example has loop_scope = "class", but example.asyncSetUpModule needs a loop that lasts for the '
+        'example.Example has loop_scope = "class" (from ClassLoopTestCase), but '
+        "example.asyncSetUpModule needs a loop that lasts for the "
         'module. Write in Example:  loop_scope = "module"  or leave loop_scope out, and it is inferred.'
     )
 

@@ -5,14 +5,16 @@ import pytest
 
 from asyncunit import (
     AsyncTestCase,
+    ClassLoopTestCase,
     DefinitionError,
+    LoopScopeError,
     Scope,
     fixture,
     parametrize,
     plans,
 )
 from asyncunit.fixtures import Fixture
-from tests.support import run
+from tests.support import run, run_module
 
 
 def names(nodes):
@@ -90,6 +92,37 @@ def test_a_decorator_that_hides_the_parameters_is_told_of():
 
     assert "Write @functools.wraps(function) in the decorator" in run(Hidden).only_error().__notes__[0]
     assert "take it by keyword and pass it on" in run(Refused).only_error().__notes__[0]
+
+
+def test_a_test_that_names_the_request_is_told_whose_it_is():
+    class Test(AsyncTestCase):
+        async def test_x(self, request): ...
+
+    assert run(Test).only_error().__notes__ == [
+        "'request' is what fixtures are told by who asks for them; a test reads its values by their names."
+    ]
+
+
+def test_a_fixture_of_the_module_that_is_read_as_an_attribute_says_how_to_name_it():
+    result = run_module("""
+        @asyncunit.fixture
+        def value(): ...
+
+        class Test(asyncunit.AsyncTestCase):
+            async def test_x(self): self.value
+    """)
+    (note,) = result.only_error().__notes__
+    assert note == "'value' is a fixture of the module. Name it as a parameter: def test_...(self, value)."
+
+
+def test_a_test_that_names_too_wide_a_fixture_is_named():
+    with pytest.raises(LoopScopeError, match=r"fixture 'pool' of .*, which test_x names, needs a loop that lasts for"):
+
+        class Test(ClassLoopTestCase):
+            @fixture(scope="module", autouse=False)
+            async def pool(cls): ...
+
+            def test_x(self, pool): ...
 
 
 def test_other_type_errors_are_left_alone():

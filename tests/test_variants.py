@@ -366,3 +366,23 @@ def test_a_bare_name_is_answered_for_the_class_that_was_asked():
     class Sub(Base): ...
 
     assert repr(Sub.test_x).endswith(f"{Sub.__module__}.{Sub.__qualname__}.test_x[2]")
+
+
+def test_patches_of_a_class_and_of_a_method_go_together_for_each_variant():
+    @mock.patch("os.getcwd")
+    class Test(AsyncTestCase):
+        @parametrize("a", [1, 2])
+        @mock.patch("os.getpid")
+        async def test_x(self, getpid, getcwd, a):
+            assert getpid is os.getpid
+            assert getcwd is os.getcwd
+
+        @mock.patch("os.getpid")
+        @parametrize("a", [1, 2])
+        def test_y(self, getpid, getcwd, a):
+            assert getpid is os.getpid
+            assert getcwd is os.getcwd
+
+    class Sub(Test): ...
+
+    assert run(Test, Sub).passed == ["test_x[1]", "test_x[2]", "test_y[1]", "test_y[2]"] * 2
