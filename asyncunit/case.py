@@ -25,6 +25,7 @@ from asyncunit.errors import DefinitionError
 from asyncunit.halves import AsyncCleanup, call_hook, enter_context
 from asyncunit.running import AwaitingContext, RunningTest, leave_behind
 from asyncunit.scopes import Scope
+from asyncunit.signatures import class_name
 from asyncunit.tasks import ScopeRunner, discard, is_async_def, is_awaitable
 
 __all__ = [
@@ -85,14 +86,14 @@ def _extended_steps(cls: type) -> frozenset[str]:
 def _refuse_async_class_hook(cls: type, name: str) -> None:
     written = inspect.getattr_static(cls, name)
     function = inspect.unwrap(getattr(written, "__func__", written))
-    suite.refuse_async(function, f"{cls.__module__}.{cls.__qualname__}", name)
+    suite.refuse_async(function, class_name(cls), name)
 
 
 def _refuse_other_runner(cls: type) -> None:
     for base in cls.__mro__:
         if "_setupAsyncioRunner" in vars(base) and base not in (AsyncTestCase, IsolatedAsyncioTestCase):
             raise DefinitionError(
-                f"{base.__module__}.{base.__qualname__} overrides _setupAsyncioRunner, by which "
+                f"{class_name(base)} overrides _setupAsyncioRunner, by which "
                 f"IsolatedAsyncioTestCase gives each test a loop of its own; asyncunit makes its loops another way. To "
                 f"say which, write 'loop_factory = ...' in {cls.__qualname__}."
             )

@@ -15,7 +15,7 @@ from asyncunit import registry
 from asyncunit.errors import DefinitionError, FixtureNotSetUpError
 from asyncunit.params import Ids, ParamSet, is_name, param_sets_of, parse_params
 from asyncunit.scopes import Scope
-from asyncunit.signatures import first_parameter, name_of, place_of, required_parameters
+from asyncunit.signatures import first_parameter, name_of, place_of, positional_only, required_parameters
 
 __all__ = ["PLAN", "REQUEST", "Fixture", "Request", "fixture", "hidden_fixture", "is_fixture"]
 
@@ -70,6 +70,7 @@ class Fixture(Generic[T_co]):
         self._required = required_parameters(function)
         self.takes_request = REQUEST in self._required
         self.first_parameter = first_parameter(function)
+        self.positional_only = positional_only(function)
         self.__doc__ = function.__doc__
         self.__name__ = self.name
         self.__qualname__ = getattr(function, "__qualname__", self.name)
@@ -303,8 +304,7 @@ def _declare(
             f"generator of either kind.{hint}"
         )
     known = name or name_of(function)
-    title = f"fixture {known!r} ({place_of(function)})"
-    where = f"{title}: "
+    where = f"fixture {known!r} ({place_of(function)}): "
     parsed = Scope.parse(scope, f"{where}scope")
     loop = None if loop_scope is None else Scope.parse(loop_scope, f"{where}loop_scope")
     if autouse is not None and not isinstance(autouse, bool):

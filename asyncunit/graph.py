@@ -12,7 +12,7 @@ from typing import Any
 from asyncunit.errors import DefinitionError, nearest
 from asyncunit.fixtures import REQUEST, Fixture, hidden_fixture, is_fixture
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_with_place, positional_only, required_parameters
+from asyncunit.signatures import class_with_place, required_parameters
 
 __all__ = ["Node", "Resolver", "fixtures_of_modules"]
 
@@ -58,7 +58,11 @@ class Resolver:
         # Whether the module is there as a whole.
         self.is_final = False
         self._read_classes()
-        for name, found in self.module_fixtures.items():
+        # Of two modules that have a fixture of one name, the class's own comes first.
+        merged: dict[str, Fixture[Any]] = {}
+        for fixtures in reversed(self.module_fixtures.values()):
+            merged |= fixtures
+        for name, found in merged.items():
             self.names.setdefault(name, []).append(found)
             self._order.setdefault(found, (-1, len(self._order)))
 
@@ -98,7 +102,7 @@ class Resolver:
 
     def whole(self) -> list[Fixture[Any]]:
         """The fixtures that all tests of the class use, whatever they name."""
-        own_module = _fixtures_of_module(self.cls.__module__).values()
+        own_module = self.module_fixtures.get(self.cls.__module__, {}).values()
         found = []
         for candidates in self.names.values():
             first = candidates[0]
@@ -128,7 +132,7 @@ class Resolver:
                 f"the first parameter of the {fixture} is {first!r}, but is passed the test, or from scope='class' on "
                 f"the class. Write def {fixture.name}({'self' if fixture.scope is Scope.FUNCTION else 'cls'}, {first})."
             )
-        if wrong := [name for name in fixture.asks_for if name in positional_only(fixture.function)]:
+        if wrong := [name for name in fixture.asks_for if name in fixture.positional_only]:
             raise DefinitionError(
                 f"the {fixture} takes {wrong[0]!r} by position only, but fixtures are passed by keyword. Take / out."
             )
@@ -218,13 +222,11 @@ def _append(node: Node, ordered: dict[Node, None]) -> None:
     ordered[node] = None
 
 
-def fixtures_of_modules(cls: type) -> dict[str, Fixture[Any]]:
-    """The fixtures at the top of the modules in which the class and its bases are defined, the class's first."""
-    found: dict[str, Fixture[Any]] = {}
-    for name in dict.fromkeys(base.__module__ for base in cls.__mro__):
-        if name.partition(".")[0] not in ("builtins", "unittest", "asyncunit"):
-            found = {**_fixtures_of_module(name), **found}
-    return found
+def fixtures_of_modules(cls: type) -> dict[str, dict[str, Fixture[Any]]]:
+    """The fixtures at the top of the modules in which the class and its bases are defined, by module, its own first."""
+    names = dict.fromkeys(base.__module__ for base in cls.__mro__)
+    foreign = ("builtins", "unittest", "asyncunit")
+    return {name: _fixtures_of_module(name) for name in names if name.partition(".")[0] not in foreign}
 
 
 def _fixtures_of_module(name: str) -> dict[str, Fixture[Any]]:

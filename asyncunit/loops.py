@@ -13,7 +13,7 @@ from asyncunit import plans
 from asyncunit.config import Config, LoopFactory
 from asyncunit.errors import ConfigurationError, LoopScopeError
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_with_place
+from asyncunit.signatures import class_name, class_with_place
 
 __all__ = [
     "CLASS_HOOKS",
@@ -69,7 +69,7 @@ def choose(cls: type, config: Config) -> LoopChoice:
         raise _too_narrow(cls, own.scope, f"{cls.__module__}.{hook}", Scope.MODULE)
     if own.explicit or own.factory is not shared.factory:
         raise LoopScopeError(
-            f"{_title(cls)} runs on {own}, but {cls.__module__}.{hook} runs on {shared}: the hooks of a module "
+            f"{class_name(cls)} runs on {own}, but {cls.__module__}.{hook} runs on {shared}: the hooks of a module "
             f"and its classes share one loop. Leave loop_scope and loop_factory out of {cls.__qualname__}, or "
             f'write there what the other says, as in:  loop_scope = "{shared.scope}"'
         )
@@ -118,7 +118,7 @@ def check_class(cls: type) -> None:
         wrong = [key for key in configuration.CLASS_ATTRIBUTES if key in said]
         if wrong and not isinstance(member, type):
             raise ConfigurationError(
-                f"{_title(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
+                f"{class_name(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
                 f"all that is async about a class runs on one loop. Write it on {cls.__qualname__}."
             )
 
@@ -133,7 +133,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     demand = plans.plan_of(cls).demand
     if explicit is not None:
         _check_explicit(cls, explicit, hook, demand)
-        return LoopChoice(explicit, factory, debug, f"as {_title(cls)} says", explicit=True)
+        return LoopChoice(explicit, factory, debug, f"as {class_name(cls)} says", explicit=True)
     source = config.sources.get("loop_scope")
     scope, reason = config.loop_scope, f"configured in {source}" if source else "by default"
     if hook is not None and scope < Scope.CLASS:
@@ -145,7 +145,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
 
 def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: plans.Demand | None) -> None:
     if hook is not None and explicit < Scope.CLASS:
-        raise _too_narrow(cls, explicit, f"{_title(cls)}.{hook}", Scope.CLASS)
+        raise _too_narrow(cls, explicit, f"{class_name(cls)}.{hook}", Scope.CLASS)
     if demand is not None and explicit < demand.scope:
         raise _too_narrow(cls, explicit, str(demand), demand.scope)
 
@@ -156,7 +156,7 @@ def _module_config(name: str, config: Config) -> Config:
 
 def _explicit_scope(cls: type) -> Scope | None:
     value = getattr(cls, "loop_scope", None)
-    return None if value is None else Scope.parse(value, f"{_title(cls)}.loop_scope")
+    return None if value is None else Scope.parse(value, f"{class_name(cls)}.loop_scope")
 
 
 def _factory(cls: type, config: Config) -> LoopFactory | None:
@@ -164,7 +164,7 @@ def _factory(cls: type, config: Config) -> LoopFactory | None:
     value = getattr(cls, "loop_factory", None)
     if value is None:
         return config.loop_factory
-    return configuration.parse_loop_factory(value, f"{_title(cls)}.loop_factory")
+    return configuration.parse_loop_factory(value, f"{class_name(cls)}.loop_factory")
 
 
 def empty_hook(function: Function) -> Function:
@@ -208,10 +208,6 @@ def _too_narrow(cls: type, scope: Scope, what: str, needed: Scope) -> LoopScopeE
         f'{class_with_place(cls)} has loop_scope = "{scope}"{source}, but {what} needs a loop that lasts for the '
         f'{needed}. Write in {cls.__qualname__}:  loop_scope = "{needed}"  or leave loop_scope out, and it is inferred.'
     )
-
-
-def _title(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _name(factory: LoopFactory) -> str:

@@ -14,7 +14,7 @@ from asyncunit.fixtures import PLAN, REQUEST, Fixture
 from asyncunit.graph import Node, Resolver, fixtures_of_modules
 from asyncunit.params import Param, ParamSet, Variant
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_with_place, function_of, is_method, parameters_of
+from asyncunit.signatures import class_name, class_with_place, function_of, is_method, parameters_of
 
 __all__ = ["Demand", "Plan", "TestPlan", "define", "plan_of", "planned"]
 
@@ -162,7 +162,7 @@ def plan_of(cls: type) -> Plan:
 
 
 def _refuse_late_params(cls: type, plan: Plan, made: Plan) -> None:
-    known = plan.resolver.module_fixtures.values()
+    known = [fixture for fixtures in plan.resolver.module_fixtures.values() for fixture in fixtures.values()]
     for made_of_one in made.variants.values():
         for node in (node for variant in made_of_one for node in made.tests[variant.name].chosen):
             if node.fixture.owner is None and node.fixture not in known:
@@ -247,7 +247,7 @@ def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...
     """The parameters that `parametrize` fills; raises DefinitionError for one that the test does not have."""
     taken: set[str] = set()
     for mark in marks:
-        test = f"{cls.__module__}.{cls.__qualname__}.{name} ({mark.where})"
+        test = f"{class_name(cls)}.{name} ({mark.where})"
         parameters = parameters_of(function)
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         for filled in mark.names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import unittest
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from asyncunit.runner import loop_is_running
 from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner
 from asyncunit.values import TestFixtures
+from asyncunit.yields import leave
 
 __all__ = ["AwaitingContext", "RunningTest", "leave_behind"]
 
@@ -122,12 +124,7 @@ class RunningTest:
         errors: list[BaseException] = []
         while self._case._cleanups:
             function, args, kwargs = self._case._cleanups.pop()
-            try:
-                self._case._callCleanup(function, *args, **kwargs)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                errors.append(error)
+            errors += leave(functools.partial(self._case._callCleanup, function, *args, **kwargs))
         return errors
 
     def finish(self) -> list[BaseException]:

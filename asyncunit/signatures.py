@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "class_name",
     "class_with_place",
     "first_parameter",
     "function_of",
@@ -51,9 +52,14 @@ def place_of(function: Any) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if isinstance(code, types.CodeType) else repr(function)
 
 
+def class_name(cls: type) -> str:
+    """The name of a class for a message."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def class_with_place(cls: type) -> str:
     """The name of a class for a message, with the file and line in which it is defined, if they can be found."""
-    name = f"{cls.__module__}.{cls.__qualname__}"
+    name = class_name(cls)
     try:
         return f"{name} ({inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]})"
     except (OSError, TypeError):  # it does not come from a file

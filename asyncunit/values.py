@@ -18,6 +18,7 @@ from asyncunit.plans import Plan, TestPlan
 from asyncunit.registry import OpenScope, Registry, print_all, printing_at_interrupt
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
+from asyncunit.signatures import class_name
 from asyncunit.tasks import ScopeRunner
 from asyncunit.yields import AsyncExit, Exit, leave, make
 
@@ -162,7 +163,7 @@ class ClassFixtures:
             return half_of(open_scope, self.loops, self._choice.debug)
         if node.needs_loop:
             raise LoopScopeError(
-                f"{self.cls.__module__}.{self.cls.__qualname__} runs on {self._choice}, but the {node.fixture} needs a "
+                f"{class_name(self.cls)} runs on {self._choice}, but the {node.fixture} needs a "
                 f"loop that lasts for the {open_scope.scope}. Write in {self.cls.__qualname__}:  "
                 f'loop_scope = "{open_scope.scope}"'
             )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asyncunit.params import Variant
+from asyncunit.signatures import class_name
 
 __all__ = ["Variants", "expand", "is_bare_name", "is_generated", "written_test"]
 
@@ -170,7 +171,7 @@ class _BareName:
     """The answer to who selects a test by a name that stands for many."""
 
     def __init__(self, cls: type, name: str, names: list[str]) -> None:
-        title = f"{cls.__module__}.{cls.__qualname__}"
+        title = class_name(cls)
         self._text = f"{title}.{name} has become {len(names)} tests. Name one of them:\n" + "\n".join(
             f"  {title}.{name}" for name in names
         )

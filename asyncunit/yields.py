@@ -195,7 +195,7 @@ def _second_yield(fixture: Fixture[Any]) -> DefinitionError:
 
 
 def leave(exit_: Exit) -> list[BaseException]:
-    """Call what tears a fixture down, and return what that raised."""
+    """Call what tears something down, and return what that raised."""
     try:
         exit_()
     except KeyboardInterrupt:

@@ -22,10 +22,6 @@ def names(nodes):
     return [node.fixture.name for node in nodes]
 
 
-def fixture_of(cls, name):
-    return vars(cls)[name]
-
-
 # Order.
 
 

@@ -17,10 +17,6 @@ from asyncunit.fixtures import Fixture
 from tests.support import run, run_module
 
 
-def names(nodes):
-    return [node.fixture.name for node in nodes]
-
-
 def fixture_of(cls, name):
     return vars(cls)[name]
 

@@ -132,14 +132,18 @@ def test_what_is_held_open_ends_the_test_when_it_crashes_and_is_set_up_anew(note
     assert notes[-1] == "down"
 
 
+class Grouped:
+    """A task group that is open for the class."""
+
+    @fixture(scope="class")
+    async def group(cls):
+        async with asyncio.TaskGroup() as group:
+            yield group
+
+
 @pytest.mark.parametrize("kind", ["async", "sync"])
 def test_a_cancellation_is_thrown_into_each_open_fixture_at_its_yield(notes, kind):
-    class Guarded:
-        @fixture(scope="class")
-        async def group(cls):
-            async with asyncio.TaskGroup() as group:
-                yield group
-
+    class Guarded(Grouped):
         if kind == "async":
 
             @fixture(scope="class")
@@ -848,12 +852,7 @@ def test_a_class_that_is_skipped_sets_nothing_up(notes):
 
 
 def test_class_hooks_that_run_because_of_a_crash_can_read_fixtures(notes):
-    class Test(AsyncTestCase):
-        @fixture(scope="class")
-        async def group(cls):
-            async with asyncio.TaskGroup() as group:
-                yield group
-
+    class Test(Grouped, AsyncTestCase):
         @classmethod
         async def asyncTearDownClass(cls):
             notes.append(type(cls.group))
@@ -930,12 +929,7 @@ def test_module_cleanups_of_a_fixture_keep_their_order(notes):
 
 
 def test_a_fixture_that_may_not_begin_leaves_no_warning(notes):
-    class Test(AsyncTestCase):
-        @fixture(scope="class")
-        async def group(cls):
-            async with asyncio.TaskGroup() as group:
-                yield group
-
+    class Test(Grouped, AsyncTestCase):
         @fixture(autouse=False)
         async def late(self):
             yield
