@@ -20,12 +20,14 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
-from asyncunit import loops, plans, registry, runs, suite, variants
+from asyncunit import loops, plans, runs, suite, variants
 from asyncunit.errors import DefinitionError
+from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, call_hook, enter_context
 from asyncunit.running import AwaitingContext, RunningTest, leave_behind
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
+from asyncunit.stderr import report_on_stderr
 from asyncunit.tasks import ScopeRunner, discard, is_async_def, is_awaitable
 
 __all__ = [
@@ -40,6 +42,7 @@ __unittest = True  # a traceback that a user reads begins at the user's line
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 
 class _ClassHook:
@@ -244,6 +247,28 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         return value
 
     @contextmanager
+    def expectUnhandledErrors(self, expected_exception: type[E] | tuple[type[E], ...]) -> Iterator[list[E]]:
+        """Expect errors of that type to reach the exception handler of the loop, and take them from there.
+
+        An error gets there if nobody can handle it: that of a callback, or of a task that nobody awaits. Gives a list,
+        which has them when the block is left. Fails if there is none.
+        """
+        types_ = expected_exception if isinstance(expected_exception, tuple) else (expected_exception,)
+        if not types_ or not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in types_):
+            raise TypeError(
+                f"expectUnhandledErrors() was given {expected_exception!r}; expected an exception type, or a tuple of "
+                f"them, as in:  with self.expectUnhandledErrors(ValueError) as caught:"
+            )
+        loops = self._asyncunit_runner().loops
+        caught: list[E] = []
+        yield from loops.observer.expecting(loops.loop, types_, caught, self)
+        if not caught:
+            names = " or ".join(cls.__name__ for cls in types_)
+            raise self.failureException(
+                f"{names} was expected to reach the exception handler of the event loop, and did not"
+            )
+
+    @contextmanager
     def subTest(self, *args: Any, **kwargs: Any) -> Iterator[None]:
         """As unittest's; but a cancellation ends the test, and is not the failure of a subtest."""
         cut = None
@@ -255,6 +280,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 if task is None or not task.cancelling():
                     raise
                 cut = error
+            except Exception as error:
+                explain(error, self._asyncunit_runner().loops.loop)
+                raise
         if cut is not None:
             raise cut
 
@@ -453,7 +481,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             errors = test.finish()
             test.runner.in_flight = None
             for error in errors + self._asyncunit_close():
-                registry.report_on_stderr(test.runner.scope, error)
+                report_on_stderr(test.runner.scope, error)
 
     def _asyncunit_close(self) -> list[Exception]:
         test, self._asyncunit_test = self._asyncunit_test, None

@@ -1,4 +1,4 @@
-"""The configuration keys: read from where they may be written, validated, merged, frozen."""
+"""The configuration: read from where it may be written, validated, merged, frozen."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from asyncunit.errors import ConfigurationError, nearest
+from asyncunit.keys import ALWAYS_ON, KEYS, LoopFactory, parse
 from asyncunit.scopes import Scope
 
-if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
-__all__ = ["KEYS", "Config", "LoopFactory", "load", "parse", "settings", "settings_of"]
+__all__ = ["Config", "load", "settings", "settings_of", "settings_of_module"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
-LoopFactory = Callable[[], "AbstractEventLoop"]
 Target = TypeVar("Target", bound=Callable[..., Any])
 
 ENVIRONMENT_PREFIX = "ASYNCUNIT_"
@@ -36,13 +33,27 @@ class Config:
 
     ``loop_scope`` is the least loop scope of a class that sets none. ``loop_factory`` makes the loops; None
     is asyncio's own loop. ``loop_debug`` is asyncio's debug mode; None leaves it to ``PYTHONASYNCIODEBUG`` and
-    ``-X dev``. ``sources`` says for each key that was written somewhere where that is.
+    ``-X dev``. ``timeout`` is what each step may take, in seconds; None is for ever. ``fail_on`` names the checks that
+    fail a test; ``background_tasks`` are patterns of the coroutines whose tasks may live as long as their loop.
+    ``sources`` says for each key that was written somewhere where that is.
     """
 
     loop_scope: Scope = Scope.FUNCTION
     loop_factory: LoopFactory | None = None
     loop_debug: bool | None = None
+    timeout: float | None = None
+    fail_on: frozenset[str] = frozenset({"unhandled_errors"})
+    background_tasks: tuple[str, ...] = ()
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Those checks of fail_on that cost something, and are on only there.
+    costly: frozenset[str] = dataclasses.field(init=False, compare=False)
+    # Whether anything is to be done while a loop runs.
+    watches: bool = dataclasses.field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        costly = self.fail_on - ALWAYS_ON
+        object.__setattr__(self, "costly", costly)
+        object.__setattr__(self, "watches", bool(costly) or self.timeout is not None or self.loop_debug is not None)
 
     def merged(self, values: Mapping[str, Any], source: str) -> Config:
         """This configuration with ``values``, which are written at ``source``, in front."""
@@ -50,85 +61,6 @@ class Config:
             return self
         sources = {**self.sources, **dict.fromkeys(values, source)}
         return dataclasses.replace(self, **values, sources=sources)
-
-
-def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
-    """A callable that makes a loop, itself or named as "package.module:callable"."""
-    if value is None:
-        return None
-    factory: Any = value
-    if isinstance(value, str):
-        import pkgutil
-
-        if ":" not in value:
-            raise ConfigurationError(
-                f"{where} is {value!r}; expected the name of a callable, written 'package.module:callable'."
-            )
-        try:
-            factory = pkgutil.resolve_name(value)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigurationError(f"{where} is {value!r}, which cannot be imported: {error}") from error
-    if not callable(factory):
-        raise ConfigurationError(
-            f"{where} is {factory!r}; expected a callable that takes no argument and returns a new event loop."
-        )
-    if required := _required_parameter(factory):
-        raise ConfigurationError(
-            f"{where} is {factory!r}, which requires the parameter {required!r}; a loop factory is called "
-            f"without any. For a factory that stands in a class, write @staticmethod above it."
-        )
-    made: LoopFactory = factory
-    return made
-
-
-def _required_parameter(factory: Callable[..., object]) -> str | None:
-    """The first parameter without a default."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # a callable written in C may not tell
-        return None
-    for parameter in parameters:
-        if parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
-            return parameter.name
-    return None
-
-
-def parse_boolean(value: object, where: str) -> bool | None:
-    """True or false, as TOML or configparser spell them."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int) and value in (0, 1):
-        return bool(value)
-    import configparser
-
-    states = configparser.ConfigParser.BOOLEAN_STATES
-    if isinstance(value, str) and value.lower() in states:
-        return states[value.lower()]
-    raise ConfigurationError(f"{where} is {value!r}; expected one of {', '.join(states)}.")
-
-
-# Each key, with what turns a written value into its meaning.
-KEYS: Mapping[str, Callable[[object, str], Any]] = {
-    "loop_debug": parse_boolean,
-    "loop_factory": parse_loop_factory,
-    "loop_scope": Scope.parse,
-}
-
-
-def parse(values: Mapping[str, object], where: str) -> dict[str, Any]:
-    """The meaning of written keys and values; ``where`` begins the message of a ConfigurationError."""
-    return {key: _parser(key, where)(value, f"{where}: {key}") for key, value in values.items()}
-
-
-def _parser(key: str, where: str) -> Callable[[object, str], Any]:
-    if key not in KEYS:
-        raise ConfigurationError(
-            f"{where}: there is no key {key!r}; expected one of {', '.join(KEYS)}.{nearest(key, list(KEYS))}"
-        )
-    return KEYS[key]
 
 
 class settings:  # noqa: N801 - used as a decorator, and named as one

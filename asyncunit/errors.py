@@ -1,27 +1,35 @@
-"""The tree of exceptions.
+"""The tree of exceptions and warnings.
 
 AsyncUnitError
 ├── ConfigurationError (ValueError)   a key or its value is not one that asyncunit knows
 ├── CutShortError                     a scope was cancelled, and nothing says why
 ├── DefinitionError (TypeError)       a class, a hook, a fixture or a test is written so that it could not run
 ├── FixtureNotSetUpError (AttributeError)   a fixture is read where it has no value
+├── LeftBehindError                   a test or a wider scope left something behind that its checks found
 ├── LoopClosedError (RuntimeError)    a test closed the loop that it was given
 ├── LoopScopeError (RuntimeError)     something needs a loop that lasts longer than the one there is
 ├── RunningLoopError (RuntimeError)   tests were started inside a loop that already runs
-└── UnfinishedError                   what was left on a loop refused to end when the loop closed
+├── TestTimeoutError (TimeoutError)   a step of a test or of a wider scope took longer than its timeout
+└── UnfinishedError                   what was left on a loop refused to end
+
+Warning
+└── AsyncUnitWarning                  what was left behind, where the checks that found it only warn
 
 Each message says what was found, what was expected, and shows the mend.
 """
 
 __all__ = [
     "AsyncUnitError",
+    "AsyncUnitWarning",
     "ConfigurationError",
     "CutShortError",
     "DefinitionError",
     "FixtureNotSetUpError",
+    "LeftBehindError",
     "LoopClosedError",
     "LoopScopeError",
     "RunningLoopError",
+    "TestTimeoutError",
     "UnfinishedError",
 ]
 
@@ -46,6 +54,13 @@ class FixtureNotSetUpError(AsyncUnitError, AttributeError):
     """A fixture is read before it is set up, after it is torn down, or by a test that has not asked for it."""
 
 
+class LeftBehindError(AsyncUnitError):
+    """A test or a wider scope left something behind that one of its checks in ``fail_on`` has found.
+
+    What was raised where nobody could catch it is the ``__cause__``, a group where it is more than one.
+    """
+
+
 class LoopClosedError(AsyncUnitError, RuntimeError):
     """The event loop of a scope was closed by a test or a hook that only borrowed it."""
 
@@ -58,8 +73,18 @@ class RunningLoopError(AsyncUnitError, RuntimeError):
     """Tests were started in a thread whose event loop is already running."""
 
 
+class TestTimeoutError(AsyncUnitError, TimeoutError):
+    """A step of a test or of a wider scope took longer than ``timeout`` seconds."""
+
+    __test__ = False  # not a class of tests, for runners that go by the name
+
+
 class UnfinishedError(AsyncUnitError):
-    """Tasks, async generators or executor threads did not end when their loop was closed."""
+    """Tasks, async generators or executor threads did not end when they were told to."""
+
+
+class AsyncUnitWarning(Warning):
+    """A test or a wider scope left something behind, and ``fail_on`` does not name the check that found it."""
 
 
 def nearest(word: str, known: "list[str]") -> str:

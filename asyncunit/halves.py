@@ -7,9 +7,12 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
+from asyncunit.checks import after_scope, before
 from asyncunit.errors import CutShortError, DefinitionError
-from asyncunit.registry import OpenScope, Registry, printing_at_interrupt
+from asyncunit.open_scopes import OpenScope
+from asyncunit.registry import Registry, runs
 from asyncunit.runner import LoopRunner
+from asyncunit.stderr import printing_at_interrupt
 from asyncunit.tasks import Plot, ScopeRunner, is_awaitable
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "half_of",
     "mend",
     "recover",
+    "replace",
 ]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
@@ -135,6 +139,12 @@ class AsyncHalf:
         self.tear_down_hook: Callable[[], object] | None = None
         self.state = State.DOWN
         self._cleanups: list[AsyncCleanup] = []
+        self._look()
+
+    def _look(self) -> None:
+        """Look for what costs something, where the scope's configuration says so: a test may have looked for less."""
+        if self.runner.scope.config.costly:
+            before(self.runner.scope, self.runner.loops)
 
     def add(self, cleanup: AsyncCleanup) -> AsyncCleanup:
         """Remember an async cleanup, for the case that this half goes before the sync one."""
@@ -168,6 +178,7 @@ class AsyncHalf:
 
     def break_down(self) -> list[Exception]:
         """Tear down and clean up before the time, and return what that raised."""
+        self._look()
         errors = self.tear_down()
         with printing_at_interrupt(self.runner.scope, errors):
             while self._cleanups:
@@ -178,7 +189,11 @@ class AsyncHalf:
         if self.runner.scope.fixtures is not None:
             errors += self.runner.scope.fixtures.tear_down(self)
         self.state = State.BROKEN
-        return errors
+        return errors + self.check()
+
+    def check(self) -> list[Exception]:
+        """End what the scope has left on the loop, and return what is to be reported for it."""
+        return after_scope(self.runner.scope, self.runner.loops, self.runner.task)
 
     def lose(self) -> list[Exception]:
         """Forget what was set up, for its loop is closed, and nothing can run on it; return what that raised."""
@@ -199,14 +214,15 @@ class AsyncHalf:
         errors += as_errors(flight, self.runner.scope)
         self.state = State.DOWN
         self.runner.end()
+        loops = self.runner.loops
+        if loops.stubborn and loops.owner is not self.runner.scope and runs():
+            errors += replace(runs()[-1], loops)
         return errors
 
 
-def half_of(open_scope: OpenScope, loops: LoopRunner, debug: bool | None) -> AsyncHalf:
+def half_of(open_scope: OpenScope, loops: LoopRunner) -> AsyncHalf:
     """The async half that an open scope has on a loop."""
-    return open_scope.keep(
-        (AsyncHalf, loops), lambda: AsyncHalf(ScopeRunner(loops, open_scope, debug)), AsyncHalf.close
-    )
+    return open_scope.keep((AsyncHalf, loops), lambda: AsyncHalf(ScopeRunner(loops, open_scope)), AsyncHalf.close)
 
 
 def halves(registry: Registry, loops: LoopRunner) -> list[AsyncHalf]:
@@ -250,6 +266,16 @@ def recover(registry: Registry, loops: LoopRunner) -> list[Exception]:
     for half in halves(registry, loops):
         errors += half.lose()
     loops.broken.clear()
+    loops.renew()
+    return errors
+
+
+def replace(registry: Registry, loops: LoopRunner) -> list[Exception]:
+    """Put a new loop in the place of one on which something refuses to end; return what breaking down raised."""
+    errors: list[Exception] = []
+    for half in halves(registry, loops):
+        errors += half.break_down()
+    errors += loops.close()
     loops.renew()
     return errors
 

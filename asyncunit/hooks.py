@@ -14,13 +14,14 @@ from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, half_of, mend, recover
 from asyncunit.loops import LoopChoice
-from asyncunit.registry import OpenScope, Registry
+from asyncunit.open_scopes import OpenScope
+from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.tasks import discard, is_awaitable
 from asyncunit.values import ClassFixtures, ScopeFixtures
 
-__all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "fixtures_of", "loop_of"]
+__all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "configure", "fixtures_of", "loop_of"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -58,8 +59,9 @@ class HookedScope:
 
     def connect(self, choice: LoopChoice, set_up: Any, tear_down: Any) -> AsyncHalf:
         """Give the scope its async half, with these hooks, on the loop of that choice."""
+        configure(self.run, choice)
         loop = loop_of(self.run, choice)
-        self.half = half_of(self.open_scope, loop, choice.debug)
+        self.half = half_of(self.open_scope, loop)
         self.half.set_up_hook, self.half.tear_down_hook = set_up, tear_down
         return self.half
 
@@ -244,6 +246,8 @@ class ClassScope(HookedScope):
         self.cls = cls
         self.choice = choice
         self.fixtures = fixtures
+        # Of those tests for which it is another than the class's.
+        self.configs = loops.configs_of_tests(cls, choice.configs[0])
         if fixtures is not None:
             ScopeFixtures(open_scope).seen = fixtures.values
 
@@ -332,6 +336,12 @@ def fixtures_of(run: Registry, cls: type, choice: LoopChoice) -> ClassFixtures |
         return None
     # A loop of the class's own comes when the class opens.
     return ClassFixtures(run, cls, plan, choice, loop_of(run, choice) if choice.scope > Scope.CLASS else None)
+
+
+def configure(run: Registry, choice: LoopChoice) -> None:
+    """Have the open scopes know the configuration that is in force in each."""
+    for open_scope in run.chain:
+        open_scope.config = choice.config_at(open_scope.scope)
 
 
 def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:

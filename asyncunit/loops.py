@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import types
 import unittest
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from asyncunit import config as configuration
 from asyncunit import plans
-from asyncunit.config import Config, LoopFactory
+from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError, LoopScopeError
+from asyncunit.keys import LoopFactory, parse_loop_factory
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name, class_with_place
 
@@ -23,6 +25,7 @@ __all__ = [
     "choose",
     "choose_for_module",
     "class_hooks",
+    "configs_of_tests",
     "empty_hook",
     "module_hook",
     "module_hooks",
@@ -41,15 +44,20 @@ MODULE_HOOKS = ("asyncSetUpModule", "asyncTearDownModule")
 class LoopChoice:
     """The loop that a class, or a module's hooks, run on: the scope that owns it, and what makes it.
 
-    ``reason`` says why it is this one, in words that fit into a sentence. ``explicit`` is true where the class
-    names its scope.
+    ``configs`` are the configurations in force for the class, for its module, and for what is wider. ``reason`` says
+    why it is this one, in words that fit into a sentence. ``explicit`` is true where the class names its scope.
     """
 
     scope: Scope
     factory: LoopFactory | None
-    debug: bool | None
+    configs: tuple[Config, Config, Config]
     reason: str
     explicit: bool
+
+    def config_at(self, scope: Scope) -> Config:
+        """The configuration in force at that level."""
+        of_class, of_module, of_run = self.configs
+        return of_class if scope <= Scope.CLASS else of_module if scope is Scope.MODULE else of_run
 
     def __str__(self) -> str:
         made_by = "" if self.factory is None else f", made by {_name(self.factory)}"
@@ -87,10 +95,10 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
         return max(lasting, key=lambda choice: (choice.scope, choice.explicit))
     if module_hook(name) is None:
         return None
-    config = _module_config(name, config)
-    factory = asked[0].factory if asked else config.loop_factory
+    of_module = _module_config(name, config)
+    factory = asked[0].factory if asked else of_module.loop_factory
     reason = f"inferred from {name}.{module_hook(name)}"
-    return LoopChoice(Scope.MODULE, factory, config.loop_debug, reason, explicit=False)
+    return LoopChoice(Scope.MODULE, factory, (of_module, of_module, config), reason, explicit=False)
 
 
 def module_hooks(name: str) -> tuple[Hook | None, Hook | None]:
@@ -123,24 +131,36 @@ def check_class(cls: type) -> None:
             )
 
 
+def configs_of_tests(cls: type, config: Config) -> dict[str, Config]:
+    """The configuration of each method of a class that has settings of its own."""
+    members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
+    found = {}
+    for name, member in members.items():
+        said = vars(member).get(configuration.ATTRIBUTE) if type(member) is types.FunctionType else None
+        if said:
+            found[name] = config.merged(said, f"{class_name(cls)}.{name}")
+    return found
+
+
 def _choose_alone(cls: type, config: Config) -> LoopChoice:
     """What the class asks for, whatever stands around it in its module."""
-    config = _module_config(cls.__module__, config)
-    debug = configuration.settings_of(cls).get("loop_debug", config.loop_debug)
+    of_run, config = config, _module_config(cls.__module__, config)
+    own = config.merged(configuration.settings_of(cls), class_name(cls))
+    configs = (own, config, of_run)
     factory = _factory(cls, config)
     explicit = _explicit_scope(cls)
     hook = _class_hook(cls)
     demand = plans.plan_of(cls).demand
     if explicit is not None:
         _check_explicit(cls, explicit, hook, demand)
-        return LoopChoice(explicit, factory, debug, f"as {class_name(cls)} says", explicit=True)
+        return LoopChoice(explicit, factory, configs, f"as {class_name(cls)} says", explicit=True)
     source = config.sources.get("loop_scope")
     scope, reason = config.loop_scope, f"configured in {source}" if source else "by default"
     if hook is not None and scope < Scope.CLASS:
         scope, reason = Scope.CLASS, f"inferred from {hook}"
     if demand is not None and scope < demand.scope:
         scope, reason = demand.scope, f"inferred from the {demand.fixture}"
-    return LoopChoice(scope, factory, debug, reason, explicit=False)
+    return LoopChoice(scope, factory, configs, reason, explicit=False)
 
 
 def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: plans.Demand | None) -> None:
@@ -164,7 +184,7 @@ def _factory(cls: type, config: Config) -> LoopFactory | None:
     value = getattr(cls, "loop_factory", None)
     if value is None:
         return config.loop_factory
-    return configuration.parse_loop_factory(value, f"{class_name(cls)}.loop_factory")
+    return parse_loop_factory(value, f"{class_name(cls)}.loop_factory")
 
 
 def empty_hook(function: Function) -> Function:

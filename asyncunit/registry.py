@@ -1,6 +1,6 @@
 """Which scopes are open: a chain for each thread and run; entering a path closes what it leaves.
 
-Nothing here knows of event loops: a scope keeps whatever it is given, and closes it when it is left.
+Nothing here knows of event loops.
 """
 
 from __future__ import annotations
@@ -10,105 +10,32 @@ import contextvars
 import os
 import sys
 import threading
-import traceback
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
+from asyncunit.open_scopes import OpenScope
 from asyncunit.scopes import Path, Scope
+from asyncunit.stderr import printing_at_interrupt, report_on_stderr
 
-__all__ = ["OpenScope", "Registry", "all_runs", "begin", "close_all", "end", "end_inside", "report_on_stderr", "runs"]
+__all__ = ["Registry", "all_runs", "begin", "close_all", "end", "end_inside", "runs"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
-
-T = TypeVar("T")
-
-
-class OpenScope:
-    """A scope that is open: its context, and what closes with it.
-
-    ``context`` is a copy of the wider scope's, taken when this one opened. ``hooks`` is what runs the scope's hooks,
-    and ``fixtures`` what has set up its fixtures, if it has any: closed in this order, and before all that is kept.
-    """
-
-    __slots__ = ("_closers", "_kept", "_spread", "context", "fixtures", "hooks", "key", "scope")
-
-    def __init__(self, scope: Scope, key: Hashable, context: contextvars.Context) -> None:
-        self.scope = scope
-        self.key = key
-        self.context = context
-        self.hooks: Any = None
-        self.fixtures: Any = None
-        # None until something is kept: a scope is opened for each test, and few of those keep anything.
-        self._kept: dict[Hashable, Any] | None = None
-        self._closers: list[Callable[[], Sequence[Exception] | None]] | None = None
-        # What has come into the context from wider scopes after it was copied.
-        self._spread: dict[contextvars.ContextVar[Any], Any] | None = None
-
-    def __str__(self) -> str:
-        if isinstance(self.key, type):
-            return f"{self.scope} {self.key.__module__}.{self.key.__qualname__}"
-        return f"{self.scope} {self.key}" if self.key else str(self.scope)
-
-    def keep(self, key: Hashable, make: Callable[[], T], close: Callable[[T], Sequence[Exception] | None]) -> T:
-        """What is kept under ``key``: made on the first call, and closed with the scope, the last made first."""
-        if self._kept is None or self._closers is None:
-            self._kept, self._closers = {}, []
-        if key in self._kept:
-            kept: T = self._kept[key]
-            return kept
-        value = self._kept[key] = make()
-        self._closers.append(lambda: close(value))
-        return value
-
-    def kept(self, key: Hashable) -> Any | None:
-        """What is kept under ``key``, or None."""
-        return None if self._kept is None else self._kept.get(key)
-
-    def take_over(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:
-        """Have the context see what has changed in that of a wider scope, where nothing narrower says otherwise."""
-        spread = self._spread = {} if self._spread is None else self._spread
-        nothing = object()
-        for variable, value in after.items():
-            if before.get(variable, nothing) is value:
-                continue
-            own = self.context.get(variable, nothing)
-            if own is before.get(variable, nothing) or own is spread.get(variable, self):
-                self.context.run(variable.set, value)
-                spread[variable] = value
-
-    def close(self) -> list[Exception]:
-        """Close the hooks, the fixtures and what is kept, and return what that raised.
-
-        May be called twice, also to go on where Ctrl-C interrupted it.
-        """
-        errors: list[Exception] = []
-        with printing_at_interrupt(self, errors):
-            if self.hooks is not None:
-                errors += self.hooks.close()
-            if self.fixtures is not None:
-                errors += self.fixtures.close()
-                if self.hooks is not None:
-                    errors += self.hooks.clean_up()
-            while self._closers:
-                try:
-                    errors += self._closers.pop()() or ()
-                except Exception as error:
-                    errors.append(error)
-        return errors
 
 
 class Registry:
     """The open scopes of one run in one thread.
 
     ``run`` tells it from other runs: the result that unittest reports to, mostly. ``chain`` is what is open, widest
-    first. ``report`` takes what was raised by a scope that closed because the run went elsewhere.
+    first. ``report`` takes what was raised by a scope that closed because the run went elsewhere. ``notices`` are
+    warnings to be shown when all scopes of the run are closed; None where they are to be shown at once.
     """
 
     def __init__(self, run: object, report: Callable[[OpenScope, Exception], None]) -> None:
         self.run = run
         self.chain: list[OpenScope] = []
         self.report = report
+        self.notices: list[warnings.WarningMessage] | None = None
         self.thread = threading.current_thread()
         # True once the run is over: what is still begun in this thread is another one.
         self.is_closing = False
@@ -128,8 +55,9 @@ class Registry:
 
     def open(self, scope: Scope, key: Hashable) -> OpenScope:
         """Open one scope inside the innermost."""
-        context = self.chain[-1].context.copy() if self.chain else contextvars.copy_context()
-        open_scope = OpenScope(scope, key, context)
+        within = self.chain[-1] if self.chain else None
+        context = contextvars.copy_context() if within is None else within.context.copy()
+        open_scope = OpenScope(scope, key, context, within)
         self.chain.append(open_scope)
         return open_scope
 
@@ -168,6 +96,9 @@ class Registry:
         """Close all that is open, innermost first. May be called twice, also to go on where Ctrl-C interrupted it."""
         self.is_closing = True
         self._close_to(0)
+        while self.notices:
+            notice = self.notices.pop(0)
+            warnings.showwarning(notice.message, notice.category, notice.filename, notice.lineno)
         while self._at_end:
             self._at_end.pop()()
 
@@ -236,31 +167,6 @@ def close_all() -> None:
         if registry.thread is threading.current_thread() or not registry.thread.is_alive():
             registry.report = report_on_stderr
             end(registry)
-
-
-def report_on_stderr(open_scope: OpenScope, error: BaseException) -> None:
-    """Print an error of a scope for which there is no test result, or none any more."""
-    sys.stderr.write(f"asyncunit: error while the scope '{open_scope}' closed:\n")
-    begin = error.__traceback__
-    while begin is not None and "__unittest" in begin.tb_frame.f_globals:
-        begin = begin.tb_next
-    traceback.print_exception(error.with_traceback(begin))
-
-
-@contextmanager
-def printing_at_interrupt(open_scope: OpenScope, errors: Sequence[BaseException]) -> Iterator[None]:
-    """Have the errors that were collected printed where Ctrl-C keeps them from being returned."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print_all(open_scope, errors)
-        raise
-
-
-def print_all(open_scope: OpenScope, errors: Sequence[BaseException]) -> None:
-    """Print errors of a scope for which there is no test result any more."""
-    for error in errors:
-        report_on_stderr(open_scope, error)
 
 
 def _close_at_exit() -> None:

@@ -8,9 +8,9 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from asyncunit.config import LoopFactory
 from asyncunit.errors import (
     ConfigurationError,
     CutShortError,
@@ -18,8 +18,13 @@ from asyncunit.errors import (
     RunningLoopError,
     UnfinishedError,
 )
-from asyncunit.registry import OpenScope
+from asyncunit.findings import Finding, judge
+from asyncunit.foreign import know
+from asyncunit.keys import LoopFactory
+from asyncunit.observers import Observer, mark_as_reported
+from asyncunit.open_scopes import OpenScope, is_anybodys
 from asyncunit.signals import Interrupt, Running
+from asyncunit.stacks import describe_task, nearest, places_of_task
 
 __all__ = [
     "CLOSE_TIMEOUT",
@@ -27,6 +32,7 @@ __all__ = [
     "abandon",
     "current_loop",
     "loop_is_running",
+    "refusal",
     "refuse_running_loop",
     "silence",
 ]
@@ -35,6 +41,9 @@ __unittest = True  # a traceback that a user reads begins at the user's line
 
 # Seconds that all that is left on a loop has, together, to end when the loop closes.
 CLOSE_TIMEOUT = 5.0
+
+# How often what is found is cancelled, for some of it is started again.
+_ROUNDS = 20
 
 # What did not end in time. It is kept alive, for letting it go would wait for it again, or log noise.
 _unfinished: list[object] = []
@@ -68,8 +77,10 @@ def refuse_running_loop() -> None:
 class LoopRunner:
     """One event loop, made by ``factory``, from its first use to its close.
 
-    ``owner`` is the scope that closes it. ``broken`` lists the scope runners on this loop that were cancelled
-    while nobody had a job for them: something that their scope holds open has crashed.
+    ``owner`` is the scope that closes it. ``broken`` lists the scope runners on this loop that were cancelled while
+    nobody had a job for them: something that their scope holds open has crashed. ``stubborn`` are tasks that have
+    refused to end, and that nobody waits for any more: the loop is to be replaced. ``exits`` is what tasks have raised
+    to end the process, while nobody had a job to be run.
     """
 
     def __init__(self, owner: OpenScope, factory: LoopFactory | None) -> None:
@@ -83,8 +94,12 @@ class LoopRunner:
         """Make a loop, the first or one in the place of a loop that can be used no longer."""
         self.close_is_reported = False
         self.is_closing = False
+        self.stubborn: set[asyncio.Task[Any]] = set()
+        self.exits: list[SystemExit] = []
         self.runner = asyncio.Runner(loop_factory=self._make)
         self.loop = self.runner.get_loop()
+        self.observer = Observer(self.loop)
+        know(self.loop, self.owner)
 
     def _make(self) -> asyncio.AbstractEventLoop:
         loop = self._made_by()
@@ -103,44 +118,81 @@ class LoopRunner:
             f"asyncio.new_event_loop(). What had been set up on the loop is set up anew for the next test."
         )
 
-    def close(self) -> None:
-        """End what still runs on the loop and close it. May be called twice.
+    def end_tasks(self, find: Callable[[], set[asyncio.Task[Any]]]) -> set[asyncio.Task[Any]]:
+        """Cancel the tasks that ``find`` finds, until it finds no more, and wait for them; return all of them.
 
-        Raises UnfinishedError that names what did not end within CLOSE_TIMEOUT seconds. (Runner.close() would wait for
-        it, for ever.)
+        Those that have not ended within CLOSE_TIMEOUT seconds are stubborn from then on.
+        """
+        left: set[asyncio.Task[Any]] = set()
+        self.observer.is_ending = True
+        ending = self.run_aside(_end(find, left, self.stubborn))
+        self.observer.is_ending = False
+        left |= find()  # what was started again as often as it was cancelled
+        self.stubborn |= {task for task in (ending, *left) if not task.done()}
+        return left
+
+    def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task."""
+        loop = self.loop
+        task = asyncio.Task(coroutine, loop=loop)
+        timeout = loop.call_later(CLOSE_TIMEOUT, loop.stop)
+        while not task.done():
+            try:
+                loop.run_until_complete(task)
+            except SystemExit as error:  # of another task
+                mark_as_reported(error)
+                self.exits.append(error)
+            except RuntimeError:
+                if timeout.when() <= loop.time():  # else somebody else has stopped the loop
+                    break
+        timeout.cancel()
+        return task
+
+    def close(self) -> list[Exception]:
+        """End what still runs on the loop, close it, and return what is to be reported. May be called twice.
+
+        That is an UnfinishedError, too, which names what did not end within CLOSE_TIMEOUT seconds. (Runner.close()
+        would wait for it, for ever.)
         """
         loop = self.loop
         if loop.is_closed():
-            return
-        self.is_closing = True
+            return []
+        self.is_closing = self.observer.is_ending = True
         left: set[asyncio.Task[Any]] = set()
-        shut_down = asyncio.Task(_shut_down(loop, left), loop=loop)
-        timeout = loop.call_later(CLOSE_TIMEOUT, loop.stop)
-        exit_: SystemExit | None = None
         try:
-            while not shut_down.done():
-                try:
-                    loop.run_until_complete(shut_down)
-                except SystemExit as error:  # of a task that was cancelled
-                    exit_ = error
-                except RuntimeError:
-                    if not timeout.when() <= loop.time():  # somebody else has stopped the loop
-                        continue
-                    break
-            timeout.cancel()
+            shut_down = self.run_aside(_shut_down(loop, left, self.stubborn))
         finally:
             loop.close()
-        if not shut_down.done():
-            raise self._unfinished(shut_down, left)
-        shut_down.result()
-        if exit_ is not None:
-            raise CutShortError(f"a task left on the loop of the scope '{self.owner}' raised {exit_!r}") from exit_
+        errors: list[Exception] = []
+        again = asyncio.all_tasks(loop) - {shut_down} - self.stubborn
+        if not shut_down.done() or again:
+            errors.append(self._unfinished(shut_down, (left | again) - self.stubborn))
+        else:
+            shut_down.result()
+        for task in self.stubborn:
+            abandon(task)
+        for exit_ in self.exits:
+            error = CutShortError(f"a task left on the loop of the scope '{self.owner}' raised {exit_!r}")
+            error.__cause__ = exit_
+            errors.append(error)
+        return errors + self._closing_report(left)
+
+    def _closing_report(self, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
+        """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
+        self.observer.is_closed = True
+        findings = [item.finding for item in self.observer.take_all()]
+        for task in left:
+            if not is_anybodys(task):
+                text = f"a pending {describe_task(task)}, started from outside, as by a thread"
+                findings.append(Finding("leaked_tasks", text))
+        return judge(self.owner, findings)
 
     def _unfinished(self, shut_down: asyncio.Task[None], left: set[asyncio.Task[Any]]) -> UnfinishedError:
         stubborn = [task for task in left if not task.done()]
         for task in (shut_down, *stubborn):
-            abandon(task)
-        described = [_describe(task) for task in stubborn] or _executor_threads()
+            if not task.done():
+                abandon(task)
+        described = [refusal(task) for task in stubborn] or _executor_threads()
         return UnfinishedError(
             f"the event loop of the scope '{self.owner}' was closed, but this did not end within {CLOSE_TIMEOUT:g} "
             f"seconds of being told to:\n"
@@ -196,16 +248,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_asked.clear)  # asyncio forgets the loop of the thread, too
 
 
-async def _shut_down(loop: asyncio.AbstractEventLoop, left: set[asyncio.Task[Any]]) -> None:
+async def _shut_down(
+    loop: asyncio.AbstractEventLoop, left: set[asyncio.Task[Any]], stubborn: set[asyncio.Task[Any]]
+) -> None:
     """End tasks, async generators and the executor; ``left`` is filled with the tasks that have been cancelled."""
     own = asyncio.current_task()
     await asyncio.sleep(0)  # lets the tasks of scopes that were told to end do so
-    while tasks := asyncio.all_tasks(loop) - left - {own}:
-        left |= tasks
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(left)
-    for task in left:
+    await _end(lambda: asyncio.all_tasks(loop) - {own}, left, stubborn)
+    for task in left - stubborn:
         if not task.cancelled() and (error := task.exception()) is not None:
             loop.call_exception_handler(
                 {"message": "unhandled exception while the loop closed", "exception": error, "task": task}
@@ -215,11 +265,22 @@ async def _shut_down(loop: asyncio.AbstractEventLoop, left: set[asyncio.Task[Any
     await loop.shutdown_default_executor()
 
 
-def _describe(task: asyncio.Task[Any]) -> str:
-    coroutine = task.get_coro()
-    name = getattr(coroutine, "__qualname__", None) or repr(coroutine)
-    where = ", ".join(f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack(limit=1))
-    return f"task {task.get_name()!r} running {name}() swallows its cancellation at {where or 'an unknown line'}"
+async def _end(
+    find: Callable[[], set[asyncio.Task[Any]]], left: set[asyncio.Task[Any]], stubborn: set[asyncio.Task[Any]]
+) -> None:
+    for _ in range(_ROUNDS):
+        tasks = find() - left - stubborn
+        if not tasks:
+            return
+        left |= tasks
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(left)
+
+
+def refusal(task: asyncio.Task[Any]) -> str:
+    """What a report says of a task that refuses to end."""
+    return f"{describe_task(task)}, still at {nearest(places_of_task(task))}"
 
 
 def _executor_threads() -> list[str]:

@@ -8,8 +8,10 @@ import unittest
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from asyncunit import config, registry, suite
-from asyncunit.halves import as_errors, cut_short, mend, recover
+from asyncunit import registry, suite
+from asyncunit.checks import after_test, before
+from asyncunit.findings import judge
+from asyncunit.halves import as_errors, cut_short, mend, recover, replace
 from asyncunit.hooks import loop_of
 from asyncunit.registry import Registry
 from asyncunit.runner import loop_is_running
@@ -57,16 +59,22 @@ class RunningTest:
             values = of_class.for_test(plan)
         open_scope = run.open(Scope.FUNCTION, name)
         half, choice = class_scope.half, class_scope.choice
-        own = getattr(getattr(case, name), "__dict__", {})
-        debug = own[config.ATTRIBUTE].get("loop_debug", choice.debug) if config.ATTRIBUTE in own else choice.debug
+        if name in class_scope.configs:
+            open_scope.config = class_scope.configs[name]
         if half is not None:
-            runner = ScopeRunner(half.runner.loops, open_scope, debug, class_scope.open_scope)
+            runner = ScopeRunner(half.runner.loops, open_scope, class_scope.open_scope)
         else:
             try:
-                runner = ScopeRunner(loop_of(run, choice), open_scope, debug)
+                runner = ScopeRunner(loop_of(run, choice), open_scope)
             except BaseException:  # of the user's factory
                 run.leave(open_scope)
                 raise
+        observer = runner.loops.observer
+        observer.test = open_scope
+        if observer.is_new_to_tests or observer.unhandled:
+            observer.before_test(runner.loops.loop)
+        if open_scope.config.costly:
+            before(open_scope, runner.loops)
         self.runner = runner
         if of_class is not None:
             self.fixtures = TestFixtures(of_class, plan, case, runner, values, self.clean_up)
@@ -174,16 +182,29 @@ class RunningTest:
         flight, runner.in_flight = runner.in_flight, None
         return mend(run, runner.loops, flight)
 
+    def _check(self, run: Registry, runner: ScopeRunner, own: asyncio.Task[None] | None) -> list[Exception]:
+        """End what the test has left, and return what is to be reported for it."""
+        errors, late = after_test(runner.scope, runner.loops, own, self._case)
+        for owner, finding in late:
+            for error in judge(owner, [finding]):
+                run.report(owner, error)
+        return errors
+
     def close(self) -> list[Exception]:
         """Close the test's scope, and what was opened for it alone; return what that raised."""
         errors: list[Exception] = []
         runner, run = self.runner, self._run
         if runner is not None and run is not None:
-            loops = runner.loops
+            scope, loops = runner.scope, runner.loops
+            observer = loops.observer
             registry.end_inside(run)  # a suite that the test has run
             if self.fixtures is not None:
                 errors += self.fixtures.close()
             runner.end()
+            observer.put_back(loops.loop)
+            own = runner.let_go()
+            if scope.let_go() or observer.unhandled or observer.lingering or observer.aside or scope.config.costly:
+                errors += self._check(run, runner, own)
             if loops.broken or runner.in_flight is not None:
                 was_cancelled = runner in loops.broken
                 errors += self.mend()
@@ -194,7 +215,9 @@ class RunningTest:
             if loops.loop.is_closed():
                 runner.abandon()
                 errors += recover(run, loops)
-            errors += run.leave(runner.scope)
+            elif loops.stubborn and loops.owner is not scope:
+                errors += replace(run, loops)
+            errors += run.leave(scope)
         if self._alone is not None:
             errors += self._alone.close()
         return errors

@@ -25,10 +25,12 @@ from typing import Any, ParamSpec, TypeVar
 from unittest.case import _module_cleanups  # type: ignore[attr-defined]
 from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
-from asyncunit import registry
-from asyncunit.registry import OpenScope, Registry, report_on_stderr
+from asyncunit import registry, warned, watchdog
+from asyncunit.open_scopes import OpenScope
+from asyncunit.registry import Registry
 from asyncunit.scopes import Scope
 from asyncunit.signals import Interrupt
+from asyncunit.stderr import report_on_stderr
 
 __all__ = [
     "Cleanup",
@@ -95,8 +97,9 @@ def _results() -> Iterator[Any]:
 
 def _begin(result: Any) -> Registry:
     begun = Registry(result, functools.partial(_report_closing, result))
-    begun.at_end(_uninstall_interrupt)
+    begun.at_end(_let_go_of_process)
     if callable(getattr(result, "stopTestRun", None)):
+        begun.notices = []
         _end_with(result, begun)
     return registry.begin(begun)
 
@@ -122,9 +125,12 @@ def _end_with(result: Any, begun: Registry) -> None:
     begun.at_end(restore)
 
 
-def _uninstall_interrupt() -> None:
+def _let_go_of_process() -> None:
+    """Put back what is there once for the process, when its outermost run ends."""
     if len(registry.runs()) <= 1:
         Interrupt.uninstall()
+        watchdog.stop()
+        warned.stop()
 
 
 def _report_closing(result: Any, open_scope: OpenScope, error: Exception) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 from asyncunit import loops, plans, registry, runs
 from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, enter_context, half_of
-from asyncunit.hooks import ClassScope, HookState, ModuleScope, fixtures_of
+from asyncunit.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import Registry
 from asyncunit.runner import refuse_running_loop
@@ -58,6 +58,7 @@ def open_class(
 ) -> ClassScope:
     """Enter the class. Its module is set up by then, for the class takes a copy of the module's context."""
     open_scope = module.run.enter(path_of_class(cls))
+    configure(module.run, choice)
     hooks: ClassScope = open_scope.hooks or ClassScope(module, open_scope, cls, choice, fixtures)
     return hooks
 
@@ -71,6 +72,7 @@ def prepare_class(module: ModuleScope, cls: type[unittest.TestCase]) -> tuple[Lo
         error, module.early_error = module.early_error[1], None
         raise error
     choice = loops.choose(cls, module.config)
+    configure(module.run, choice)
     fixtures = fixtures_of(module.run, cls, choice)
     if fixtures is not None:
         try:
@@ -286,7 +288,7 @@ def _module_and_half(what: str) -> tuple[ModuleScope, AsyncHalf]:
     module: ModuleScope = found[Scope.MODULE]
     running: ClassScope | None = found.get(Scope.CLASS)
     if running is not None and running.half is not None and running.choice.scope >= Scope.MODULE:
-        return module, half_of(module.open_scope, running.half.runner.loops, running.choice.debug)
+        return module, half_of(module.open_scope, running.half.runner.loops)
     half = module.open_loop()
     if half is None:
         raise module.no_loop(f"asyncunit.{what}() was called")

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import types
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from asyncunit.errors import LoopScopeError, RunningLoopError
-from asyncunit.registry import OpenScope
-from asyncunit.runner import LoopRunner, abandon, current_loop, silence
+from asyncunit.errors import LoopScopeError, RunningLoopError, TestTimeoutError
+from asyncunit.foreign import explain
+from asyncunit.observers import mark_as_reported
+from asyncunit.open_scopes import OpenScope
+from asyncunit.resources import noting_generators
+from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, abandon, current_loop, silence
 from asyncunit.scopes import Scope
+from asyncunit.signatures import name_of
+from asyncunit.slow import SlowSteps
+from asyncunit.stacks import describe_task, generator_of, places_of_task
+from asyncunit.watchdog import Deadline
 
 __all__ = ["Plot", "ScopeRunner", "discard", "is_async_def", "is_awaitable"]
 
@@ -41,18 +49,28 @@ class Plot(Protocol):
         """Take what that raised."""
 
 
+@runtime_checkable
+class Half(Protocol):
+    """Who runs the second half of a fixture, in a method of its own."""
+
+    fixture: object
+
+
 class _Job:
     """Something to await in a scope's task, and what came of it.
 
     ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``plot`` tells what follows
-    in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``stray`` was thrown out of
-    the loop meanwhile. ``is_given_up`` is true where whoever waited for it was cancelled.
+    in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``expired`` is the error
+    that it ends with because it took too long, and ``last_call`` the time when it is given up. ``stray`` was thrown out
+    of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was cancelled.
     """
 
     waiter: asyncio.Future[None] | None = None
     plot: Plot | None = None
     sequel: _Job | None = None
     first: _Job | None = None
+    expired: TestTimeoutError | None = None
+    last_call: asyncio.TimerHandle | None = None
     is_given_up = False
     done = False
     value: Any = None
@@ -60,24 +78,36 @@ class _Job:
     stray: BaseException | None = None
 
     def __init__(self, awaitable: Awaitable[Any]) -> None:
-        self.awaitable = awaitable
+        self.awaitable = self.step = awaitable
+
+    def end_expired(self, expired: TestTimeoutError) -> None:
+        """End with the error of a job that took too long; its traceback ends where the job was waiting."""
+        if isinstance(self.error, asyncio.CancelledError):
+            expired.__traceback__ = self.error.__traceback__
+        else:
+            expired.__context__ = self.error
+        self.error = expired
+        if self.last_call is not None:
+            self.last_call.cancel()
 
 
 class ScopeRunner:
     """The task of one scope on one loop: all that is async about the scope runs in it, one after the other.
 
-    ``in_flight`` is the cancellation that goes through the contexts that the scope has entered, or what one of
-    them made of it; None while all is well. ``debug`` is asyncio's debug mode while the scope has the loop,
-    None to leave it as it is. ``cut_by`` is the scope that broke while a job of this one was run, and has cancelled it.
-    ``is_ending`` is true from the tear-down on: until then, no job begins once a
-    cancellation is in flight. The thread's current loop, which sync code finds to be this one, is put back when the
-    scope ``put_back_with`` closes. The task is made by the first awaitable and ends with `end`.
+    ``in_flight`` is the cancellation that goes through the contexts that the scope has entered, or what one of them
+    made of it; None while all is well. ``cut_by`` is the scope that broke while a job of this one was run, and has
+    cancelled it. ``is_ending`` is true from the tear-down on: until then, no job begins once a cancellation is in
+    flight. The thread's current loop, which sync code finds to be this one, is put back when the scope
+    ``put_back_with`` closes. The task is made by the first awaitable and ends with `end`.
     """
 
     in_flight: BaseException | None = None
     cut_by: Scope | None = None
     is_ending = False
     _task: asyncio.Task[None] | None = None
+    _coroutine: Coroutine[Any, Any, None] | None = None
+    # Of the step that is being run, where it has one.
+    _deadline: Deadline | None = None
     # Not None while the task waits for a job.
     _wake: asyncio.Future[None] | None = None
     # The one that the task awaits.
@@ -85,12 +115,10 @@ class ScopeRunner:
     # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
     _in_sync = False
 
-    def __init__(
-        self, loops: LoopRunner, scope: OpenScope, debug: bool | None, put_back_with: OpenScope | None = None
-    ) -> None:
+    def __init__(self, loops: LoopRunner, scope: OpenScope, put_back_with: OpenScope | None = None) -> None:
         self.loops = loops
         self.scope = scope
-        self.debug = debug
+        self._config = scope.config
         self._put_back_with = put_back_with or scope
         self._loop = loops.loop
         # Jobs that are posted and not yet taken; None at the end of it ends the task.
@@ -106,12 +134,37 @@ class ScopeRunner:
         if is_async_def(function) or self.runs_code:
             return function(*args, **kwargs)
         self._put_back_with.keep(current_loop, current_loop, asyncio.set_event_loop)
+        if self._config.timeout is not None:
+            return self._call_in_time(self._config.timeout, function, *args, **kwargs)
         self._in_sync = True
         try:
             asyncio.set_event_loop(self.loops.loop)
             return self.scope.context.run(function, *args, **kwargs)
+        except Exception as error:
+            explain(error, self.loops.loop)
+            raise
         finally:
             self._in_sync = False
+
+    def _call_in_time(self, timeout: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """As `call_sync`; what took too long is told so when it is done, for nothing can end it."""
+        name = name_of(function)
+        deadline = Deadline(timeout, lambda: f"{self.scope}: {name}()", None)
+        self._in_sync = True
+        try:
+            asyncio.set_event_loop(self.loops.loop)
+            value = self.scope.context.run(function, *args, **kwargs)
+        except Exception as error:
+            if (took := deadline.stop()) is not None:
+                error.add_note(_took_too_long(self.scope, f"{name}()", timeout, took))
+            raise
+        finally:
+            self._in_sync = False
+            took = deadline.stop()
+        if took is not None:
+            discard(value)
+            raise TestTimeoutError(_took_too_long(self.scope, f"{name}()", timeout, took))
+        return value
 
     @property
     def runs_code(self) -> bool:
@@ -133,18 +186,16 @@ class ScopeRunner:
         if loop.is_closed():
             discard(awaitable)
             raise self.loops.closed_by_user()
+        watches = self._config.watches
         job = _Job(awaitable)
+        if watches and "unclosed_resources" in self._config.costly:
+            job.awaitable = noting_generators(awaitable)
         job.plot = plot
         self._post(job)
-        if self.debug is None:
-            self._drive(job)
+        if watches:
+            self._drive_watched(job)
         else:
-            before = loop.get_debug()
-            loop.set_debug(self.debug)
-            try:
-                self._drive(job)
-            finally:
-                loop.set_debug(before)
+            self._drive(job)
         if plot is not None and (sequel := job.sequel) is not None:
             job.sequel = None  # a cycle, for it refers to the job
             if sequel.error is not None or sequel.stray is not None:
@@ -152,6 +203,8 @@ class ScopeRunner:
         error = job.stray or job.error
         if error is not None:
             self._retrieve(error)
+            explain(error, loop)
+            mark_as_reported(error)
             try:
                 raise error
             finally:
@@ -166,12 +219,63 @@ class ScopeRunner:
             job.error = error
         elif error is not None:
             self._retrieve(error)
+            explain(error, self._loop)
             plot.sequel_failed(error)
 
     def _retrieve(self, error: BaseException) -> None:
         """See that an error which has also ended the task is not logged: it is raised, or reported."""
         if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
             self._task.exception()
+
+    def _watch(self, job: _Job, timeout: float) -> None:
+        """Have the job ended when it takes longer than ``timeout`` seconds."""
+        loop = self._loop
+
+        def expire() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._expire, job, timeout)
+
+        self._deadline = Deadline(timeout, lambda: f"{self.scope}: {_step_of(job)}", expire)
+
+    def _unwatch(self, job: _Job) -> None:
+        """The job is done; if it took too long without being ended, say so."""
+        assert self._deadline is not None
+        took = self._deadline.stop()
+        if took is None or job.expired is not None or job.stray is not None:
+            return
+        late = TestTimeoutError(_took_too_long(self.scope, _step_of(job), self._deadline.seconds, took))
+        if job.error is None:
+            job.error = late
+        elif isinstance(job.error, Exception):
+            job.error.add_note(str(late))
+
+    def _expire(self, job: _Job, timeout: float) -> None:
+        """End a job that takes too long."""
+        if job is not self._current or self._deadline is None or self._deadline.is_debugged():
+            return
+        others = [task for task in asyncio.all_tasks(self._loop) if task is not self._task and not _is_idle(task)]
+        job.expired = TestTimeoutError(
+            f"{self.scope}: {_step_of(job)} did not end within its timeout of {timeout:g} seconds.\n"
+            + "\n".join(
+                _waiting([(self._task, "the scope's own task"), *((task, describe_task(task)) for task in others)])
+            )
+        )
+        self._deadline.extend(CLOSE_TIMEOUT)
+        job.last_call = self._loop.call_later(CLOSE_TIMEOUT, self._give_up, job)
+        self.cancel()
+
+    def _give_up(self, job: _Job) -> None:
+        """Leave alone a job that was ended and goes on all the same; the loop is replaced for it."""
+        if job.done or job is not self._current or self._task is None or job.expired is None:
+            return
+        job.expired.add_note(
+            f"It refuses to end: {CLOSE_TIMEOUT:g} seconds after it was cancelled it was still going on. (A task that "
+            f"catches CancelledError must raise it again.) Its event loop is replaced."
+        )
+        self.loops.stubborn.add(self._task)
+        self._task = self._wake = None
+        job.error = job.expired
+        self._finish(job)
 
     async def submit(self, function: Callable[..., Awaitable[T]], /, *args: Any) -> T:
         """Await ``function(*args)`` in the scope's task, from inside the loop.
@@ -213,11 +317,24 @@ class ScopeRunner:
             self._inbox.append(None)
             self._rouse()
 
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The task, once there is one."""
+        return self._task
+
+    def let_go(self) -> asyncio.Task[None] | None:
+        """Let go of the task if it is done; return it if it is not."""
+        task = self._task
+        if task is not None and task.done():
+            self._task = self._coroutine = None
+            return None
+        return task
+
     def abandon(self) -> None:
         """Let go of a task that can run no more, for its loop is closed."""
         if self._task is not None and not self._task.done():
             abandon(self._task)
-            if self._current is None:
+            if self._current is None and self._coroutine is not None:
                 self._coroutine.close()
         self._task = self._wake = None
         self._inbox.clear()
@@ -253,6 +370,25 @@ class ScopeRunner:
             interrupt.is_pending = False
             cancelled, job.error = job.error, KeyboardInterrupt()
             job.error.__context__ = cancelled
+
+    def _drive_watched(self, job: _Job) -> None:
+        """As `_drive`, under what the configuration asks for while the loop runs."""
+        loop, config = self._loop, self._config
+        debug = loop.get_debug()
+        slow = SlowSteps(loop, self.loops.observer) if "slow_callbacks" in config.costly else None
+        if config.timeout is not None:
+            self._watch(job, config.timeout)
+        if config.loop_debug is not None:
+            loop.set_debug(config.loop_debug)
+        try:
+            self._drive(job)
+        finally:
+            if config.loop_debug is not None:
+                loop.set_debug(debug)
+            if slow is not None:
+                slow.stop()
+            if self._deadline is not None:
+                self._unwatch(job.sequel or job)
 
     def _end_job(self, job: _Job, stray: BaseException) -> None:
         """Have the job end with what a signal handler, or another task or callback, has thrown out of the loop.
@@ -322,8 +458,12 @@ class ScopeRunner:
                 raise  # perhaps it is this coroutine that is being closed, and must not go on
             except BaseException as error:
                 job.error = error
+            if job.done:  # it was given up, and the scope has another task by now
+                return
             if self._task.cancelling():  # type: ignore[union-attr]
                 await self._absorb(job)
+            if job.expired is not None:
+                job.end_expired(job.expired)
             if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
                 self.cancelled(job.error)
             went_well = job.error is None and job.stray is None and self.in_flight is None
@@ -341,6 +481,9 @@ class ScopeRunner:
         sequel.plot, sequel.first = job.plot, job.first or job
         sequel.first.sequel = sequel
         self._inbox.insert(0, sequel)
+        if self._deadline is not None:
+            self._unwatch(job)
+            self._watch(sequel, self._deadline.seconds)
 
     def _finish(self, job: _Job) -> None:
         self._current = None
@@ -378,6 +521,37 @@ class ScopeRunner:
 def _next_turn() -> Generator[None, None, None]:
     """What asyncio.sleep(0) awaits."""
     yield
+
+
+def _step_of(job: _Job) -> str:
+    """What a job does, as a report names it."""
+    step: Any = job.step
+    if isinstance(step, types.CoroutineType):
+        exit_ = inspect.getcoroutinelocals(step).get("self")
+        if isinstance(exit_, Half):
+            return f"the tear-down of the {exit_.fixture}"
+    generator = generator_of(step)
+    name = getattr(step if generator is None else generator, "__qualname__", None)
+    return f"{name}()" if name else repr(step)
+
+
+def _is_idle(task: asyncio.Task[Any]) -> bool:
+    """Whether it is the task of a scope that has nothing to do."""
+    return getattr(task.get_coro(), "__qualname__", "") == ScopeRunner._serve.__qualname__ and not places_of_task(task)
+
+
+def _took_too_long(scope: OpenScope, name: str, timeout: float, took: float) -> str:
+    return (
+        f"{scope}: {name} took {took:.2f} seconds, longer than its timeout of {timeout:g} seconds. It could not be "
+        f"ended earlier, for it did not await."
+    )
+
+
+def _waiting(tasks: Iterable[tuple[asyncio.Task[Any] | None, str]]) -> Iterator[str]:
+    """What each task waits for, as lines of a report."""
+    for task, name in tasks:
+        places = [] if task is None else places_of_task(task)
+        yield f"  - {name}, waits at {' > '.join(map(str, places)) or 'an unknown line'}"
 
 
 def discard(awaitable: object) -> None:

@@ -13,12 +13,14 @@ from asyncunit.fixtures import Fixture, Request, is_fixture
 from asyncunit.graph import Node
 from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.loops import LoopChoice
+from asyncunit.open_scopes import OpenScope
 from asyncunit.params import Param
 from asyncunit.plans import Plan, TestPlan
-from asyncunit.registry import OpenScope, Registry, print_all, printing_at_interrupt
+from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
+from asyncunit.stderr import print_all, printing_at_interrupt
 from asyncunit.tasks import ScopeRunner
 from asyncunit.yields import AsyncExit, Exit, leave, make
 
@@ -160,7 +162,7 @@ class ClassFixtures:
     def _half(self, node: Node, open_scope: OpenScope) -> AsyncHalf | None:
         """The async half in whose task it is set up; None where the loop of the class does not last so long."""
         if self.loops is not None and self._choice.scope >= open_scope.scope:
-            return half_of(open_scope, self.loops, self._choice.debug)
+            return half_of(open_scope, self.loops)
         if node.needs_loop:
             raise LoopScopeError(
                 f"{class_name(self.cls)} runs on {self._choice}, but the {node.fixture} needs a "

@@ -12,7 +12,7 @@ from typing import Any
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.fixtures import Fixture
 from asyncunit.halves import ContextExit, cut_short
-from asyncunit.registry import OpenScope
+from asyncunit.open_scopes import OpenScope
 from asyncunit.tasks import ScopeRunner, discard
 
 __all__ = ["AsyncExit", "Exit", "leave", "make"]
@@ -78,7 +78,7 @@ class AsyncExit(ContextExit):
 
     def __init__(self, runner: ScopeRunner, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:
         self.runner = runner
-        self._fixture = fixture
+        self.fixture = fixture
         self._generator = generator
 
     async def leave(self) -> None:
@@ -117,7 +117,7 @@ class AsyncExit(ContextExit):
 
     async def _refuse_second_yield(self) -> None:
         try:
-            raise _second_yield(self._fixture)
+            raise _second_yield(self.fixture)
         finally:
             await self._generator.aclose()
 

@@ -4,13 +4,16 @@ import contextvars
 import pytest
 
 from asyncunit import Scope
-from asyncunit.registry import OpenScope
+from asyncunit.config import Config
+from asyncunit.open_scopes import OpenScope
 from asyncunit.runner import LoopRunner
 from asyncunit.tasks import ScopeRunner
 
 
 def open_scope(scope=Scope.CLASS):
-    return OpenScope(scope, "example", contextvars.copy_context())
+    opened = OpenScope(scope, "example", contextvars.copy_context())
+    opened.config = Config()
+    return opened
 
 
 @pytest.fixture
@@ -24,13 +27,13 @@ def loops():
 @pytest.fixture
 def scope(loops):
     """The task of a class on the loop."""
-    return ScopeRunner(loops, open_scope(), None)
+    return ScopeRunner(loops, open_scope())
 
 
 @pytest.fixture
 def inner(loops):
     """The task of a test on the loop."""
-    return ScopeRunner(loops, open_scope(Scope.FUNCTION), None)
+    return ScopeRunner(loops, open_scope(Scope.FUNCTION))
 
 
 async def running_loop():

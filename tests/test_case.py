@@ -21,6 +21,7 @@ from asyncunit import (
     UnfinishedError,
     registry,
     runner,
+    settings,
 )
 from tests.support import Result, run
 
@@ -312,7 +313,8 @@ def test_what_does_not_end_with_the_loop_is_the_tests_error(monkeypatch):
         async def test_2(self):
             pass
 
-    assert run(Test).errors_by_name == [("test_1", UnfinishedError)]
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", UnfinishedError)]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork()")
@@ -921,6 +923,7 @@ def test_asyncio_forgetting_its_policy_harms_nobody():
 
 
 def test_a_task_that_exits_as_the_loop_closes_does_not_end_the_run():
+    @settings(background_tasks=["*.leave"])
     class Test(ClassLoopTestCase):
         async def test_x(self):
             async def leave():

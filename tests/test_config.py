@@ -3,8 +3,9 @@ import asyncio
 import pytest
 
 import asyncunit
-from asyncunit import ConfigurationError, Scope, config
+from asyncunit import ConfigurationError, Scope
 from asyncunit.config import Config, load, settings, settings_of, settings_of_module
+from asyncunit.keys import KEYS
 from tests.support import module_of
 
 
@@ -23,7 +24,7 @@ def write(tmp_path):
 
 
 def test_without_any_file_the_defaults_are_in_force(tmp_path):
-    assert load(tmp_path, {}) == Config(Scope.FUNCTION, None, None, {})
+    assert load(tmp_path, {}) == Config()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,8 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
         (
             "setup.cfg",
             "[asyncunit]\nloop_scpe = module\n",
-            "{path}: there is no key 'loop_scpe'; expected one of loop_debug, loop_factory, loop_scope. "
+            "{path}: there is no key 'loop_scpe'; expected one of background_tasks, fail_on, loop_debug, "
+            "loop_factory, loop_scope, timeout. "
             "Did you mean 'loop_scope'?",
         ),
         (
@@ -149,7 +151,8 @@ def test_an_unknown_variable_is_an_error_that_names_the_nearest():
         load(environ={"ASYNCUNIT_LOOPSCOPE": "class"})
     assert str(caught.value) == (
         "environment variable ASYNCUNIT_LOOPSCOPE is not one that asyncunit knows; expected one of "
-        "ASYNCUNIT_LOOP_DEBUG, ASYNCUNIT_LOOP_FACTORY, ASYNCUNIT_LOOP_SCOPE. Did you mean 'ASYNCUNIT_LOOP_SCOPE'?"
+        "ASYNCUNIT_BACKGROUND_TASKS, ASYNCUNIT_FAIL_ON, ASYNCUNIT_LOOP_DEBUG, ASYNCUNIT_LOOP_FACTORY, "
+        "ASYNCUNIT_LOOP_SCOPE, ASYNCUNIT_TIMEOUT. Did you mean 'ASYNCUNIT_LOOP_SCOPE'?"
     )
 
 
@@ -236,5 +239,5 @@ def test_a_module_says_its_settings_by_a_name():
 
 
 def test_each_key_has_a_field_of_the_configuration():
-    fields = {field for field in Config.__dataclass_fields__ if field != "sources"}
-    assert fields == set(config.KEYS)
+    fields = {field for field in Config.__dataclass_fields__ if field not in ("sources", "costly", "watches")}
+    assert fields == set(KEYS)

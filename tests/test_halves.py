@@ -35,7 +35,7 @@ def halves(run, loops, events):
     """The async halves of all scopes, set up, widest first, with hooks that note that they have run."""
     halves = []
     for open_scope in run.chain:
-        half = half_of(open_scope, loops, None)
+        half = half_of(open_scope, loops)
         half.set_up_hook = note(events, f"set up {open_scope.scope}")
         half.tear_down_hook = note(events, f"tear down {open_scope.scope}")
         half.set_up()
@@ -59,8 +59,8 @@ async def crash():
 
 
 def test_there_is_one_half_for_each_scope_and_loop(run, loops):
-    assert half_of(run.chain[0], loops, None) is half_of(run.chain[0], loops, None)
-    assert half_of(run.chain[0], loops, None) is not half_of(run.chain[1], loops, None)
+    assert half_of(run.chain[0], loops) is half_of(run.chain[0], loops)
+    assert half_of(run.chain[0], loops) is not half_of(run.chain[1], loops)
 
 
 def test_set_up_tear_down_and_cleanups_run_in_one_task(halves, run, events):
@@ -74,7 +74,7 @@ def test_set_up_tear_down_and_cleanups_run_in_one_task(halves, run, events):
 
 
 def test_a_half_that_was_not_set_up_is_not_torn_down(run, loops, events):
-    half = half_of(run.chain[-1], loops, None)
+    half = half_of(run.chain[-1], loops)
     half.set_up_hook = crash
     half.tear_down_hook = note(events, "tear down")
     half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
@@ -124,7 +124,7 @@ def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, l
         group.create_task(crash())
         await asyncio.Event().wait()
 
-    runner = ScopeRunner(loops, run.open(Scope.FUNCTION, None), None)
+    runner = ScopeRunner(loops, run.open(Scope.FUNCTION, None))
     with pytest.raises(asyncio.CancelledError) as cancelled:
         runner.run(test())
     (error,) = mend(run, loops, cancelled.value)
@@ -192,7 +192,7 @@ def test_nothing_broken_nothing_to_mend(run, loops, halves):
 
 
 def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loops):
-    half = half_of(run.chain[-1], loops, None)
+    half = half_of(run.chain[-1], loops)
 
     async def set_up():
         await enter_context(asyncio.timeout(0), half.runner, half.add)

@@ -204,8 +204,12 @@ def test_nearest_wins_class_then_module_then_configured():
     """
     with module_of(source, "example") as module:
         plain, own = (choose(cls, Config(loop_scope=Scope.SESSION)) for cls in (module.Plain, module.Own))
-    assert (plain.scope, plain.debug, plain.reason) == (Scope.MODULE, True, "configured in example.asyncunit_settings")
-    assert (own.scope, own.debug) == (Scope.CLASS, False)
+    assert (plain.scope, plain.configs[0].loop_debug, plain.reason) == (
+        Scope.MODULE,
+        True,
+        "configured in example.asyncunit_settings",
+    )
+    assert (own.scope, own.configs[0].loop_debug) == (Scope.CLASS, False)
 
 
 def test_settings_may_say_a_scope_after_the_class_is_defined():

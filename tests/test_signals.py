@@ -40,7 +40,7 @@ def test_ctrl_c_outside_a_loop_is_a_keyboard_interrupt(interrupt):
 
 def test_the_first_ctrl_c_cancels_the_job_and_the_second_closes_the_loop(interrupt):
     loops = LoopRunner(open_scope(), None)
-    scope = ScopeRunner(loops, open_scope(), None)
+    scope = ScopeRunner(loops, open_scope())
     events = []
 
     async def wait():

@@ -6,6 +6,7 @@ from unittest import mock
 import pytest
 
 from asyncunit import LoopClosedError, RunningLoopError
+from asyncunit.config import Config
 from asyncunit.runner import current_loop
 from asyncunit.tasks import ScopeRunner, is_awaitable
 from tests.conftest import fail, open_scope, running_loop, running_task
@@ -65,7 +66,7 @@ def test_the_current_loop_is_put_back_when_its_scope_closes(loops, is_set):
     asyncio.set_event_loop(before)
     try:
         closing = open_scope()
-        scope = ScopeRunner(loops, open_scope(), None, closing)
+        scope = ScopeRunner(loops, open_scope(), closing)
         for harm in (
             asyncio.get_event_loop,
             lambda: asyncio.set_event_loop(None),
@@ -270,7 +271,9 @@ def test_debug_is_in_force_while_the_scope_has_the_loop(loops):
 
     before = loops.loop.get_debug()
     for wanted in (True, False):
-        assert ScopeRunner(loops, open_scope(), wanted).run(debug()) is wanted
+        scope = open_scope()
+        scope.config = Config(loop_debug=wanted)
+        assert ScopeRunner(loops, scope).run(debug()) is wanted
     assert loops.loop.get_debug() is before
 
 

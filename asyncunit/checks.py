@@ -1,0 +1,195 @@
+"""What a finished scope left behind: found, told apart from what is another's, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import types
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from asyncunit import warned
+from asyncunit.findings import Finding, judge
+from asyncunit.groups import groups_of, parents_of
+from asyncunit.observers import Unhandled
+from asyncunit.open_scopes import OpenScope, owner_of
+from asyncunit.resources import close, findings_of, left_open, note_sockets, note_transports
+from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, refusal
+from asyncunit.scopes import Scope
+from asyncunit.stacks import coroutine_name, describe_task, nearest, places_of_task
+
+__all__ = ["after_scope", "after_test", "before"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+Task = asyncio.Task[Any]
+
+# Turns of the loop that what is about to end has for it: a task that was cancelled and not awaited, say.
+TURNS = 10
+
+
+def before(scope: OpenScope, loops: LoopRunner) -> None:
+    """Begin to look for what costs something, where the scope's ``fail_on`` says so."""
+    costly = scope.config.costly
+    is_test = scope.scope is Scope.FUNCTION
+    for finding in warned.take():
+        loops.observer.aside.append(Unhandled(scope.within if is_test else scope, finding))
+    warned.listen(costly)
+    if "unclosed_resources" in costly:
+        note_sockets()
+        note_transports(loops.loop)
+
+
+def after_test(
+    owner: OpenScope, loops: LoopRunner, own: Task | None, case: object
+) -> tuple[list[Exception], list[tuple[OpenScope, Finding]]]:
+    """End what a test has left, and return what is to be reported for it, and what came up late of other tests.
+
+    ``own`` is the task that the test ran in, and ``case`` its instance.
+    """
+    observer = loops.observer
+    findings = _end_tasks(owner, loops, own, case)
+    if owner.config.costly:
+        findings += _after_costly(owner, loops, case)
+    late = []
+    for scope in observer.lingering:
+        late += [(scope, finding) for finding in _end_tasks(scope, loops, None)]
+    observer.lingering = [scope for scope in (*observer.lingering, owner) if scope.is_left]
+    for item in observer.take_since_test_began():
+        if item.owner is None or item.owner is owner or not item.owner.is_over:
+            findings.append(item.finding)
+        else:
+            late.append((item.owner, item.finding))
+    return judge(owner, findings), late
+
+
+def after_scope(owner: OpenScope, loops: LoopRunner, own: Task | None) -> list[Exception]:
+    """End what a scope that is wider than a test has left on a loop, and return what is to be reported for it."""
+    findings = _end_tasks(owner, loops, own)
+    if owner.config.costly:
+        findings += _after_costly(owner, loops, None)
+    findings += [item.finding for item in loops.observer.take(owner)]
+    return judge(owner, findings)
+
+
+def _end_tasks(owner: OpenScope, loops: LoopRunner, own: Task | None, case: object = None) -> list[Finding]:
+    """End the tasks that a scope has left, and return what was found."""
+    if loops.loop.is_closed():
+        return []
+    findings: list[Finding] = []
+    left = _Left(owner, loops, own)
+    loops.run_aside(_settle(left.find))
+    described = {task: left.describe(task) for task in left.find()}
+    if described:
+        cancelled = loops.end_tasks(left.find)
+        findings += _refusals(cancelled & loops.stubborn)
+        for task, text in described.items():
+            if task not in loops.stubborn:
+                findings.append(Finding("leaked_tasks", text, owner.place_of(task)))
+        findings += [item for task in cancelled for item in left.crashed(task)]
+    findings += loops.observer.unretrieved(loops.loop, owner, case)
+    return findings + _exits(loops, findings)
+
+
+def _exits(loops: LoopRunner, findings: Iterable[Finding]) -> list[Finding]:
+    """What tasks have raised to end the process, and is not among the findings."""
+    known = [finding.error for finding in findings]
+    exits, loops.exits = loops.exits, []
+    return [
+        Finding("unhandled_errors", f"A task raised {error!r}", None, error) for error in exits if error not in known
+    ]
+
+
+def _refusals(tasks: Iterable[Task]) -> Iterator[Finding]:
+    for task in tasks:
+        yield Finding("unfinished", f"{refusal(task)}; it was told to end {CLOSE_TIMEOUT:g} seconds before")
+
+
+def _after_costly(owner: OpenScope, loops: LoopRunner, case: object) -> list[Finding]:
+    """What the checks find that cost something: what is open is closed, and what is garbage let go."""
+    findings: list[Finding] = []
+    if "unawaited_coroutines" in owner.config.costly and case is not None:
+        findings += _unawaited(vars(case).values())
+    if "unclosed_resources" in owner.config.costly:
+        things = left_open(owner, case)
+        findings += findings_of(owner, things)
+        if things and not loops.loop.is_closed():
+            loops.observer.forget_generators(things)
+            findings += _close_all(loops, things)
+        gc.collect()
+    else:
+        gc.collect(1)  # what is young: more takes a multiple of the time of a test
+    findings += warned.take()
+    warned.listen(frozenset() if owner.within is None else owner.within.config.costly)
+    return findings
+
+
+def _close_all(loops: LoopRunner, things: list[Any]) -> list[Finding]:
+    """Close what was left open; what that raised, and what refused to be closed."""
+    raised: list[Exception] = []
+    before = asyncio.all_tasks(loops.loop)
+    loops.run_aside(close(things, raised))
+    left = {task for task in asyncio.all_tasks(loops.loop) - before if not task.done()}
+    loops.stubborn |= left
+    loops.run_aside(_settle(set))
+    text = "An error was raised as what was left open was closed"
+    return [*_refusals(left), *(Finding("unhandled_errors", text, None, error) for error in raised)]
+
+
+def _unawaited(held: Iterable[object]) -> Iterator[Finding]:
+    """Coroutines that a test's instance holds and that have not begun; Python warns of them when they are let go."""
+    for thing in held:
+        if isinstance(thing, types.CoroutineType) and inspect.getcoroutinestate(thing) == inspect.CORO_CREATED:
+            yield warned.unawaited(thing)
+            thing.close()
+
+
+async def _settle(find: Callable[[], set[Task]]) -> None:
+    """Give what is about to end some turns of the loop to do so."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+        if not find():
+            return
+
+
+class _Left:
+    """The tasks that one scope has left on a loop."""
+
+    def __init__(self, owner: OpenScope, loops: LoopRunner, own: Task | None) -> None:
+        self._owner = owner
+        self._loops = loops
+        self._own = own
+
+    def find(self) -> set[Task]:
+        """Those that are pending."""
+        return {task for task in asyncio.all_tasks(self._loops.loop) if self._is_left(task)}
+
+    def _is_left(self, task: Task) -> bool:
+        return (
+            task is not self._own
+            and owner_of(task) is self._owner
+            and task not in self._loops.stubborn
+            and not self._is_background(task)
+            and not self._is_of_wider_group(task)
+        )
+
+    def _is_background(self, task: Task) -> bool:
+        patterns = self._owner.config.background_tasks
+        return bool(patterns) and any(fnmatchcase(coroutine_name(task.get_coro()), pattern) for pattern in patterns)
+
+    def _is_of_wider_group(self, task: Task) -> bool:
+        """Whether a task group that another scope holds open waits for the task."""
+        return any(owner_of(parent) is not self._owner for group in groups_of(task) for parent in parents_of(group))
+
+    def describe(self, task: Task) -> str:
+        """What the report says of a task that is pending."""
+        waits = nearest(places_of_task(task))
+        return f"a pending {describe_task(task, self._owner.place_of(task))}, waits at {waits}"
+
+    def crashed(self, task: Task) -> Iterator[Finding]:
+        """What a task raised when it was cancelled."""
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            text = f"An error was raised as it was cancelled: {describe_task(task, self._owner.place_of(task))}"
+            yield Finding("unhandled_errors", text, self._owner.place_of(task), error)

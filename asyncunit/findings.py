@@ -1,0 +1,115 @@
+"""What was found at the end of a scope, told to the user: as one error, or as one warning."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from asyncunit import registry
+from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, LeftBehindError, UnfinishedError
+from asyncunit.open_scopes import OpenScope
+from asyncunit.scopes import Scope
+from asyncunit.stacks import Place
+from asyncunit.tracebacks import stand_at, trim
+
+__all__ = ["Finding", "judge"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+# What to do about a finding of each check.
+_MENDS = {
+    "unhandled_errors": (
+        "Await the task, or handle the error where it comes up. A test that means it to come up writes:  "
+        "with self.expectUnhandledErrors({error}):"
+    ),
+    "leaked_tasks": (
+        "A task that was left is cancelled. Await it, or cancel and await it, before the {scope} ends; one that is to "
+        "live as long as its loop is named by background_tasks."
+    ),
+    "unawaited_coroutines": "Nothing of a coroutine runs before it is awaited. Write 'await' in front of the call.",
+    "unclosed_resources": "Close what was opened before the {scope} ends, as 'async with' does.",
+    "unfinished": (
+        "Its event loop is replaced, and what was set up there is set up anew for the next test. (A task that catches "
+        "CancelledError must raise it again.)"
+    ),
+    "slow_callbacks": "Nothing else on the loop runs meanwhile. Await, or give the work to asyncio.to_thread().",
+}
+
+
+class Finding(NamedTuple):
+    """Something that was left behind: the check that found it, what it is, where it was made, what was raised.
+
+    The check "unfinished" is always on, and fails: what refuses to end.
+    """
+
+    check: str
+    text: str
+    place: Place | None = None
+    error: BaseException | None = None
+
+
+def judge(owner: OpenScope, findings: Sequence[Finding]) -> list[Exception]:
+    """The findings as one error where one of them is in the scope's ``fail_on``; else they are a warning.
+
+    A filter may turn that warning into an error, too.
+    """
+    if not findings:
+        return []
+    fail_on = owner.config.fail_on | {"unfinished"}
+    if any(finding.check in fail_on for finding in findings):
+        return [_error(owner, findings)]
+    try:
+        _warn(owner, findings)
+    except AsyncUnitWarning as warning:
+        return [warning]
+    return []
+
+
+def _error(owner: OpenScope, findings: Sequence[Finding]) -> AsyncUnitError:
+    text = _text(owner, findings, with_errors=False)
+    unfinished = all(finding.check == "unfinished" for finding in findings)
+    made = UnfinishedError(text) if unfinished else LeftBehindError(text)
+    stand_at(_place_of(owner), made)
+    raised = list(
+        {id(finding.error): trim(finding.error) for finding in findings if finding.error is not None}.values()
+    )
+    if len(raised) > 1:
+        made.__cause__ = BaseExceptionGroup("errors that nobody has handled", raised)
+    elif raised:
+        made.__cause__ = raised[0]
+    return made
+
+
+def _text(owner: OpenScope, findings: Sequence[Finding], *, with_errors: bool) -> str:
+    lines = [f"{owner} left behind:"]
+    for finding in findings:
+        lines.append(f"  - {finding.text}".replace("\n", "\n    "))
+        if with_errors and finding.error is not None:
+            lines += ["    " + line for line in "".join(traceback.format_exception(trim(finding.error))).splitlines()]
+    what = "test" if owner.scope is Scope.FUNCTION else str(owner.scope)
+    raised = next((type(finding.error).__name__ for finding in findings if finding.error is not None), "Exception")
+    checks = dict.fromkeys(finding.check for finding in findings)
+    return "\n".join(lines + [_MENDS[check].format(scope=what, error=raised) for check in checks])
+
+
+def _warn(owner: OpenScope, findings: Iterable[Finding]) -> None:
+    """Warn, now where that raises or nobody says when the run ends, else when it does: in the middle it goes under."""
+    findings = list(findings)
+    warning = AsyncUnitWarning(_text(owner, findings, with_errors=True))
+    filename, line, _ = _place_of(owner) or findings[0].place or Place("asyncunit", 0, "")
+    run = registry.runs()[-1] if registry.runs() else None
+    if run is None or run.notices is None:
+        warnings.warn_explicit(warning, None, filename, line)
+        return
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.warn_explicit(warning, None, filename, line)
+    run.notices += shown
+
+
+def _place_of(owner: OpenScope) -> Place | None:
+    """Where the test is written."""
+    cls = None if owner.within is None else owner.within.key
+    code = getattr(getattr(cls, str(owner.key), None), "__code__", None)
+    return None if code is None else Place(code.co_filename, code.co_firstlineno, code.co_qualname)

@@ -1,0 +1,259 @@
+"""What is seen of a loop while tests run on it: errors that nobody handles, tasks, settings that are changed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+import types
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from asyncunit.findings import Finding
+from asyncunit.foreign import explain
+from asyncunit.groups import calling_group, parents_of
+from asyncunit.open_scopes import OpenScope, current_owner, give, given_to, owner_of, owner_of_context
+from asyncunit.stacks import caller, coroutine_name, describe_task
+
+__all__ = ["Observer", "Unhandled", "is_reported", "mark_as_reported"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+_logger = logging.getLogger("asyncio")
+
+# Where an error says that it has been reported: it may come up again when its task is let go.
+_REPORTED = "__asyncunit_is_reported__"
+
+
+_Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+class Unhandled(NamedTuple):
+    """Something that reached the exception handler of a loop, and whose it is."""
+
+    owner: OpenScope | None
+    finding: Finding
+
+
+class Observer:
+    """What is seen of one loop.
+
+    ``unhandled`` is what has reached the loop's exception handler since a test began, and ``aside`` what came while
+    none ran: both until they are reported. ``test`` is the test that runs, or the last that did; ``lingering`` are
+    tests that are over, of which something is left that may make tasks still. A loop that comes with a handler or a
+    task factory of its own keeps it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.unhandled: list[Unhandled] = []
+        self.aside: list[Unhandled] = []
+        self.test: OpenScope | None = None
+        self.lingering: list[OpenScope] = []
+        self.is_closed = False
+        # True while tasks that were left are being ended.
+        self.is_ending = False
+        # True when something other than a test may have set the loop: that is meant.
+        self.is_new_to_tests = True
+        # Async generators that have been reported, and say more when the loop closes.
+        self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._own_handler: _Handler = self._handle
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(self._own_handler)
+        if loop.get_task_factory() is None:
+            factory: Any = self._make_task
+            loop.set_task_factory(factory)
+
+    # Errors.
+
+    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if is_reported(error) or context.get("asyncgen") in self._forgotten:
+            return
+        if self.is_ending and isinstance(error, asyncio.CancelledError):  # of a callback that asks a task for its error
+            return
+        captured = _is_captured()
+        if captured or self.is_closed or _logger.hasHandlers():
+            loop.default_exception_handler(context)
+        if not captured and not self.is_closed:
+            if error is not None:
+                explain(error, loop)
+            self.unhandled.append(self._item(context["message"], error, context))
+
+    def _item(self, message: str, error: BaseException | None, context: Mapping[str, Any]) -> Unhandled:
+        thing = context.get("task") or context.get("future") or context.get("handle")
+        owner = current_owner() if thing is None else owner_of(thing)
+        place = None if owner is None else owner.place_of(thing)
+        if isinstance(thing, asyncio.Task):
+            message = f"{message}: {describe_task(thing, place)}"
+        elif isinstance(thing, asyncio.Future):
+            owner = owner or self.test  # a future does not say where it is from
+        return Unhandled(owner, Finding("unhandled_errors", message, place, error))
+
+    def expecting(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        expected: tuple[type[BaseException], ...],
+        caught: list[Any],
+        case: object,
+    ) -> Iterator[list[Any]]:
+        """While the generator waits, errors of these types are expected; then they are put into the list."""
+        before, self.unhandled = self.unhandled, []
+        handler = loop.get_exception_handler()
+        if handler is not self._own_handler:
+            loop.set_exception_handler(_both(self._own_handler, handler))
+        try:
+            yield caught
+        finally:
+            owner = current_owner()
+            if owner is not None:
+                found = self.unretrieved(loop, owner, case)
+                self.unhandled += [Unhandled(owner, finding) for finding in found]
+            if not any(isinstance(item.finding.error, expected) for item in self.unhandled):
+                gc.collect()  # a task says that its error was not retrieved when it is let go
+            if handler is not self._own_handler:
+                loop.set_exception_handler(handler)
+            for item in self.unhandled:
+                if isinstance(item.finding.error, expected):
+                    caught.append(item.finding.error)
+                else:
+                    before.append(item)
+            self.unhandled = before
+
+    def unretrieved(self, loop: asyncio.AbstractEventLoop, owner: OpenScope, case: object = None) -> list[Finding]:
+        """What tasks that the scope has made, and that somebody still holds, have raised to nobody.
+
+        A loop whose exception handler is another one has that told.
+        """
+        held = [*(owner.made or ()), *(vars(case).values() if case is not None else ())]
+        findings = []
+        for task in dict.fromkeys(thing for thing in held if issubclass(type(thing), asyncio.Task)):
+            # There is no public way to ask whether the error of a task was retrieved; asking for it, retrieves it.
+            if not task.done() or task.cancelled() or not getattr(task, "_log_traceback", False):
+                continue
+            error = task.exception()
+            context = {"message": "Task exception was never retrieved", "exception": error, "future": task}
+            if loop.get_exception_handler() is not self._own_handler:
+                loop.call_exception_handler(context)
+            elif not is_reported(error):
+                explain(error, loop)
+                findings.append(self._item(context["message"], error, context).finding)
+        return findings
+
+    def take(self, owner: OpenScope) -> list[Unhandled]:
+        """What is to be reported when a scope wider than a test ends: its own, and that of what was inside it."""
+        found = self.aside + self.unhandled
+        own = [item for item in found if item.owner is None or item.owner.is_inside(owner)]
+        self.aside = [item for item in found if item not in own]
+        self.unhandled = []
+        return own
+
+    def take_since_test_began(self) -> list[Unhandled]:
+        """What is to be reported when a test ends; also what is still to be reported of those before it."""
+        found = self.unhandled + [item for item in self.aside if item.owner is not None and item.owner.is_over]
+        self.aside = [item for item in self.aside if item.owner is None or not item.owner.is_over]
+        self.unhandled = []
+        return found
+
+    def take_all(self) -> list[Unhandled]:
+        """All that is still to be reported."""
+        found = self.aside + self.unhandled
+        self.aside, self.unhandled = [], []
+        return found
+
+    def forget_generators(self, things: Iterable[object]) -> None:
+        """Hear no more of async generators that are in the report."""
+        self._forgotten.update(thing for thing in things if isinstance(thing, types.AsyncGeneratorType))
+
+    # Tasks.
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **kwargs: Any
+    ) -> asyncio.Task[Any]:
+        given, owner = kwargs.get("context"), current_owner()
+        if given is not None:
+            if owner is not None and owner_of_context(given) is owner and given is not getattr(owner, "context", None):
+                give(given, None)  # it has a context of its own: it is not the scope's that has started it
+            return _Task(coroutine, loop=loop, **kwargs)
+        if owner is not None:
+            heir = self._heir(coroutine, owner)
+            if heir is not owner:
+                return _Task(coroutine, loop=loop, **{**kwargs, "context": given_to(heir)})
+        task = _Task(coroutine, loop=loop, **kwargs)
+        if owner is not None:
+            owner.note(task, caller())
+        return task
+
+    def _heir(self, coroutine: Coroutine[Any, Any, Any], owner: OpenScope) -> OpenScope | None:
+        """Whose the task is to be, with all that it starts: that of the task group that it is started in; else
+        nobody's, if it is to live as long as its loop.
+        """
+        patterns = owner.config.background_tasks
+        if patterns and any(fnmatchcase(coroutine_name(coroutine), pattern) for pattern in patterns):
+            return None
+        group = calling_group()
+        parent = None if group is None else next(parents_of(group), None)
+        return owner if parent is None else owner_of(parent) or owner
+
+    # Settings.
+
+    def before_test(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Remember how the loop is set, and keep what came up while no test ran from the test's report."""
+        self.is_new_to_tests = False
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(self._own_handler)
+        self._handler = loop.get_exception_handler()
+        self._factory = loop.get_task_factory()
+        self._debug = loop.get_debug()
+        self._duration = loop.slow_callback_duration
+        self.aside += self.unhandled
+        self.unhandled = []
+
+    def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the loop as it was before the test."""
+        if loop.get_exception_handler() is not self._handler:
+            loop.set_exception_handler(self._handler)
+        if loop.get_task_factory() is not self._factory:
+            loop.set_task_factory(self._factory)
+        if loop.get_debug() is not self._debug:
+            loop.set_debug(self._debug)
+        if loop.slow_callback_duration != self._duration:
+            loop.slow_callback_duration = self._duration
+
+
+class _NamedTask(asyncio.Task[Any]):
+    """A task that keeps the name that it has when it is given None, as some loops of Python 3.13 do."""
+
+    def set_name(self, value: object, /) -> None:
+        """Set the name."""
+        if value is not None:
+            super().set_name(value)
+
+
+_Task = _NamedTask if sys.version_info[:2] == (3, 13) else asyncio.Task
+
+
+def _both(one: _Handler, other: _Handler | None) -> _Handler:
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        one(loop, context)
+        if other is not None:
+            other(loop, context)
+
+    return handle
+
+
+def _is_captured() -> bool:
+    """Whether a test takes what asyncio logs itself, with assertLogs("asyncio")."""
+    return any(type(handler).__module__.startswith("unittest.") for handler in _logger.handlers)
+
+
+def is_reported(error: BaseException | None) -> bool:
+    """Whether the error has been raised to where it is reported."""
+    return getattr(error, _REPORTED, False)
+
+
+def mark_as_reported(error: BaseException) -> None:
+    """Have the error not be found again: it has been raised to where it is reported."""
+    setattr(error, _REPORTED, True)

@@ -1,0 +1,205 @@
+"""An open scope: its context, what closes with it, and what is made in its context.
+
+Whose something is that tests make is told by the context in which it was made, not by the time. Nothing here knows of
+event loops: a scope keeps whatever it is given, and closes it when it is left.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import weakref
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from asyncunit.config import Config
+from asyncunit.scopes import Scope
+from asyncunit.stacks import Place
+from asyncunit.stderr import printing_at_interrupt
+
+__all__ = [
+    "OpenScope",
+    "context_of",
+    "current_owner",
+    "give",
+    "given_to",
+    "is_anybodys",
+    "owner_of",
+    "owner_of_context",
+]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
+
+_DEFAULT = Config()
+
+
+class OpenScope:
+    """A scope that is open: its context, what closes with it, and what was made in it.
+
+    ``within`` is the next wider scope. ``context`` is a copy of the wider scope's, taken when this one opened; what is
+    made in it is this scope's. ``config`` is the configuration in force, the wider scope's until it says otherwise.
+    ``hooks`` is what runs the scope's hooks, and ``fixtures`` what has set up its fixtures, if it has any: closed in
+    this order, and before all that is kept. ``made`` are the tasks and resources that were made in it and are still
+    alive, with the place where each was made; None until there is one.
+    """
+
+    hooks: Any = None
+    fixtures: Any = None
+    is_over = False
+    made: weakref.WeakKeyDictionary[Any, Place | None] | None = None
+    # None until something is kept: a scope is opened for each test, and few of those keep anything.
+    _kept: dict[Hashable, Any] | None = None
+    _closers: list[Callable[[], Sequence[Exception] | None]] | None = None
+    # What has come into the context from wider scopes after it was copied.
+    _spread: dict[contextvars.ContextVar[Any], Any] | None = None
+
+    def __init__(
+        self, scope: Scope, key: Hashable, context: contextvars.Context, within: OpenScope | None = None
+    ) -> None:
+        self.scope = scope
+        self.key = key
+        self.within = within
+        self.context = context
+        self.config: Config = _DEFAULT if within is None else within.config
+        mark = {self}
+        context.run(_set_mark, mark)
+        # Dead once nothing holds the context, or one that was copied from it: no task, no callback.
+        self._mark = weakref.ref(mark)
+
+    def __str__(self) -> str:
+        if isinstance(self.key, type):
+            return f"{self.scope} {self.key.__module__}.{self.key.__qualname__}"
+        if self.scope is Scope.FUNCTION and self.within is not None and isinstance(cls := self.within.key, type):
+            return f"{self.key} ({cls.__module__}.{cls.__qualname__}.{self.key})"  # as unittest names a test
+        return f"{self.scope} {self.key}" if self.key else str(self.scope)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether anything holds the context, or one that was copied from it: a task, a callback."""
+        return self._mark() is not None
+
+    def note(self, thing: Any, place: Place | None) -> None:
+        """Remember something that was made in the context."""
+        if self.made is None:
+            self.made = weakref.WeakKeyDictionary()
+        self.made[thing] = place
+
+    def place_of(self, thing: Any) -> Place | None:
+        """Where something was made, as far as that is known."""
+        return None if self.made is None else self.made.get(thing)
+
+    def is_inside(self, wider: OpenScope) -> bool:
+        """Whether it is the other scope, or one inside it."""
+        scope: OpenScope | None = self
+        while scope is not None and scope is not wider:
+            scope = scope.within
+        return scope is not None
+
+    def let_go(self) -> bool:
+        """Let go of the context at the end of a test; return whether anything is left that was made in it."""
+        del self.context
+        self.is_over = True
+        return self.is_left
+
+    def keep(self, key: Hashable, make: Callable[[], T], close: Callable[[T], Sequence[Exception] | None]) -> T:
+        """What is kept under ``key``: made on the first call, and closed with the scope, the last made first."""
+        if self._kept is None or self._closers is None:
+            self._kept, self._closers = {}, []
+        if key in self._kept:
+            kept: T = self._kept[key]
+            return kept
+        value = self._kept[key] = make()
+        self._closers.append(lambda: close(value))
+        return value
+
+    def kept(self, key: Hashable) -> Any | None:
+        """What is kept under ``key``, or None."""
+        return None if self._kept is None else self._kept.get(key)
+
+    def take_over(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:
+        """Have the context see what has changed in that of a wider scope, where nothing narrower says otherwise."""
+        spread = self._spread = {} if self._spread is None else self._spread
+        nothing = object()
+        for variable, value in after.items():
+            if before.get(variable, nothing) is value:
+                continue
+            own = self.context.get(variable, nothing)
+            if own is before.get(variable, nothing) or own is spread.get(variable, self):
+                self.context.run(variable.set, value)
+                spread[variable] = value
+
+    def close(self) -> list[Exception]:
+        """Close the hooks, the fixtures and what is kept, and return what that raised.
+
+        May be called twice, also to go on where Ctrl-C interrupted it.
+        """
+        errors: list[Exception] = []
+        with printing_at_interrupt(self, errors):
+            if self.hooks is not None:
+                errors += self.hooks.close()
+            if self.fixtures is not None:
+                errors += self.fixtures.close()
+                if self.hooks is not None:
+                    errors += self.hooks.clean_up()
+            while self._closers:
+                try:
+                    errors += self._closers.pop()() or ()
+                except Exception as error:
+                    errors.append(error)
+        return errors
+
+
+# What a context, and each copy of it, holds of its owner, and nothing else does, so that it is gone when all of them
+# are: a set with nothing else in it, for sets can be referred to weakly, and are made fast.
+_Mark = set["OpenScope"]
+
+_mark: contextvars.ContextVar[_Mark] = contextvars.ContextVar("asyncunit_owner")
+_set_mark = _mark.set
+_NOBODYS: _Mark = set()
+
+
+def current_owner() -> OpenScope | None:
+    """Whose it is what is made now."""
+    return next(iter(_mark.get(_NOBODYS)), None)
+
+
+def owner_of(thing: Any) -> OpenScope | None:
+    """The owner of a task or a handle; None if it is nobody's that asyncunit knows."""
+    context = context_of(thing)
+    return None if context is None else owner_of_context(context)
+
+
+def owner_of_context(context: contextvars.Context) -> OpenScope | None:
+    """Whose it is what is made in the context."""
+    mark: _Mark = context.get(_mark, _NOBODYS)
+    return next(iter(mark), None)
+
+
+def is_anybodys(thing: Any) -> bool:
+    """Whether a task was made in the context of a scope, or was given to nobody; else it came from outside."""
+    context = context_of(thing)
+    return context is not None and _mark in context
+
+
+def given_to(owner: OpenScope | None) -> contextvars.Context:
+    """A copy of the current context, in which what is made is the owner's; that of none is left alone."""
+    context = contextvars.copy_context()
+    give(context, owner)
+    return context
+
+
+def give(context: contextvars.Context, owner: OpenScope | None) -> None:
+    """Have what is made in the context from now on be the owner's."""
+    context.run(_set_mark, _NOBODYS if owner is None else {owner})
+
+
+def context_of(thing: Any) -> contextvars.Context | None:
+    """The context in which a task or a handle runs."""
+    get_context = getattr(thing, "get_context", None)  # new in Python 3.12
+    if get_context is not None:
+        found: contextvars.Context = get_context()
+        return found
+    # The first that a task of Python 3.11 refers to: those of its callbacks come after it.
+    return next((other for other in gc.get_referents(thing) if type(other) is contextvars.Context), None)

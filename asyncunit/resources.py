@@ -1,0 +1,180 @@
+"""What was opened and is still open: sockets, what stands on them, and async generators."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import io
+import socket
+import sys
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, TypeVar
+
+from asyncunit.findings import Finding
+from asyncunit.keepers import outlives
+from asyncunit.open_scopes import OpenScope, current_owner
+from asyncunit.stacks import caller
+
+__all__ = ["close", "findings_of", "left_open", "note_sockets", "note_transports", "noting_generators"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
+Holder = asyncio.BaseTransport | asyncio.AbstractServer
+
+_KINDS = (
+    (types.AsyncGeneratorType, "async generator"),
+    (asyncio.BaseTransport, "transport"),
+    (asyncio.AbstractServer, "server"),
+    (socket.socket, "socket"),
+    (io.IOBase, "file"),
+)
+
+_is_noting = False
+
+
+def note_sockets() -> None:
+    """Have each socket that is made from now on be known to the scope in whose context that happens."""
+    global _is_noting  # noqa: PLW0603 - an audit hook is for the whole process, and cannot be removed
+    if not _is_noting:
+        _is_noting = True
+        sys.addaudithook(_hear)
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.__new__" and isinstance(arguments[0], socket.socket):
+        _note(arguments[0])
+
+
+def _note(thing: Any) -> None:
+    owner = current_owner()
+    if owner is not None and "unclosed_resources" in owner.config.fail_on:
+        owner.note(thing, caller())
+
+
+async def noting_generators(awaitable: Awaitable[T]) -> T:
+    """Await, and have each async generator that begins meanwhile be known to the scope in whose context it does."""
+    behind = sys.get_asyncgen_hooks().firstiter  # the loop's own
+
+    def begin(generator: AsyncGenerator[Any, Any]) -> None:
+        _note(generator)
+        if behind is not None:
+            behind(generator)
+
+    sys.set_asyncgen_hooks(firstiter=begin)  # until the loop stops, which puts back what was there before it ran
+    return await awaitable
+
+
+def note_transports(loop: asyncio.AbstractEventLoop) -> None:
+    """Have each transport that stands on no socket be known to the scope in whose context the loop makes it."""
+    if not isinstance(loop, asyncio.BaseEventLoop) or "subprocess_exec" in vars(loop):
+        return
+    for name in ("connect_read_pipe", "connect_write_pipe", "subprocess_exec", "subprocess_shell"):
+        setattr(loop, name, _noting(getattr(loop, name)))
+
+
+def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[..., Awaitable[tuple[T, object]]]:
+    @functools.wraps(connect)
+    async def connect_and_note(*args: Any, **kwargs: Any) -> tuple[T, object]:
+        transport, protocol = await connect(*args, **kwargs)
+        place = caller()
+        if place is None or not place.function.startswith("BaseSubprocessTransport."):  # which closes its pipes itself
+            _note(transport)
+        return transport, protocol
+
+    return connect_and_note
+
+
+def left_open(owner: OpenScope, case: object | None = None) -> list[Any]:
+    """What was made in the context of a scope, or stands in the attributes of a test, and is open.
+
+    What outlives a test is handed to the next wider scope.
+    """
+    left = []
+    for thing in [*(owner.made or ()), *_open_files(case)]:
+        if not _is_open(thing):
+            continue
+        if case is not None and owner.within is not None and outlives(thing, case):
+            owner.within.note(thing, owner.place_of(thing))
+        else:
+            left.append(thing)
+    return left
+
+
+def _open_files(case: object | None) -> list[io.IOBase]:
+    return [thing for thing in vars(case).values() if isinstance(thing, io.IOBase)] if case is not None else []
+
+
+def _is_open(thing: Any) -> bool:
+    if isinstance(thing, socket.socket):
+        return thing.fileno() != -1
+    if isinstance(thing, io.IOBase):
+        return not thing.closed
+    if isinstance(thing, asyncio.BaseTransport):
+        return not thing.is_closing()
+    return isinstance(thing, types.AsyncGeneratorType) and thing.ag_frame is not None and not thing.ag_running
+
+
+def findings_of(owner: OpenScope, things: list[Any]) -> list[Finding]:
+    """What the report says of them."""
+    found = []
+    for thing in things:
+        place = owner.place_of(thing)
+        made = f", made at {place}" if place is not None else ""
+        holder = _holder_of(thing) if isinstance(thing, socket.socket) else None
+        what = f"{thing!r}" if holder is None else f"{holder!r} on {thing!r}"
+        kind = next(name for cls, name in _KINDS if isinstance(holder or thing, cls))
+        found.append(Finding("unclosed_resources", f"an open {kind}{made}: {what}", place))
+    return found
+
+
+async def close(things: list[Any], errors: list[Exception]) -> None:
+    """Close them, by what stands on them where there is such. What that raises is put among the errors."""
+    generators = [
+        asyncio.ensure_future(thing.aclose()) for thing in things if isinstance(thing, types.AsyncGeneratorType)
+    ]
+    for thing in things:
+        if not isinstance(thing, types.AsyncGeneratorType):
+            try:
+                _close(thing)
+            except Exception as error:
+                errors.append(error)
+    if generators:
+        await asyncio.wait(generators)
+    for task in generators:
+        raised = None if task.cancelled() else task.exception()
+        if isinstance(raised, Exception):
+            errors.append(raised)
+
+
+def _close(thing: Any) -> None:
+    holder = _holder_of(thing) if isinstance(thing, socket.socket) else thing
+    if isinstance(holder, asyncio.WriteTransport):
+        holder.abort()
+    elif holder is not None:
+        holder.close()
+    else:
+        for remove in (asyncio.get_running_loop().remove_reader, asyncio.get_running_loop().remove_writer):
+            with contextlib.suppress(RuntimeError, NotImplementedError):  # a transport has it; not on this loop
+                remove(thing)
+        thing.close()
+
+
+def _holder_of(sock: socket.socket) -> Holder | None:
+    """The transport or the server that stands on the socket: it refers to it, perhaps in a list."""
+    referrers = gc.get_referrers(sock)
+    behind = [other for other in referrers if isinstance(other, list | dict)]
+    for other in [*referrers, *(gc.get_referrers(*behind) if behind else ())]:
+        if isinstance(other, Holder) and _stands_on(other, sock):
+            return other
+    return None
+
+
+def _stands_on(holder: Holder, sock: socket.socket) -> bool:
+    if isinstance(holder, asyncio.BaseTransport):
+        other = holder.get_extra_info("socket")
+        return other is not None and other.fileno() == sock.fileno()
+    return any(other.fileno() == sock.fileno() for other in getattr(holder, "sockets", ()))

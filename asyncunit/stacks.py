@@ -1,0 +1,128 @@
+"""Where code stands: who is calling, what a task waits for, what a thread runs."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import types
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+__all__ = [
+    "Place",
+    "caller",
+    "coroutine_name",
+    "describe_task",
+    "generator_of",
+    "is_ours",
+    "nearest",
+    "places_of_task",
+    "stack",
+]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+_LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib is not needed for anything else
+
+# What stands between a user's line and the task or the socket that it makes.
+_BETWEEN = frozenset(
+    {"asyncio", "asyncunit", "concurrent", "contextlib", "functools", "selectors", "socket", "ssl", "threading"}
+)
+
+
+class Place(NamedTuple):
+    """A line of a function."""
+
+    filename: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.line} in {self.function}"
+
+    @classmethod
+    def of(cls, frame: types.FrameType) -> Place:
+        """The line at which the frame stands."""
+        code = frame.f_code
+        return cls(code.co_filename, frame.f_lineno, code.co_qualname)
+
+
+def caller() -> Place | None:
+    """The line of the user's that has led here; where there is none, the nearest one of asyncio."""
+    frame: types.FrameType | None = inspect.currentframe()
+    nearest: types.FrameType | None = None
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package not in _BETWEEN:
+            return Place.of(frame)
+        if nearest is None and package == "asyncio":
+            nearest = frame
+        elif nearest is not None and is_ours(frame):
+            break  # asyncunit runs the loop: nobody is calling
+        frame = frame.f_back
+    return None if nearest is None else Place.of(nearest)
+
+
+def is_ours(frame: types.FrameType) -> bool:
+    """Whether the frame is one of asyncunit's, or of unittest's."""
+    return "__unittest" in frame.f_globals
+
+
+def stack(frame: types.FrameType | None) -> list[types.FrameType]:
+    """The frame and those that have called it, innermost first."""
+    frames = []
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+def coroutine_name(coroutine: Any) -> str:
+    """The name of a task's coroutine with its module, as in ``package.module.Class.method``."""
+    if not hasattr(coroutine, "__qualname__") and (generator := generator_of(coroutine)) is not None:
+        coroutine = generator  # it is being closed, most likely
+    name = getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
+    frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+    frame = frame or getattr(coroutine, "ag_frame", None)
+    module = frame.f_globals.get("__name__") if frame is not None else getattr(coroutine, "__module__", None)
+    return f"{module}.{name}" if module else name
+
+
+def places_of_task(task: Any) -> list[Place]:
+    """The lines at which a task waits: of its coroutine first, then of what that awaits, and so on."""
+    return [Place.of(frame) for frame in _awaiting(task.get_coro()) if not is_ours(frame)]
+
+
+def _awaiting(awaitable: Any) -> Iterator[types.FrameType]:
+    while awaitable is not None:
+        frame = next(
+            (found for name in ("cr_frame", "gi_frame", "ag_frame") if (found := getattr(awaitable, name, None))), None
+        )
+        if frame is not None:
+            yield frame
+        awaitable = next(
+            (found for name in ("cr_await", "gi_yieldfrom", "ag_await") if (found := getattr(awaitable, name, None))),
+            None if frame is not None else generator_of(awaitable),
+        )
+
+
+def generator_of(step: object) -> types.AsyncGeneratorType[Any, Any] | None:
+    """The async generator that is run by what anext(), asend(), athrow() or aclose() returned: it refers to it."""
+    return next((other for other in gc.get_referents(step) if isinstance(other, types.AsyncGeneratorType)), None)
+
+
+def nearest(places: list[Place]) -> str:
+    """The innermost of these lines that is not the standard library's."""
+    own = [place for place in places if not place.filename.startswith(_LIBRARY)]
+    return str((own or places)[-1]) if places else "an unknown line"
+
+
+def describe_task(task: Any, made_at: Place | None = None) -> str:
+    """What a report says of a task."""
+    coroutine = task.get_coro()
+    running = (
+        f", running {coroutine_name(coroutine)}()" if coroutine is not None else ""
+    )  # None: it was eager, and is done
+    made = f", made at {made_at}" if made_at is not None else ""
+    return f"task {task.get_name()!r}{running}{made}"

@@ -1,0 +1,55 @@
+"""Tracebacks that begin at the user's line."""
+
+from __future__ import annotations
+
+import types
+from typing import TypeVar
+
+from asyncunit.stacks import Place, is_ours
+
+__all__ = ["stand_at", "trim"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+Error = TypeVar("Error", bound=BaseException)
+
+
+def trim(error: Error) -> Error:
+    """Take asyncunit's and unittest's frames from the beginning of the traceback, and from those behind it.
+
+    unittest does that for what it reports and the causes of that, but not for the members of a group.
+    """
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        other = left.pop()
+        if other is None or id(other) in seen:
+            continue
+        seen.add(id(other))
+        other.__traceback__ = _begin(other.__traceback__)
+        left += (other.__cause__, other.__context__)
+        if isinstance(other, BaseExceptionGroup):
+            left += other.exceptions
+    return error
+
+
+def _begin(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    first = traceback
+    while first is not None and is_ours(first.tb_frame):
+        first = first.tb_next
+    return first
+
+
+def stand_at(place: Place | None, error: Error) -> Error:
+    """Give an error that was raised nowhere in a user's code a traceback of one line of it."""
+    if place is None:
+        return error
+    # Code that raises, said to stand there: there is no other way to a frame of a file.
+    code = compile("raise error", place.filename, "exec")
+    code = code.replace(co_firstlineno=place.line, co_name=place.function.rpartition(".")[2])
+    try:
+        exec(code, {"error": error, "__name__": place.function})
+    except BaseException as raised:
+        if raised is not error:
+            raise
+    return trim(error)

@@ -1,0 +1,119 @@
+"""What Python only warns of: coroutines that nobody has awaited, and resources that nobody has closed.
+
+``warnings._warn_unawaited_coroutine`` is private: it is what the interpreter calls for a coroutine that it lets go. The
+filters behind it cannot be relied on, for a test that catches warnings of its own replaces them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import tracemalloc
+import types
+import warnings
+from typing import Any
+
+from asyncunit.findings import Finding
+from asyncunit.stacks import Place
+
+__all__ = ["listen", "stop", "take", "unawaited"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+# The lines that a coroutine remembers of where it was called.
+_ORIGIN_DEPTH = 1
+
+
+class _Listener:
+    """Stands in front of what the module ``warnings`` does, while a scope that runs looks for what comes there."""
+
+    def __init__(self) -> None:
+        self.wanted: frozenset[str] = frozenset()
+        self.found: list[Finding] = []
+        self._filter: Any = None
+        self._filters: Any = None
+        self._show_behind: Any = None
+        self._warn_behind: Any = None
+        self._depth: int | None = None
+        self._shown, self._warned = self._show, self._warn
+
+    def listen(self, wanted: frozenset[str]) -> None:
+        """Take what these checks look for. A runner or a test may have put others in front meanwhile."""
+        self.wanted = wanted
+        if "unclosed_resources" in wanted:
+            if warnings.filters[:1] != [self._filter]:
+                warnings.simplefilter("always", ResourceWarning)
+                self._filter = warnings.filters[0]
+            if warnings.showwarning is not self._shown:
+                self._show_behind, warnings.showwarning = warnings.showwarning, self._shown
+        if "unawaited_coroutines" in wanted and self._depth is None:
+            self._depth = sys.get_coroutine_origin_tracking_depth()
+            sys.set_coroutine_origin_tracking_depth(max(self._depth, _ORIGIN_DEPTH))
+            module: Any = warnings
+            self._warn_behind, module._warn_unawaited_coroutine = module._warn_unawaited_coroutine, self._warned
+        elif "unawaited_coroutines" not in wanted and self._depth is not None:
+            sys.set_coroutine_origin_tracking_depth(self._depth)
+            self._depth = None
+            warnings._warn_unawaited_coroutine = self._warn_behind  # type: ignore[attr-defined]
+        self._filters = warnings.filters
+
+    def stop(self) -> None:
+        """Put back what was there before."""
+        self.listen(frozenset())
+        if warnings.showwarning is self._shown:
+            warnings.showwarning = self._show_behind
+        if self._filter in warnings.filters:
+            warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
+        self._filter = None
+        self.found = []
+
+    def _warn(self, coroutine: types.CoroutineType[Any, Any, Any]) -> None:
+        self.found.append(unawaited(coroutine))
+        if warnings.filters is not self._filters:  # the test catches warnings: perhaps it is this one that it means
+            self._warn_behind(coroutine)
+
+    def _show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: Any = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, ResourceWarning) and "unclosed_resources" in self.wanted:
+            self.found.append(Finding("unclosed_resources", f"{message}{_made_at()}"))
+        else:
+            self._show_behind(message, category, filename, lineno, file, line)
+
+
+def unawaited(coroutine: types.CoroutineType[Any, Any, Any]) -> Finding:
+    """The finding of a coroutine that was never awaited."""
+    origin = coroutine.cr_origin
+    place = Place(*origin[0]) if origin else None
+    made = f", made at {place}" if place is not None else ""
+    return Finding("unawaited_coroutines", f"coroutine {coroutine.__qualname__!r} was never awaited{made}", place)
+
+
+def _made_at() -> str:
+    """Where the object was made that is warned of, as far as tracemalloc knows.
+
+    The function is not told of the object, but its caller, in the module ``warnings``, is.
+    """
+    frame = inspect.currentframe()
+    caller = frame.f_back.f_back if frame is not None and frame.f_back is not None else None
+    source = getattr(caller.f_locals.get("msg"), "source", None) if caller is not None else None
+    made = tracemalloc.get_object_traceback(source) if source is not None else None
+    if made is None:
+        return "" if tracemalloc.is_tracing() else " (run python -X tracemalloc=10 to see where it was made)"
+    return ", made at:\n" + "\n".join(made.format())
+
+
+_listener = _Listener()
+listen, stop = _listener.listen, _listener.stop
+
+
+def take() -> list[Finding]:
+    """What was found since it was asked for last."""
+    found, _listener.found = _listener.found, []
+    return found

@@ -1,0 +1,752 @@
+"""What each check finds, and what it leaves alone, in suites that are run."""
+
+import asyncio
+import contextvars
+import logging
+import socket
+import sys
+import threading
+import unittest
+import warnings
+import weakref
+from pathlib import Path
+
+import pytest
+
+from asyncunit import (
+    AsyncTestCase,
+    AsyncUnitWarning,
+    ClassLoopTestCase,
+    LeftBehindError,
+    SessionLoopTestCase,
+    UnfinishedError,
+    fixture,
+    runner,
+    settings,
+)
+from tests.conftest import fail, start, stubborn
+from tests.support import run
+
+pytestmark = pytest.mark.filterwarnings("default::asyncunit.AsyncUnitWarning")
+LEAKS_FAIL = settings(fail_on=["unhandled_errors", "leaked_tasks"])
+LOOP_SCOPES = ["function", "class", "module", "package", "session"]
+
+
+async def forever():
+    await asyncio.Event().wait()
+
+
+def started():
+    return asyncio.create_task(forever())
+
+
+def texts(result):
+    return [str(error) for _, error in result.raised]
+
+
+# Leaked tasks.
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_a_task_that_a_test_leaves_is_found_ended_and_reported_against_it(scope):
+    ended = []
+
+    async def work():
+        try:
+            await forever()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(1)
+
+    @LEAKS_FAIL
+    class Test(AsyncTestCase):
+        loop_scope = scope
+
+        async def test_1(self):
+            asyncio.create_task(work(), name="worker")
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            self.assertEqual(ended, [1])
+            self.assertNotIn("worker", [task.get_name() for task in asyncio.all_tasks()])
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", LeftBehindError)]
+    assert result.passed == ["test_2"]
+    [text] = texts(result)
+    assert "test_1 (tests.test_checks." in text
+    assert "a pending task 'worker', running tests.test_checks." in text
+    assert f"made at {__file__}:" in text
+    assert f"waits at {__file__}:" in text
+
+
+def test_by_default_it_is_a_warning_that_names_test_task_and_place():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            started()
+
+    with pytest.warns(AsyncUnitWarning, match=r"(?s)test_x \(.*a pending task .*forever\(\), made at .*in started"):
+        assert run(Test).passed == ["test_x"]
+
+
+def test_a_task_that_is_about_to_end_is_no_leak():
+    class Test(ClassLoopTestCase):
+        async def asyncTearDown(self):
+            self.task.cancel()
+
+        async def test_cancelled_and_not_awaited(self):
+            self.task = started()
+
+        async def test_a_few_turns_more(self):
+            async def soon():
+                for _ in range(5):
+                    await asyncio.sleep(0)
+
+            self.task = asyncio.create_task(soon())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(run(Test).passed) == 2
+
+
+def test_a_task_is_the_tests_whoever_of_its_tasks_started_it_and_however():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_by_another_task(self):
+            async def start_another():
+                started()
+
+            await asyncio.create_task(start_another())
+
+        async def test_without_the_loops_factory(self):
+            asyncio.Task(forever())
+
+        async def test_by_a_callback(self):
+            asyncio.get_running_loop().call_soon(started)
+            await asyncio.sleep(0)
+
+        async def test_by_a_library(self):
+            self.held = asyncio.gather(forever(), forever())
+
+    result = run(Test)
+    assert len(result.raised) == 4
+    assert texts(result)[1].count("- a pending task") == 2
+
+
+def test_what_a_servers_task_starts_is_the_servers():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.requests = asyncio.Queue()
+            cls.workers = []
+            cls.server = asyncio.create_task(cls.serve())
+
+        @classmethod
+        async def serve(cls):
+            while True:
+                answer = await cls.requests.get()
+                cls.workers.append(started())
+                answer.set_result(None)
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            for task in (cls.server, *cls.workers):
+                task.cancel()
+
+        async def test_x(self):
+            answer = asyncio.get_running_loop().create_future()
+            self.requests.put_nowait(answer)
+            await answer
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_a_connection_that_a_class_scoped_server_answers_is_the_servers():
+    @settings(fail_on="all")
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            async def handle(reader, writer):
+                while await reader.readline():
+                    writer.write(b"answer\n")
+                writer.close()
+
+            cls.server = await asyncio.start_server(handle, "127.0.0.1", 0)
+            cls.port = cls.server.sockets[0].getsockname()[1]
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            cls.writer.close()
+            await cls.writer.wait_closed()
+            cls.server.close()
+            await cls.server.wait_closed()
+
+        async def test_1(self):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.write(b"request\n")
+            self.assertEqual(await reader.readline(), b"answer\n")
+            writer.close()
+            await writer.wait_closed()
+
+        @settings(fail_on=[])
+        async def test_2(self):
+            _, type(self).writer = await asyncio.open_connection("127.0.0.1", self.port)
+
+    result = run(Test)
+    assert (result.passed, texts(result)) == (["test_1", "test_2"], [])
+
+
+def test_a_task_that_a_test_gives_to_a_wider_task_group_is_the_groups():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+            cls.tasks = []
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            for task in cls.tasks:
+                task.cancel()
+
+        async def test_x(self):
+            self.tasks.append(self.group.create_task(forever()))
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_a_task_group_of_the_tests_own_child_is_the_tests():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            async def hold():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(forever())
+
+            asyncio.create_task(hold())
+            await asyncio.sleep(0)
+
+    assert run(Test).errors_by_name == [("test_x", LeftBehindError)]
+
+
+def test_background_tasks_live_as_long_as_their_loop():
+    alive = []
+
+    @settings(fail_on="leaked_tasks", background_tasks=["tests.test_checks.forever"])
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            alive.append(started())
+
+        async def test_2(self):
+            self.assertFalse(alive[0].done())
+
+    assert len(run(Test).passed) == 2
+    assert alive[0].cancelled()
+
+
+def test_a_task_with_a_context_of_its_own_is_left_alone():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.create_task(forever(), context=contextvars.Context())
+            asyncio.create_task(forever(), context=contextvars.copy_context())
+
+        async def test_2(self):
+            asyncio.Task(forever(), context=contextvars.Context())
+
+    assert len(run(Test).passed) == 2
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
+def test_what_the_fixture_of_a_scope_leaves_is_reported_against_that_scope(scope):
+    @settings(fail_on="leaked_tasks")
+    class Test(SessionLoopTestCase):
+        @fixture(scope=scope)
+        async def value(cls):
+            started()
+            return 1
+
+        async def test_x(self):
+            pass
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        result = run(Test)
+    reports = [str(error) for _, error in result.raised] + [str(warning.message) for warning in shown]
+    assert result.passed == ["test_x"]
+    assert len(reports) == 1
+    assert reports[0].startswith(scope)
+    assert "a pending task" in reports[0]
+    assert bool(result.raised) == (scope == "class")  # wider scopes have their own configuration
+
+
+def test_what_a_class_hook_leaves_is_an_error_of_the_class():
+    @LEAKS_FAIL
+    class Test(AsyncTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.task = started()
+
+        async def test_x(self):
+            pass
+
+    result = run(Test)
+    assert result.errors_by_name == [("tearDownClass", LeftBehindError)]
+    assert "before the class ends" in texts(result)[0]
+    assert Test.task.cancelled()
+
+
+def test_a_task_that_refuses_to_end_is_named_and_its_loop_replaced(monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+    log = []
+
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            log.append("set up")
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            log.append("tear down")
+
+        async def test_1(self):
+            self.loop = asyncio.get_running_loop()
+            self.task = await start(stubborn)
+            log.append(self.loop)
+
+        async def test_2(self):
+            log.append(asyncio.get_running_loop())
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", UnfinishedError)]
+    assert "running tests.conftest.stubborn(), still at" in texts(result)[0]
+    assert result.passed == ["test_2"]
+    first, second = (entry for entry in log if not isinstance(entry, str))
+    assert first is not second
+    assert first.is_closed()
+    assert [entry for entry in log if isinstance(entry, str)] == ["set up", "tear down"] * 2
+
+
+def test_what_a_leaked_task_raises_when_it_is_cancelled_is_in_the_report():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            async def work():
+                try:
+                    await forever()
+                finally:
+                    raise ValueError("late")
+
+            asyncio.create_task(work())
+            await asyncio.sleep(0)
+
+    error = run(Test).only_error()
+    assert repr(error.__cause__) == "ValueError('late')"
+
+
+# Unhandled errors.
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_an_error_that_nobody_handles_fails_the_test(scope):
+    class Test(AsyncTestCase):
+        loop_scope = scope
+
+        async def test_callback(self):
+            asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+
+        async def test_held(self):
+            self.task = asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_lost(self):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_not_begun(self):
+            asyncio.create_task(fail())
+
+        async def test_other(self):
+            pass
+
+    result = run(Test)
+    assert [name for name, _ in result.raised] == ["test_callback", "test_held", "test_lost", "test_not_begun"]
+    assert [type(error.__cause__) for _, error in result.raised] == [ZeroDivisionError, *[ValueError] * 3]
+    assert result.passed == ["test_other"]
+
+
+def test_a_finding_and_the_tests_own_failure_are_both_reported():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+            self.fail("own")
+
+        @unittest.expectedFailure
+        async def test_y(self):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+            self.fail("expected")
+
+        async def test_z(self):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+            self.skipTest("skipped")
+
+    result = run(Test)
+    assert result.errors_by_name == [
+        ("test_x", LeftBehindError),
+        ("test_y", LeftBehindError),
+        ("test_z", LeftBehindError),
+        ("test_x", AssertionError),
+    ] or sorted(name for name, _ in result.raised) == ["test_x", "test_x", "test_y", "test_z"]
+    assert not result.expectedFailures
+
+
+def test_several_findings_of_one_test_are_one_report():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            started()
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+    [text] = texts(run(Test))
+    assert text.count("  - ") == 2
+
+
+def test_an_error_of_a_wider_scope_fails_the_running_test_once():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.go = asyncio.Event()
+
+            async def crash():
+                await cls.go.wait()
+                raise ValueError("of the class")
+
+            asyncio.create_task(crash())
+
+        async def test_1(self):
+            pass
+
+        async def test_2(self):
+            self.go.set()
+            await asyncio.sleep(0)
+
+        async def test_3(self):
+            pass
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_2", LeftBehindError)]
+    assert result.passed == ["test_1", "test_3"]
+
+
+def test_an_error_that_comes_up_while_no_test_runs_is_that_of_its_scope():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_x(self):
+            pass
+
+    result = run(Test)
+    assert result.errors_by_name == [("tearDownClass", LeftBehindError)]
+    assert result.passed == ["test_x"]
+
+
+def test_an_error_that_a_test_leaves_to_a_later_one_is_not_the_later_ones():
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.get_running_loop().call_later(0.01, lambda: 1 / 0)
+
+        async def test_2(self):
+            await asyncio.sleep(0.03)
+
+    result = run(Test)
+    [(name, error)] = result.raised
+    assert name == "closing"
+    assert str(error).startswith("test_1 (")
+    assert result.passed == ["test_1", "test_2"]
+
+
+def test_a_users_exception_handler_and_task_factory_keep_working_and_are_put_back():
+    handled, made = [], []
+
+    def factory(loop, coroutine, **kwargs):
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **kwargs)
+
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            loop = asyncio.get_running_loop()
+            type(self).before = (loop.get_exception_handler(), loop.get_task_factory())
+            loop.set_exception_handler(lambda loop, context: handled.append(context["exception"]))
+            loop.set_task_factory(factory)
+            loop.set_debug(True)
+            loop.slow_callback_duration = 7
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            loop = asyncio.get_running_loop()
+            self.assertEqual((loop.get_exception_handler(), loop.get_task_factory()), self.before)
+            self.assertEqual((loop.get_debug(), loop.slow_callback_duration), (False, 0.1))
+
+    assert len(run(Test).passed) == 2
+    assert [repr(error) for error in handled] == ["ValueError('boom')"]
+    assert len(made) == 1
+
+
+def test_a_leak_is_found_behind_a_users_task_factory():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            asyncio.get_running_loop().set_task_factory(
+                lambda loop, coroutine, **kwargs: asyncio.Task(coroutine, loop=loop, **kwargs)
+            )
+
+        async def test_x(self):
+            started()
+
+    assert run(Test).errors_by_name == [("test_x", LeftBehindError)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
+def test_eager_tasks_keep_working_and_are_found():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+        async def test_1(self):
+            started()
+
+        async def test_2(self):
+            self.assertEqual(await asyncio.create_task(asyncio.sleep(0, 5)), 5)
+
+    result = run(Test)
+    assert (result.errors_by_name, result.passed) == ([("test_1", LeftBehindError)], ["test_2"])
+
+
+def test_what_a_wider_scope_sets_on_its_loop_stays():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            asyncio.get_running_loop().slow_callback_duration = 5
+
+        async def test_1(self):
+            self.assertEqual(asyncio.get_running_loop().slow_callback_duration, 5)
+
+        async def test_2(self):
+            self.assertEqual(asyncio.get_running_loop().slow_callback_duration, 5)
+
+    assert len(run(Test).passed) == 2
+
+
+# Errors that a test means.
+
+
+def test_expected_errors_are_handed_to_the_test():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.expectUnhandledErrors((ValueError, KeyError)) as caught:
+                asyncio.create_task(fail())
+                self.task = asyncio.create_task(fail())
+                await asyncio.sleep(0)
+            self.assertEqual([str(error) for error in caught], ["boom", "boom"])
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_expected_errors_that_do_not_come_are_a_failure():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.expectUnhandledErrors(ValueError):
+                pass
+
+    error = run(Test).only_error()
+    assert type(error) is AssertionError
+    assert str(error) == "ValueError was expected to reach the exception handler of the event loop, and did not"
+
+
+def test_the_failure_of_the_block_goes_first():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.expectUnhandledErrors(ValueError):
+                raise KeyError("own")
+
+    assert run(Test).errors_by_name == [("test_x", KeyError)]
+
+
+@pytest.mark.parametrize("wrong", ["ValueError", (), (ValueError, 3), 3])
+def test_what_is_no_exception_type_cannot_be_expected(wrong):
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.expectUnhandledErrors(wrong):
+                pass
+
+    assert "expected an exception type, or a tuple of them" in str(run(Test).only_error())
+
+
+def test_a_test_that_asserts_on_the_log_of_asyncio_has_seen_the_error():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.assertLogs(logging.getLogger("asyncio")):
+                asyncio.create_task(fail())
+                await asyncio.sleep(0)
+
+    assert run(Test).passed == ["test_x"]
+
+
+# The checks that cost something.
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_a_coroutine_that_was_never_awaited_is_found(scope):
+    @settings(fail_on="unawaited_coroutines")
+    class Test(AsyncTestCase):
+        loop_scope = scope
+
+        async def test_1(self):
+            forever()
+
+        async def test_2(self):
+            self.held = forever()
+
+        async def test_3(self):
+            self.assertTrue(forever())
+
+        def test_4(self):
+            forever()
+
+        async def test_5(self):
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert [name for name, _ in result.raised] == ["test_1", "test_2", "test_3", "test_4"]
+    for text in texts(result):
+        assert "coroutine" in text
+        assert "was never awaited" in text
+        assert __file__ in text
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_what_a_test_leaves_open_is_found_and_closed(scope):
+    after = []
+
+    async def numbers():
+        yield 1
+        yield 2
+
+    @settings(fail_on="unclosed_resources")
+    class Test(AsyncTestCase):
+        loop_scope = scope
+
+        async def test_1_socket(self):
+            self.left = socket.socket()
+            weakref.finalize(self.left, after.append, self.left.fileno())
+
+        async def test_2_lost(self):
+            socket.socket()
+
+        async def test_3_server(self):
+            self.server = await asyncio.start_server(print, "127.0.0.1", 0)
+
+        async def test_4_generator(self):
+            self.left = numbers()
+            await anext(self.left)
+
+        async def test_5_file(self):
+            self.left = Path(__file__).open()  # noqa: SIM115
+
+        async def test_6_process(self):
+            self.left = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE
+            )
+
+        async def test_7_closed(self):
+            with socket.socket():
+                async for _ in numbers():
+                    pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = run(Test)
+    kinds = {
+        "test_1_socket": "an open socket, made at ",
+        "test_2_lost": "unclosed <socket.socket",
+        "test_3_server": "an open server, made at ",
+        "test_4_generator": "an open async generator, made at",
+        "test_5_file": "an open file",
+        "test_6_process": "an open transport, made at ",
+    }
+    assert [name for name, _ in result.raised] == list(kinds)
+    for kind, text in zip(kinds.values(), texts(result), strict=True):
+        assert kind in text
+    assert result.passed == ["test_7_closed"]
+
+
+def test_what_outlives_a_test_is_the_next_wider_scopes():
+    @settings(fail_on="unclosed_resources")
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            type(self).connection = socket.socket()
+
+        async def test_2(self):
+            self.assertNotEqual(self.connection.fileno(), -1)
+
+    result = run(Test)
+    assert (result.passed, result.errors_by_name) == (["test_1", "test_2"], [("tearDownClass", LeftBehindError)])
+
+
+def test_what_a_class_leaves_open_is_the_classs():
+    @settings(fail_on="unclosed_resources")
+    class Test(AsyncTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.socket = socket.socket()
+
+        async def test_x(self):
+            pass
+
+    result = run(Test)
+    assert (result.passed, result.errors_by_name) == (["test_x"], [("tearDownClass", LeftBehindError)])
+    assert Test.socket.fileno() == -1
+
+
+def test_a_step_that_holds_the_loop_is_found():
+    @settings(fail_on="slow_callbacks")
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.get_running_loop().slow_callback_duration = 0.02
+            threading.Event().wait(0.1)
+
+        async def test_2(self):
+            await asyncio.sleep(0.05)
+
+    result = run(Test)
+    assert (result.errors_by_name, result.passed) == ([("test_1", LeftBehindError)], ["test_2"])
+    assert "in test_a_step_that_holds_the_loop_is_found.<locals>.Test.test_1" in texts(result)[0]
+
+
+def test_the_checks_of_a_test_are_those_of_the_nearest_settings():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            started()
+
+        @settings(fail_on=[])
+        async def test_2(self):
+            started()
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+    with pytest.warns(AsyncUnitWarning, match="test_2"):
+        result = run(Test)
+    assert (result.errors_by_name, result.passed) == ([("test_1", LeftBehindError)], ["test_2"])

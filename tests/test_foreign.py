@@ -1,0 +1,98 @@
+import asyncio
+
+import pytest
+
+from asyncunit.foreign import explain
+from asyncunit.runner import LoopRunner
+from tests.conftest import open_scope
+from tests.support import run_module
+
+TWO = """
+    box = []
+    def future_with_callback():  # whose repr no other has
+        future = asyncio.get_running_loop().create_future()
+        future.add_done_callback(future_with_callback)
+        return future
+    class First(asyncunit.ClassLoopTestCase):
+        async def test_1(self):
+            box.append({make})
+    class Second(asyncunit.ClassLoopTestCase):
+        async def test_2(self):
+            {use}
+"""
+CLASSES = "'class {module}.First'"
+
+
+@pytest.mark.parametrize(
+    ("make", "use"),
+    [
+        ("future_with_callback()", "await box[0]"),
+        (
+            "[event := asyncio.Event(), asyncio.create_task(event.wait()).cancel(), await asyncio.sleep(0)][0]",
+            "await box[0].wait()",
+        ),
+        ("asyncio.get_running_loop()", "box[0].call_soon(print)"),
+    ],
+)
+def test_an_error_of_mixed_up_loops_says_whose_they_are_and_what_to_write(make, use):
+    if "Event" in make:
+        make = "await bound_event()"
+        source = TWO + (
+            "    async def bound_event():\n"
+            "        event = asyncio.Event()\n"
+            "        task = asyncio.create_task(event.wait())\n"
+            "        await asyncio.sleep(0)\n"
+            "        task.cancel()\n"
+            "        return event\n"
+        )
+    else:
+        source = TWO
+    error = run_module(source.format(make=make, use=use)).only_error()
+    [note] = error.__notes__
+    assert "This runs on the event loop of the scope 'class module_" in note
+    assert ".First', which is closed." in note
+    assert note.endswith('write in First and in Second:  loop_scope = "module"  or make it on this loop.')
+
+
+def test_running_inside_the_loop_is_answered_with_await():
+    error = run_module("""
+        class Test(asyncunit.AsyncTestCase):
+            async def test_x(self):
+                coroutine = asyncio.sleep(0)
+                try:
+                    asyncio.run(coroutine)
+                finally:
+                    coroutine.close()
+    """).only_error()
+    assert error.__notes__[0].endswith(".Test.test_x)'. Await the coroutine instead of running it.")
+
+
+def test_the_members_of_a_group_are_explained(loops):
+    closed = LoopRunner(open_scope(), None)
+    closed.close()
+    try:
+        closed.loop.call_soon(print)
+    except RuntimeError as error:
+        group = ExceptionGroup("several", [error])
+    explain(group, loops.loop)
+    explain(group, loops.loop)
+    assert len(group.exceptions[0].__notes__) == 1
+
+
+def test_a_loop_of_the_users_own_is_said_to_be_that(loops):
+    own = asyncio.new_event_loop()
+    own.close()
+    try:
+        own.call_soon(print)
+    except RuntimeError as error:
+        explain(error, loops.loop)
+        [note] = error.__notes__
+    assert "a loop that asyncunit has not made" in note
+    assert note.endswith("Make it on this loop: in the test, in asyncSetUp, or in a fixture.")
+
+
+def test_other_errors_are_left_alone(loops):
+    error = RuntimeError("boom")
+    explain(error, loops.loop)
+    explain(ValueError("Event loop is closed"), loops.loop)
+    assert not hasattr(error, "__notes__")

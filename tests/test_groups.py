@@ -1,0 +1,48 @@
+import asyncio
+import contextvars
+
+from asyncunit import observers
+from asyncunit.groups import calling_group, groups_of, parents_of
+from asyncunit.observers import Observer
+from tests.conftest import open_scope
+
+
+def test_a_group_is_found_by_what_a_task_and_a_group_refer_to():
+    async def main():
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(asyncio.sleep(0))
+            task.add_done_callback(id)
+            assert list(groups_of(task)) == [group]
+            assert list(parents_of(group)) == [asyncio.current_task()]
+
+    asyncio.run(main())
+
+
+def test_a_task_outside_any_group_has_none():
+    async def main():
+        task = asyncio.create_task(asyncio.sleep(0), context=contextvars.Context())
+        assert list(groups_of(task)) == []
+        await task
+
+    asyncio.run(main())
+
+
+def test_the_group_that_starts_a_task_is_seen_by_the_task_factory(monkeypatch):
+    seen = []
+
+    # What stands between the group and the function is asyncunit's and asyncio's.
+    scope = {"__name__": "asyncunit.example", "calling_group": calling_group, "seen": seen}
+    exec("def see(): seen.append(calling_group()); return seen[-1]", scope)
+    monkeypatch.setattr(observers, "calling_group", scope["see"])
+
+    async def main():
+        Observer(asyncio.get_running_loop())
+        await asyncio.create_task(asyncio.sleep(0))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+        return group
+
+    context = open_scope().context
+    with asyncio.Runner() as runner:
+        group = runner.run(main(), context=context)
+    assert seen == [None, group]
