@@ -48,7 +48,10 @@ def _stays(other: object) -> bool:
     The standard library keeps things for nobody: the processes that it waits for, say.
     """
     module = _module_of(other)
-    return module is not None and module.partition(".")[0] not in sys.stdlib_module_names
+    if module is None or module.partition(".")[0] in sys.stdlib_module_names:
+        return False
+    is_place = isinstance(other, dict) or issubclass(type(other), type)
+    return not (is_place and module.startswith("asyncunit."))
 
 
 def _module_of(other: object) -> str | None:

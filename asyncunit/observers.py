@@ -223,7 +223,7 @@ class Observer:
             loop.slow_callback_duration = self._duration
 
 
-class _NamedTask(asyncio.Task[Any]):
+class Task(asyncio.Task[Any]):
     """A task that keeps the name that it has when it is given None, as some loops of Python 3.13 do."""
 
     def set_name(self, value: object, /) -> None:
@@ -232,7 +232,7 @@ class _NamedTask(asyncio.Task[Any]):
             super().set_name(value)
 
 
-_Task = _NamedTask if sys.version_info[:2] == (3, 13) else asyncio.Task
+_Task = Task if sys.version_info[:2] == (3, 13) else asyncio.Task
 
 
 def _both(one: _Handler, other: _Handler | None) -> _Handler:
