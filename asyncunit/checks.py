@@ -70,7 +70,9 @@ def after_scope(owner: OpenScope, loops: LoopRunner, own: Task | None) -> list[E
     findings = _end_tasks(owner, loops, own)
     if owner.config.costly:
         findings += _after_costly(owner, loops, None)
-    findings += [item.finding for item in loops.observer.take(owner)]
+    for inner, finding in loops.observer.take(owner):
+        of_test = f"{finding.text} (left by {inner})" if inner is not None and inner.is_over else finding.text
+        findings.append(finding._replace(text=of_test))
     return judge(owner, findings)
 
 

@@ -12,6 +12,7 @@ from asyncunit.errors import CutShortError, DefinitionError
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry, runs
 from asyncunit.runner import LoopRunner
+from asyncunit.scopes import Scope
 from asyncunit.stderr import printing_at_interrupt
 from asyncunit.tasks import Plot, ScopeRunner, is_awaitable
 
@@ -21,6 +22,7 @@ __all__ = [
     "ContextExit",
     "State",
     "as_errors",
+    "as_exception",
     "call_hook",
     "cut_short",
     "enter_context",
@@ -52,6 +54,10 @@ class AsyncCleanup:
             self._run()
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
+        except SystemExit as error:
+            if self.runner.scope.scope is Scope.FUNCTION:  # unittest takes it as an error of the test
+                raise
+            raise as_exception(error, self.runner.scope) from error
 
     def _run(self) -> None:
         function, args, kwargs = self._call
@@ -160,6 +166,8 @@ class AsyncHalf:
             self.state = State.UP
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
+        except SystemExit as error:
+            raise as_exception(error, self.runner.scope) from error
 
     def tear_down(self) -> list[Exception]:
         """Run the tear-down hook, if the set-up had succeeded, and return what it raised."""
@@ -172,8 +180,8 @@ class AsyncHalf:
                 call_hook(self.runner, self.tear_down_hook)
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
-        except Exception as error:
-            return [error]
+        except (Exception, SystemExit) as error:
+            return [as_exception(error, self.runner.scope)]
         return []
 
     def break_down(self) -> list[Exception]:
@@ -215,8 +223,11 @@ class AsyncHalf:
         self.state = State.DOWN
         self.runner.end()
         loops = self.runner.loops
-        if loops.stubborn and loops.owner is not self.runner.scope and runs():
-            errors += replace(runs()[-1], loops)
+        if loops.owner is not self.runner.scope and runs():
+            if loops.loop.is_closed():
+                errors += recover(runs()[-1], loops)
+            elif loops.stubborn:
+                errors += replace(runs()[-1], loops)
         return errors
 
 
@@ -285,6 +296,15 @@ def as_errors(flight: BaseException | None, scope: OpenScope) -> list[Exception]
     if flight is None:
         return []
     return [flight if isinstance(flight, Exception) else cut_short(scope, flight)]
+
+
+def as_exception(error: BaseException, scope: OpenScope) -> Exception:
+    """The error for the report of a class or a module; unittest stops at what is not an Exception."""
+    if isinstance(error, Exception):
+        return error
+    made = CutShortError(f"code of the scope '{scope}' raised {error!r}")
+    made.__cause__ = error
+    return made
 
 
 def cut_short(scope: OpenScope, cause: BaseException | None) -> CutShortError:

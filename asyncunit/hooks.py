@@ -347,4 +347,7 @@ def configure(run: Registry, choice: LoopChoice) -> None:
 def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:
     """The loop of that choice: made by the first that needs it, closed with the scope that owns it."""
     owner = next(open_scope for open_scope in run.chain if open_scope.scope is choice.scope)
-    return owner.keep((LoopRunner, choice.factory), lambda: LoopRunner(owner, choice.factory), LoopRunner.close)
+    loop = owner.keep((LoopRunner, choice.factory), lambda: LoopRunner(owner, choice.factory), LoopRunner.close)
+    for error in recover(run, loop):
+        run.report(owner, error)
+    return loop

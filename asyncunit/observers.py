@@ -70,7 +70,8 @@ class Observer:
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if is_reported(error) or context.get("asyncgen") in self._forgotten:
+        generator = context.get("asyncgen")
+        if is_reported(error) or (generator is not None and generator in self._forgotten):
             return
         if self.is_ending and isinstance(error, asyncio.CancelledError):  # of a callback that asks a task for its error
             return
@@ -85,11 +86,13 @@ class Observer:
     def _item(self, message: str, error: BaseException | None, context: Mapping[str, Any]) -> Unhandled:
         thing = context.get("task") or context.get("future") or context.get("handle")
         owner = current_owner() if thing is None else owner_of(thing)
-        place = None if owner is None else owner.place_of(thing)
+        place = None if owner is None or thing is None else owner.place_of(thing)
         if isinstance(thing, asyncio.Task):
             message = f"{message}: {describe_task(thing, place)}"
         elif isinstance(thing, asyncio.Future):
-            owner = owner or self.test  # a future does not say where it is from
+            if owner is None and self.test is not None and not self.test.is_over:
+                owner = self.test  # a future does not say where it is from
+            message = f"{message}: {thing!r}"
         return Unhandled(owner, Finding("unhandled_errors", message, place, error))
 
     def expecting(

@@ -80,8 +80,7 @@ def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[...
     @functools.wraps(connect)
     async def connect_and_note(*args: Any, **kwargs: Any) -> tuple[T, object]:
         transport, protocol = await connect(*args, **kwargs)
-        place = caller()
-        if place is None or not place.function.startswith("BaseSubprocessTransport."):  # which closes its pipes itself
+        if caller() is not None:  # else it is the pipe of a process, whose transport closes it
             _note(transport)
         return transport, protocol
 

@@ -156,7 +156,7 @@ class LoopRunner:
         """
         loop = self.loop
         if loop.is_closed():
-            return []
+            return [] if self.is_closing or self.close_is_reported else [self.closed_by_user()]
         self.is_closing = self.observer.is_ending = True
         left: set[asyncio.Task[Any]] = set()
         try:

@@ -49,19 +49,18 @@ class Place(NamedTuple):
 
 
 def caller() -> Place | None:
-    """The line of the user's that has led here; where there is none, the nearest one of asyncio."""
+    """The line of the user's that has led here; None where there is none, for the loop itself has."""
     frame: types.FrameType | None = inspect.currentframe()
-    nearest: types.FrameType | None = None
+    is_inside = True  # of asyncunit: what is called by it further out, runs the loop
     while frame is not None:
-        package = frame.f_globals.get("__name__", "").partition(".")[0]
-        if package not in _BETWEEN:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _BETWEEN:
             return Place.of(frame)
-        if nearest is None and package == "asyncio":
-            nearest = frame
-        elif nearest is not None and is_ours(frame):
-            break  # asyncunit runs the loop: nobody is calling
+        if not is_ours(frame):
+            is_inside = False
+        elif not is_inside:
+            return None
         frame = frame.f_back
-    return None if nearest is None else Place.of(nearest)
+    return None
 
 
 def is_ours(frame: types.FrameType) -> bool:

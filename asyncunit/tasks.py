@@ -136,15 +136,20 @@ class ScopeRunner:
         self._put_back_with.keep(current_loop, current_loop, asyncio.set_event_loop)
         if self._config.timeout is not None:
             return self._call_in_time(self._config.timeout, function, *args, **kwargs)
+        loop = self.loops.loop
         self._in_sync = True
         try:
-            asyncio.set_event_loop(self.loops.loop)
-            return self.scope.context.run(function, *args, **kwargs)
+            asyncio.set_event_loop(loop)
+            value = self.scope.context.run(function, *args, **kwargs)
         except Exception as error:
-            explain(error, self.loops.loop)
+            explain(error, loop)
             raise
         finally:
             self._in_sync = False
+        if loop.is_closed() and not self.loops.close_is_reported:
+            discard(value)
+            raise self.loops.closed_by_user()
+        return value
 
     def _call_in_time(self, timeout: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `call_sync`; what took too long is told so when it is done, for nothing can end it."""
@@ -164,6 +169,9 @@ class ScopeRunner:
         if took is not None:
             discard(value)
             raise TestTimeoutError(_took_too_long(self.scope, f"{name}()", timeout, took))
+        if self.loops.loop.is_closed() and not self.loops.close_is_reported:
+            discard(value)
+            raise self.loops.closed_by_user()
         return value
 
     @property
@@ -530,8 +538,9 @@ def _step_of(job: _Job) -> str:
         exit_ = inspect.getcoroutinelocals(step).get("self")
         if isinstance(exit_, Half):
             return f"the tear-down of the {exit_.fixture}"
-    generator = generator_of(step)
-    name = getattr(step if generator is None else generator, "__qualname__", None)
+    else:
+        step = generator_of(step) or step
+    name = getattr(step, "__qualname__", None)
     return f"{name}()" if name else repr(step)
 
 

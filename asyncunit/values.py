@@ -8,10 +8,10 @@ import types
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from typing import Any, Literal
 
-from asyncunit.errors import CutShortError, LoopScopeError
+from asyncunit.errors import LoopScopeError
 from asyncunit.fixtures import Fixture, Request, is_fixture
 from asyncunit.graph import Node
-from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
+from asyncunit.halves import AsyncHalf, as_exception, cut_short, half_of, mend
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.params import Param
@@ -300,15 +300,6 @@ class TestFixtures:
     def close(self) -> list[Exception]:
         """As `tear_down`: for a scope that is left before its test has come so far."""
         return [as_exception(error, self._runner.scope) for error in self.tear_down()]
-
-
-def as_exception(error: BaseException, scope: OpenScope) -> Exception:
-    """The error for the report of a class or a module; unittest stops at what is not an Exception."""
-    if isinstance(error, Exception):
-        return error
-    made = CutShortError(f"a fixture of the scope '{scope}' raised {error!r}")
-    made.__cause__ = error
-    return made
 
 
 def _find(values: Mapping[Node, Any], fixture: Fixture[Any]) -> tuple[Any] | None:

@@ -60,8 +60,8 @@ class Deadline:
             return False
         if self._expire is not None:
             expire, self._expire = self._expire, None
+            self.at = time.monotonic() + GRACE  # before the loop may ask for more
             expire()
-            self.at = time.monotonic() + GRACE
             return True
         self._print()
         return False

@@ -208,7 +208,7 @@ def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, lo
     cleanup = halves[0].add(AsyncCleanup(halves[0].runner, note(events, "cleanup")))
     closed = loops.loop
     assert recover(run, loops) == []
-    halves[0].runner.call(closed.close)
+    closed.close()
     assert [type(error) for error in recover(run, loops)] == [LoopClosedError]
     assert all(half.state is State.BROKEN for half in halves)
     assert loops.loop is not closed
@@ -219,7 +219,8 @@ def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, lo
 
 
 def test_the_error_for_a_closed_loop_is_raised_once(run, loops, halves):
-    halves[0].runner.call(loops.loop.close)
+    with pytest.raises(LoopClosedError):
+        halves[0].runner.call(loops.loop.close)
     with pytest.raises(LoopClosedError):
         halves[0].runner.run(asyncio.sleep(0))
     assert recover(run, loops) == []

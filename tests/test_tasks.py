@@ -93,8 +93,9 @@ def test_a_loop_that_is_stopped_goes_on(scope):
 
 
 def test_nothing_runs_on_a_loop_that_somebody_closed(scope, loops):
-    scope.call(loops.loop.close)
     with pytest.raises(LoopClosedError, match="the event loop of the scope 'class example' was closed by code that"):
+        scope.call(loops.loop.close)
+    with pytest.raises(LoopClosedError):
         scope.run(running_loop())
     scope.abandon()
     loops.renew()

@@ -831,7 +831,7 @@ def test_a_fixture_that_exits_is_an_error_like_any_other(scope, when):
         def test_x(self): ...
 
     error = run(Test).only_error()
-    assert "a fixture of the scope" in str(error)
+    assert "code of the scope" in str(error)
     assert isinstance(error.__cause__, SystemExit)
     assert notes == ["first up", "first down"]
 
