@@ -14,7 +14,7 @@ from asyncunit.registry import Registry, runs
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.stderr import printing_at_interrupt
-from asyncunit.tasks import Plot, ScopeRunner, is_awaitable
+from asyncunit.tasks import Plot, ScopeRunner, WideRunner, is_awaitable
 
 __all__ = [
     "AsyncCleanup",
@@ -233,7 +233,7 @@ class AsyncHalf:
 
 def half_of(open_scope: OpenScope, loops: LoopRunner) -> AsyncHalf:
     """The async half that an open scope has on a loop."""
-    return open_scope.keep((AsyncHalf, loops), lambda: AsyncHalf(ScopeRunner(loops, open_scope)), AsyncHalf.close)
+    return open_scope.keep((AsyncHalf, loops), lambda: AsyncHalf(WideRunner(loops, open_scope)), AsyncHalf.close)
 
 
 def halves(registry: Registry, loops: LoopRunner) -> list[AsyncHalf]:

@@ -26,6 +26,9 @@ __all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "configure",
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 
+_UP = State.UP  # asked for each test, and slow to find on an enum up to Python 3.11
+
+
 class HookState(enum.Enum):
     """How far the sync hooks of a class or a module have come; only the runner of the tests calls them."""
 
@@ -255,9 +258,9 @@ class ClassScope(HookedScope):
     def ready(self) -> bool:
         """Whether a test can run without anything being set up for it."""
         half, outer = self.half, self.module.half
-        if outer is not None and outer.state is not State.UP:
+        if outer is not None and outer.state is not _UP:
             return False
-        return half.state is State.UP if half is not None else self.choice.scope is Scope.FUNCTION
+        return half.state is _UP if half is not None else self.choice.scope is Scope.FUNCTION
 
     def ensure(self) -> None:
         """Have the async halves of the module and of the class set up, and the fixtures that all of the class uses."""

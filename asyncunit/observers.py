@@ -55,7 +55,7 @@ class Observer:
         self.is_closed = False
         # True while tasks that were left are being ended.
         self.is_ending = False
-        # True when something other than a test may have set the loop: that is meant.
+        # True when something other than a test has run, and may have set the loop: that is meant.
         self.is_new_to_tests = True
         # Async generators that have been reported, and say more when the loop closes.
         self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()

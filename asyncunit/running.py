@@ -200,9 +200,8 @@ class RunningTest:
             registry.end_inside(run)  # a suite that the test has run
             if self.fixtures is not None:
                 errors += self.fixtures.close()
-            runner.end()
+            own = runner.end()
             observer.put_back(loops.loop)
-            own = runner.let_go()
             if scope.let_go() or observer.unhandled or observer.lingering or observer.aside or scope.config.costly:
                 errors += self._check(run, runner, own)
             if loops.broken or runner.in_flight is not None:

@@ -21,7 +21,7 @@ from asyncunit.slow import SlowSteps
 from asyncunit.stacks import describe_task, generator_of, places_of_task
 from asyncunit.watchdog import Deadline
 
-__all__ = ["Plot", "ScopeRunner", "discard", "is_async_def", "is_awaitable"]
+__all__ = ["Plot", "ScopeRunner", "WideRunner", "discard", "is_async_def", "is_awaitable"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -319,23 +319,23 @@ class ScopeRunner:
         value: T = job.value
         return value
 
-    def end(self) -> None:
-        """Have the task end with the next turn of the loop. May be called twice."""
-        if self._task is not None and not self._task.done() and not self._loop.is_closed():
-            self._inbox.append(None)
-            self._rouse()
-
     @property
     def task(self) -> asyncio.Task[None] | None:
         """The task, once there is one."""
         return self._task
 
-    def let_go(self) -> asyncio.Task[None] | None:
-        """Let go of the task if it is done; return it if it is not."""
+    def end(self) -> asyncio.Task[None] | None:
+        """Have the task end with the next turn of the loop, and return it; let go of one that is done.
+
+        May be called twice.
+        """
         task = self._task
-        if task is not None and task.done():
+        if task is None or task.done():
             self._task = self._coroutine = None
             return None
+        if not self._loop.is_closed():
+            self._inbox.append(None)
+            self._rouse()
         return task
 
     def abandon(self) -> None:
@@ -529,6 +529,18 @@ class ScopeRunner:
 def _next_turn() -> Generator[None, None, None]:
     """What asyncio.sleep(0) awaits."""
     yield
+
+
+class WideRunner(ScopeRunner):
+    """The task of a scope that is wider than a test: what it sets on its loop is meant, and stays."""
+
+    def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - see the base
+        self.loops.observer.is_new_to_tests = True
+        return super().call_sync(function, *args, **kwargs)
+
+    def run(self, awaitable: Awaitable[T], plot: Plot | None = None) -> T:  # noqa: D102 - see the base
+        self.loops.observer.is_new_to_tests = True
+        return super().run(awaitable, plot)
 
 
 def _step_of(job: _Job) -> str:

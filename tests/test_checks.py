@@ -535,18 +535,22 @@ def test_eager_tasks_keep_working_and_are_found():
 
 
 def test_what_a_wider_scope_sets_on_its_loop_stays():
-    class Test(ClassLoopTestCase):
-        @classmethod
-        async def asyncSetUpClass(cls):
-            asyncio.get_running_loop().slow_callback_duration = 5
+    def make(seconds):
+        class Test(SessionLoopTestCase):
+            @classmethod
+            async def asyncSetUpClass(cls):
+                asyncio.get_running_loop().slow_callback_duration = seconds
 
-        async def test_1(self):
-            self.assertEqual(asyncio.get_running_loop().slow_callback_duration, 5)
+            async def test_1(self):
+                self.assertEqual(asyncio.get_running_loop().slow_callback_duration, seconds)
+                asyncio.get_running_loop().slow_callback_duration = 9
 
-        async def test_2(self):
-            self.assertEqual(asyncio.get_running_loop().slow_callback_duration, 5)
+            async def test_2(self):
+                self.assertEqual(asyncio.get_running_loop().slow_callback_duration, seconds)
 
-    assert len(run(Test).passed) == 2
+        return Test
+
+    assert len(run(make(5), make(7)).passed) == 4
 
 
 # Errors that a test means.
