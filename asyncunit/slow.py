@@ -81,7 +81,7 @@ class SlowSteps:
         late = now - self.at
         busy, before = self._busy(), self._was_busy
         self._was_busy = busy
-        return late if late > self._period and busy - before > 0.9 * late else 0.0
+        return late if late > self._period and busy - before > late / 2 else 0.0
 
     def _busy(self) -> float:
         """The seconds that the loop's thread has had of the processor, as far as the system tells."""

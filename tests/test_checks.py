@@ -754,3 +754,245 @@ def test_the_checks_of_a_test_are_those_of_the_nearest_settings():
     with pytest.warns(AsyncUnitWarning, match="test_2"):
         result = run(Test)
     assert (result.errors_by_name, result.passed) == ([("test_1", LeftBehindError)], ["test_2"])
+
+
+# Found by trying to break it.
+
+
+async def busy():
+    while True:
+        await asyncio.gather(asyncio.sleep(0.001), asyncio.sleep(0.001))
+
+
+@settings(fail_on="leaked_tasks", background_tasks=["*.busy"])
+class Exempt(ClassLoopTestCase):
+    @classmethod
+    async def asyncSetUpClass(cls):
+        cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+        cls.tasks = []
+
+    @classmethod
+    async def asyncTearDownClass(cls):
+        for task in cls.tasks:
+            task.cancel()
+
+    async def asyncTearDown(self):
+        await asyncio.sleep(0.005)
+
+    async def test_1(self):
+        self.tasks.append(asyncio.create_task(busy()))
+
+    async def test_2(self):
+        self.tasks.append(self.group.create_task(busy()))
+
+    async def test_3(self):
+        self.tasks.append(asyncio.create_task(busy(), context=contextvars.copy_context()))
+
+    async def test_4(self):
+        self.assertEqual([task.done() for task in self.tasks], [False] * 3)
+
+
+def test_what_an_exempt_task_starts_is_exempt_as_well():
+    result = run(Exempt)
+    assert (result.passed, texts(result)) == (["test_1", "test_2", "test_3", "test_4"], [])
+
+
+def test_a_stubborn_task_of_a_class_does_not_run_in_the_next_class(monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+
+    class First(SessionLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.task = await start(stubborn)
+
+        async def test_1(self):
+            pass
+
+    class Second(SessionLoopTestCase):
+        set_up = 0
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.set_up += 1
+
+        async def test_2(self):
+            self.assertEqual(len([task for task in asyncio.all_tasks() if "stubborn" in repr(task)]), 0)
+
+        async def test_3(self):
+            self.assertEqual(self.set_up, 1)
+
+    result = run(First, Second)
+    assert (result.passed, result.errors_by_name) == (
+        ["test_1", "test_2", "test_3"],
+        [("tearDownClass", UnfinishedError)],
+    )
+
+
+def test_a_worker_that_is_started_again_whenever_it_ends_is_named(monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+
+    class Test(ClassLoopTestCase):
+        def start(self, _=None):
+            self.task = asyncio.create_task(forever()) if asyncio.current_task() else asyncio.Task(forever())
+            self.task.add_done_callback(self.start)
+
+        async def test_1(self):
+            self.start()
+
+        async def test_2(self):
+            self.assertNotIn("forever", repr(asyncio.all_tasks()))
+
+    result = run(Test)
+    assert result.passed == ["test_2"]
+    assert [name for name, _ in result.raised] == ["test_1"]
+    assert "running tests.test_checks.forever(), still at" in texts(result)[0]
+
+
+def test_a_task_that_a_thread_starts_is_found_when_the_loop_closes():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            loop = asyncio.get_running_loop()
+            thread = threading.Thread(
+                target=contextvars.Context().run, args=(asyncio.run_coroutine_threadsafe, forever(), loop)
+            )
+            thread.start()
+            thread.join()
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert result.errors_by_name == [("tearDownClass", LeftBehindError)]
+    assert "started from outside" in texts(result)[0]
+
+
+def test_a_task_that_a_timer_of_a_test_starts_later_is_that_tests():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.get_running_loop().call_later(0.01, lambda: asyncio.ensure_future(forever()))
+
+        async def test_2(self):
+            await asyncio.sleep(0.03)
+
+        async def test_3(self):
+            self.assertNotIn("forever", repr(asyncio.all_tasks()))
+
+    result = run(Test)
+    [(name, error)] = result.raised
+    assert (name, str(error)[:8]) == ("closing", "test_1 (")
+    assert result.passed == ["test_1", "test_2", "test_3"]
+
+
+def test_one_error_of_two_tasks_is_in_the_report_once():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            future = asyncio.get_running_loop().create_future()
+
+            async def wait():
+                await future
+
+            self.tasks = [asyncio.create_task(wait()), asyncio.create_task(wait())]
+            await asyncio.sleep(0)
+            future.set_exception(ValueError("boom"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+        async def test_y(self):
+            async def leave():
+                raise SystemExit(3)
+
+            asyncio.create_task(leave())
+            await asyncio.sleep(0.01)
+
+    result = run(Test)
+    assert [(name, type(error)) for name, error in result.raised] == [
+        ("test_x", LeftBehindError),
+        ("test_y", SystemExit),
+    ]
+    assert type(result.raised[0][1].__cause__) is ValueError
+
+
+def test_a_costly_check_of_one_test_is_off_for_the_next():
+    class Test(ClassLoopTestCase):
+        @settings(fail_on="all")
+        async def test_1(self):
+            pass
+
+        async def test_2(self):
+            forever()
+
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        assert len(run(Test).passed) == 2
+
+
+@pytest.mark.parametrize("fault", ["raises", "refuses", "yields"])
+def test_an_async_generator_that_does_not_close_is_reported_and_harms_no_other(fault, monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+
+    async def numbers():
+        try:
+            yield 1
+        finally:
+            if fault == "raises":
+                raise ValueError("boom")
+            if fault == "refuses":
+                await forever()
+            yield 2
+
+    @settings(fail_on="all")
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            self.left = numbers()
+            await anext(self.left)
+
+        async def test_2(self):
+            pass
+
+    result = run(Test)
+    assert (result.passed, [name for name, _ in result.raised]) == (["test_2"], ["test_1"])
+
+
+def test_the_handler_that_a_loop_comes_with_is_told_and_errors_can_be_expected_all_the_same():
+    handled = []
+
+    def make():
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda loop, context: handled.append(context["message"]))
+        return loop
+
+    class Test(ClassLoopTestCase):
+        loop_factory = staticmethod(make)
+
+        async def test_1(self):
+            self.task = asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            with self.expectUnhandledErrors(ValueError) as caught:
+                asyncio.create_task(fail())
+                await asyncio.sleep(0)
+            self.assertEqual(len(caught), 1)
+
+    assert len(run(Test).passed) == 2
+    assert handled == ["Task exception was never retrieved"] * 2
+
+
+def test_capturing_the_root_logger_says_nothing_of_asyncios():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.assertLogs():
+                logging.getLogger("app").warning("the app says")
+                asyncio.create_task(fail())
+                await asyncio.sleep(0)
+
+    assert run(Test).errors_by_name == [("test_x", LeftBehindError)]
+
+
+def test_tasks_keep_their_names():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            task = asyncio.create_task(asyncio.sleep(0))
+            await task
+            self.assertRegex(task.get_name(), r"^Task-\d+$")
+
+    assert run(Test).passed == ["test_x"]

@@ -77,7 +77,7 @@ def test_many_steps_that_are_short_are_not_one_that_is_long(loop):
 
 def test_code_that_holds_the_interpreter_is_told_too(loop):
     async def count():
-        sum(range(5_000_000))
+        sum(range(20_000_000))
 
     [text] = run(loop, count())
     assert "in test_code_that_holds_the_interpreter_is_told_too" in text

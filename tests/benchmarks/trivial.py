@@ -15,6 +15,7 @@ import tracemalloc
 import unittest
 
 import asyncunit
+from asyncunit.keys import CHECKS
 
 ROUNDS = 15
 TESTS = 400
@@ -44,7 +45,10 @@ class SyncFixtures:
         yield connection
 
 
-def make(*bases: type, is_async: bool = True, hooks: bool = False, tests: int = TESTS):
+ALL_BUT_RESOURCES = [check for check in CHECKS if check != "unclosed_resources"]
+
+
+def make(*bases: type, is_async: bool = True, hooks: bool = False, tests: int = TESTS, **settings: object):
     """A class of trivial tests."""
 
     def sync_test(self):
@@ -56,7 +60,7 @@ def make(*bases: type, is_async: bool = True, hooks: bool = False, tests: int = 
     members = {f"test_{number}": async_test if is_async else sync_test for number in range(tests)}
     if hooks:
         members |= {"asyncSetUp": async_test, "asyncTearDown": async_test}
-    return type("Trivial", bases, members)
+    return asyncunit.settings(**settings)(type("Trivial", bases, members))
 
 
 class Clock(unittest.TestResult):
@@ -97,6 +101,11 @@ def compare() -> None:
         "ClassLoopTestCase, async set-up and tear-down": make(asyncunit.ClassLoopTestCase, hooks=True),
         "ClassLoopTestCase, class and function fixture": make(Fixtures, asyncunit.ClassLoopTestCase),
         "ClassLoopTestCase, sync class and function fixture": make(SyncFixtures, asyncunit.ClassLoopTestCase),
+        "ClassLoopTestCase, timeout": make(asyncunit.ClassLoopTestCase, timeout=60),
+        "ClassLoopTestCase, all checks but unclosed_resources": make(
+            asyncunit.ClassLoopTestCase, fail_on=ALL_BUT_RESOURCES
+        ),
+        "ClassLoopTestCase, all checks": make(asyncunit.ClassLoopTestCase, tests=TESTS // 8, fail_on="all"),
     }
     least = dict.fromkeys(classes, float("inf"))
     for _ in range(ROUNDS):
