@@ -21,6 +21,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
 from asyncunit import loops, plans, runs, suite, variants
+from asyncunit.awaitables import discard, is_async_def, is_awaitable
 from asyncunit.errors import DefinitionError
 from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, call_hook, enter_context
@@ -28,7 +29,7 @@ from asyncunit.running import AwaitingContext, RunningTest, leave_behind
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
 from asyncunit.stderr import report_on_stderr
-from asyncunit.tasks import ScopeRunner, discard, is_async_def, is_awaitable
+from asyncunit.tasks import ScopeRunner
 
 __all__ = [
     "AsyncTestCase",

@@ -7,14 +7,16 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
+from asyncunit.awaitables import is_awaitable
 from asyncunit.checks import after_scope, before
 from asyncunit.errors import CutShortError, DefinitionError
+from asyncunit.jobs import Plot
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry, runs
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.stderr import printing_at_interrupt
-from asyncunit.tasks import Plot, ScopeRunner, WideRunner, is_awaitable
+from asyncunit.tasks import ScopeRunner, WideRunner
 
 __all__ = [
     "AsyncCleanup",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncunit import config, loops, plans, runs
+from asyncunit.awaitables import discard, is_awaitable
 from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, half_of, mend, recover
@@ -18,7 +19,6 @@ from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
-from asyncunit.tasks import discard, is_awaitable
 from asyncunit.values import ClassFixtures, ScopeFixtures
 
 __all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "configure", "fixtures_of", "loop_of"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, TypeVar
 
+from asyncunit.awaitables import discard, is_async_def, is_awaitable
 from asyncunit.errors import LoopScopeError, RunningLoopError, TestTimeoutError
 from asyncunit.foreign import explain
+from asyncunit.jobs import Job, Plot, took_too_long, waiting
 from asyncunit.observers import mark_as_reported
 from asyncunit.open_scopes import OpenScope
 from asyncunit.resources import noting_generators
@@ -18,77 +19,14 @@ from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, abandon, current_loop, s
 from asyncunit.scopes import Scope
 from asyncunit.signatures import name_of
 from asyncunit.slow import SlowSteps
-from asyncunit.stacks import describe_task, generator_of, places_of_task
+from asyncunit.stacks import describe_task, places_of_task
 from asyncunit.watchdog import Deadline
 
-__all__ = ["Plot", "ScopeRunner", "WideRunner", "discard", "is_async_def", "is_awaitable"]
+__all__ = ["ScopeRunner", "WideRunner"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 T = TypeVar("T")
-
-
-def is_async_def(function: object) -> bool:
-    """Whether calling ``function`` runs none of its lines, but makes a coroutine of them."""
-    code = getattr(function, "__code__", None)
-    return type(code) is types.CodeType and bool(code.co_flags & inspect.CO_COROUTINE)
-
-
-def is_awaitable(value: object) -> bool:
-    """Whether ``value`` can be awaited, asked of coroutines first, for they are what it mostly is."""
-    return type(value) is types.CoroutineType or inspect.isawaitable(value)
-
-
-class Plot(Protocol):
-    """Who knows what follows a job in the same run of the loop."""
-
-    def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
-        """What is to be awaited next; else whether nothing is left to be run in the task."""
-
-    def sequel_failed(self, error: BaseException) -> None:
-        """Take what that raised."""
-
-
-@runtime_checkable
-class Half(Protocol):
-    """Who runs the second half of a fixture, in a method of its own."""
-
-    fixture: object
-
-
-class _Job:
-    """Something to await in a scope's task, and what came of it.
-
-    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``plot`` tells what follows
-    in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``expired`` is the error
-    that it ends with because it took too long, and ``last_call`` the time when it is given up. ``stray`` was thrown out
-    of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was cancelled.
-    """
-
-    waiter: asyncio.Future[None] | None = None
-    plot: Plot | None = None
-    sequel: _Job | None = None
-    first: _Job | None = None
-    expired: TestTimeoutError | None = None
-    last_call: asyncio.TimerHandle | None = None
-    is_given_up = False
-    done = False
-    value: Any = None
-    error: BaseException | None = None
-    stray: BaseException | None = None
-
-    def __init__(self, awaitable: Awaitable[Any]) -> None:
-        self.awaitable = self.step = awaitable
-
-    def end_expired(self, expired: TestTimeoutError) -> None:
-        """End with the error of a job that took too long; its traceback ends where the job was waiting."""
-        if isinstance(self.error, asyncio.CancelledError):
-            expired.__traceback__ = self.error.__traceback__
-        else:
-            expired.__context__ = self.error
-        self.error = expired
-        if self.last_call is not None:
-            self.last_call.cancel()
 
 
 class ScopeRunner:
@@ -111,7 +49,7 @@ class ScopeRunner:
     # Not None while the task waits for a job.
     _wake: asyncio.Future[None] | None = None
     # The one that the task awaits.
-    _current: _Job | None = None
+    _current: Job | None = None
     # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
     _in_sync = False
 
@@ -122,7 +60,7 @@ class ScopeRunner:
         self._put_back_with = put_back_with or scope
         self._loop = loops.loop
         # Jobs that are posted and not yet taken; None at the end of it ends the task.
-        self._inbox: list[_Job | None] = []
+        self._inbox: list[Job | None] = []
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``function`` outside the loop, in the scope's context; await what it returns if it can be."""
@@ -161,14 +99,14 @@ class ScopeRunner:
             value = self.scope.context.run(function, *args, **kwargs)
         except Exception as error:
             if (took := deadline.stop()) is not None:
-                error.add_note(_took_too_long(self.scope, f"{name}()", timeout, took))
+                error.add_note(took_too_long(self.scope, f"{name}()", timeout, took))
             raise
         finally:
             self._in_sync = False
             took = deadline.stop()
         if took is not None:
             discard(value)
-            raise TestTimeoutError(_took_too_long(self.scope, f"{name}()", timeout, took))
+            raise TestTimeoutError(took_too_long(self.scope, f"{name}()", timeout, took))
         if self.loops.loop.is_closed() and not self.loops.close_is_reported:
             discard(value)
             raise self.loops.closed_by_user()
@@ -195,7 +133,7 @@ class ScopeRunner:
             discard(awaitable)
             raise self.loops.closed_by_user()
         watches = self._config.watches
-        job = _Job(awaitable)
+        job = Job(awaitable)
         if watches and "unclosed_resources" in self._config.costly:
             job.awaitable = noting_generators(awaitable)
         job.plot = plot
@@ -220,7 +158,7 @@ class ScopeRunner:
         value: T = job.value
         return value
 
-    def _end_sequel(self, job: _Job, sequel: _Job, plot: Plot) -> None:
+    def _end_sequel(self, job: Job, sequel: Job, plot: Plot) -> None:
         error = sequel.stray or sequel.error
         sequel.stray = sequel.error = None
         if isinstance(error, KeyboardInterrupt):
@@ -235,7 +173,7 @@ class ScopeRunner:
         if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
             self._task.exception()
 
-    def _watch(self, job: _Job, timeout: float) -> None:
+    def _watch(self, job: Job, timeout: float) -> None:
         """Have the job ended when it takes longer than ``timeout`` seconds."""
         loop = self._loop
 
@@ -243,36 +181,36 @@ class ScopeRunner:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._expire, job, timeout)
 
-        self._deadline = Deadline(timeout, lambda: f"{self.scope}: {_step_of(job)}", expire)
+        self._deadline = Deadline(timeout, lambda: f"{self.scope}: {job.name}", expire)
 
-    def _unwatch(self, job: _Job) -> None:
+    def _unwatch(self, job: Job) -> None:
         """The job is done; if it took too long without being ended, say so."""
         assert self._deadline is not None
         took = self._deadline.stop()
         if took is None or job.expired is not None or job.stray is not None:
             return
-        late = TestTimeoutError(_took_too_long(self.scope, _step_of(job), self._deadline.seconds, took))
+        late = TestTimeoutError(took_too_long(self.scope, job.name, self._deadline.seconds, took))
         if job.error is None:
             job.error = late
         elif isinstance(job.error, Exception):
             job.error.add_note(str(late))
 
-    def _expire(self, job: _Job, timeout: float) -> None:
+    def _expire(self, job: Job, timeout: float) -> None:
         """End a job that takes too long."""
         if job is not self._current or self._deadline is None or self._deadline.is_debugged():
             return
         others = [task for task in asyncio.all_tasks(self._loop) if task is not self._task and not _is_idle(task)]
         job.expired = TestTimeoutError(
-            f"{self.scope}: {_step_of(job)} did not end within its timeout of {timeout:g} seconds.\n"
+            f"{self.scope}: {job.name} did not end within its timeout of {timeout:g} seconds.\n"
             + "\n".join(
-                _waiting([(self._task, "the scope's own task"), *((task, describe_task(task)) for task in others)])
+                waiting([(self._task, "the scope's own task"), *((task, describe_task(task)) for task in others)])
             )
         )
         self._deadline.extend(CLOSE_TIMEOUT)
         job.last_call = self._loop.call_later(CLOSE_TIMEOUT, self._give_up, job)
         self.cancel()
 
-    def _give_up(self, job: _Job) -> None:
+    def _give_up(self, job: Job) -> None:
         """Leave alone a job that was ended and goes on all the same; the loop is replaced for it."""
         if job.done or job is not self._current or self._task is None or job.expired is None:
             return
@@ -299,7 +237,7 @@ class ScopeRunner:
         if self._current is not None:
             return await function(*args)
         waiter = self.loops.loop.create_future()
-        job = _Job(function(*args))
+        job = Job(function(*args))
         job.waiter = waiter
         self._post(job)
         try:
@@ -348,7 +286,7 @@ class ScopeRunner:
         self._inbox.clear()
         self._current = None
 
-    def _post(self, job: _Job) -> None:
+    def _post(self, job: Job) -> None:
         self._inbox.append(job)
         if self._task is None or self._task.done():
             self._loop = self.loops.loop
@@ -362,7 +300,7 @@ class ScopeRunner:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def _drive(self, job: _Job) -> None:
+    def _drive(self, job: Job) -> None:
         """Run the loop until the job is done; whatever stops the loop before that does not end the job."""
         interrupt = self.loops.interrupt
         interrupt.active = self
@@ -379,7 +317,7 @@ class ScopeRunner:
             cancelled, job.error = job.error, KeyboardInterrupt()
             job.error.__context__ = cancelled
 
-    def _drive_watched(self, job: _Job) -> None:
+    def _drive_watched(self, job: Job) -> None:
         """As `_drive`, under what the configuration asks for while the loop runs."""
         loop, config = self._loop, self._config
         debug = loop.get_debug()
@@ -398,7 +336,7 @@ class ScopeRunner:
             if self._deadline is not None:
                 self._unwatch(job.sequel or job)
 
-    def _end_job(self, job: _Job, stray: BaseException) -> None:
+    def _end_job(self, job: Job, stray: BaseException) -> None:
         """Have the job end with what a signal handler, or another task or callback, has thrown out of the loop.
 
         The second Ctrl-C is thrown further: then the loop is closed, for nothing more is waited for.
@@ -484,8 +422,8 @@ class ScopeRunner:
                 return
             del job
 
-    def _begin_sequel(self, job: _Job, awaitable: Awaitable[None]) -> None:
-        sequel = _Job(awaitable)
+    def _begin_sequel(self, job: Job, awaitable: Awaitable[None]) -> None:
+        sequel = Job(awaitable)
         sequel.plot, sequel.first = job.plot, job.first or job
         sequel.first.sequel = sequel
         self._inbox.insert(0, sequel)
@@ -493,7 +431,7 @@ class ScopeRunner:
             self._unwatch(job)
             self._watch(sequel, self._deadline.seconds)
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         self._current = None
         job.done = True
         if job.waiter is None:
@@ -514,7 +452,7 @@ class ScopeRunner:
             active.cut_by = self.scope.scope
             active.cancel()
 
-    async def _absorb(self, job: _Job) -> None:
+    async def _absorb(self, job: Job) -> None:
         """Leave no request to cancel behind: the next job, and 3.13's TaskGroup, would be cancelled by it."""
         assert self._task is not None
         try:
@@ -543,39 +481,6 @@ class WideRunner(ScopeRunner):
         return super().run(awaitable, plot)
 
 
-def _step_of(job: _Job) -> str:
-    """What a job does, as a report names it."""
-    step: Any = job.step
-    if isinstance(step, types.CoroutineType):
-        exit_ = inspect.getcoroutinelocals(step).get("self")
-        if isinstance(exit_, Half):
-            return f"the tear-down of the {exit_.fixture}"
-    else:
-        step = generator_of(step) or step
-    name = getattr(step, "__qualname__", None)
-    return f"{name}()" if name else repr(step)
-
-
 def _is_idle(task: asyncio.Task[Any]) -> bool:
     """Whether it is the task of a scope that has nothing to do."""
     return getattr(task.get_coro(), "__qualname__", "") == ScopeRunner._serve.__qualname__ and not places_of_task(task)
-
-
-def _took_too_long(scope: OpenScope, name: str, timeout: float, took: float) -> str:
-    return (
-        f"{scope}: {name} took {took:.2f} seconds, longer than its timeout of {timeout:g} seconds. It could not be "
-        f"ended earlier, for it did not await."
-    )
-
-
-def _waiting(tasks: Iterable[tuple[asyncio.Task[Any] | None, str]]) -> Iterator[str]:
-    """What each task waits for, as lines of a report."""
-    for task, name in tasks:
-        places = [] if task is None else places_of_task(task)
-        yield f"  - {name}, waits at {' > '.join(map(str, places)) or 'an unknown line'}"
-
-
-def discard(awaitable: object) -> None:
-    """Close a coroutine that will not be awaited, so that Python does not warn about it as well."""
-    if isinstance(awaitable, types.CoroutineType):
-        awaitable.close()

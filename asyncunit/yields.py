@@ -9,11 +9,12 @@ import types
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
+from asyncunit.awaitables import discard
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.fixtures import Fixture
 from asyncunit.halves import ContextExit, cut_short
 from asyncunit.open_scopes import OpenScope
-from asyncunit.tasks import ScopeRunner, discard
+from asyncunit.tasks import ScopeRunner
 
 __all__ = ["AsyncExit", "Exit", "leave", "make"]
 

@@ -36,6 +36,8 @@ HOUSE = [
     "slow",
     "runner",
     "checks",
+    "awaitables",
+    "jobs",
     "tasks",
     "halves",
     "yields",

@@ -8,7 +8,7 @@ import pytest
 from asyncunit import LoopClosedError, RunningLoopError
 from asyncunit.config import Config
 from asyncunit.runner import current_loop
-from asyncunit.tasks import ScopeRunner, is_awaitable
+from asyncunit.tasks import ScopeRunner
 from tests.conftest import fail, open_scope, running_loop, running_task
 
 variable = contextvars.ContextVar("variable", default="outside")
@@ -48,16 +48,6 @@ def test_sync_and_async_half_share_one_context(scope):
 @pytest.mark.parametrize("function", [running_loop, lambda: running_loop(), asyncio.get_event_loop])
 def test_what_a_call_returns_is_awaited_if_it_can_be(scope, loops, function):
     assert scope.call(function) is loops.loop
-
-
-def test_any_awaitable_is_awaited(scope):
-    class Awaitable:
-        def __await__(self):
-            yield from asyncio.sleep(0).__await__()
-            return "value"
-
-    assert is_awaitable(Awaitable())
-    assert scope.call(Awaitable) == "value"
 
 
 @pytest.mark.parametrize("is_set", [True, False])

@@ -1,0 +1,27 @@
+"""What calling a function returned: whether it can be awaited, and what becomes of it where it will not be."""
+
+from __future__ import annotations
+
+import inspect
+import types
+
+__all__ = ["discard", "is_async_def", "is_awaitable"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+
+def is_async_def(function: object) -> bool:
+    """Whether calling ``function`` runs none of its lines, but makes a coroutine of them."""
+    code = getattr(function, "__code__", None)
+    return type(code) is types.CodeType and bool(code.co_flags & inspect.CO_COROUTINE)
+
+
+def is_awaitable(value: object) -> bool:
+    """Whether ``value`` can be awaited, asked of coroutines first, for they are what it mostly is."""
+    return type(value) is types.CoroutineType or inspect.isawaitable(value)
+
+
+def discard(awaitable: object) -> None:
+    """Close a coroutine that will not be awaited, so that Python does not warn about it as well."""
+    if isinstance(awaitable, types.CoroutineType):
+        awaitable.close()

@@ -1,0 +1,97 @@
+"""A job: something to await in a scope's task, what came of it, and what is said of one that takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import types
+from collections.abc import Awaitable, Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from asyncunit.errors import TestTimeoutError
+from asyncunit.open_scopes import OpenScope
+from asyncunit.stacks import generator_of, places_of_task
+
+__all__ = ["Half", "Job", "Plot", "took_too_long", "waiting"]
+
+__unittest = True  # a traceback that a user reads begins at the user's line
+
+
+class Plot(Protocol):
+    """Who knows what follows a job in the same run of the loop."""
+
+    def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
+        """What is to be awaited next; else whether nothing is left to be run in the task."""
+
+    def sequel_failed(self, error: BaseException) -> None:
+        """Take what that raised."""
+
+
+@runtime_checkable
+class Half(Protocol):
+    """Who runs the second half of a fixture, in a method of its own."""
+
+    fixture: object
+
+
+class Job:
+    """Something to await in a scope's task, and what came of it.
+
+    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``plot`` tells what follows
+    in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``expired`` is the error
+    that it ends with because it took too long, and ``last_call`` the time when it is given up. ``stray`` was thrown out
+    of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was cancelled.
+    """
+
+    waiter: asyncio.Future[None] | None = None
+    plot: Plot | None = None
+    sequel: Job | None = None
+    first: Job | None = None
+    expired: TestTimeoutError | None = None
+    last_call: asyncio.TimerHandle | None = None
+    is_given_up = False
+    done = False
+    value: Any = None
+    error: BaseException | None = None
+    stray: BaseException | None = None
+
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        self.awaitable = self._step = awaitable
+
+    @property
+    def name(self) -> str:
+        """What the job does, as a report names it."""
+        step: Any = self._step
+        if isinstance(step, types.CoroutineType):
+            exit_ = inspect.getcoroutinelocals(step).get("self")
+            if isinstance(exit_, Half):
+                return f"the tear-down of the {exit_.fixture}"
+        else:
+            step = generator_of(step) or step
+        name = getattr(step, "__qualname__", None)
+        return f"{name}()" if name else repr(step)
+
+    def end_expired(self, expired: TestTimeoutError) -> None:
+        """End with the error of a job that took too long; its traceback ends where the job was waiting."""
+        if isinstance(self.error, asyncio.CancelledError):
+            expired.__traceback__ = self.error.__traceback__
+        else:
+            expired.__context__ = self.error
+        self.error = expired
+        if self.last_call is not None:
+            self.last_call.cancel()
+
+
+def took_too_long(scope: OpenScope, name: str, timeout: float, took: float) -> str:
+    """What is said of a step that could not be ended when its time had passed."""
+    return (
+        f"{scope}: {name} took {took:.2f} seconds, longer than its timeout of {timeout:g} seconds. It could not be "
+        f"ended earlier, for it did not await."
+    )
+
+
+def waiting(tasks: Iterable[tuple[asyncio.Task[Any] | None, str]]) -> Iterator[str]:
+    """What each task waits for, as lines of a report."""
+    for task, name in tasks:
+        places = [] if task is None else places_of_task(task)
+        yield f"  - {name}, waits at {' > '.join(map(str, places)) or 'an unknown line'}"

@@ -1,0 +1,30 @@
+import asyncio
+import functools
+
+from asyncunit.awaitables import discard, is_async_def, is_awaitable
+from tests.conftest import fail
+
+
+def test_any_awaitable_is_awaited(scope):
+    class Awaitable:
+        def __await__(self):
+            yield from asyncio.sleep(0).__await__()
+            return "value"
+
+    assert is_awaitable(Awaitable())
+    assert scope.call(Awaitable) == "value"
+
+
+def test_an_async_def_is_told_by_its_code():
+    async def generator():
+        yield
+
+    assert is_async_def(fail)
+    assert not any(map(is_async_def, (generator, len, functools.partial(fail), object())))
+
+
+def test_a_coroutine_that_is_discarded_is_not_warned_of():
+    coroutine = fail()
+    discard(coroutine)
+    assert coroutine.cr_frame is None
+    discard("anything else")

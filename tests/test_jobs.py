@@ -1,0 +1,56 @@
+import asyncio
+
+from asyncunit import TestTimeoutError as TimedOut
+from asyncunit.jobs import Job, took_too_long, waiting
+from tests.conftest import fail, open_scope
+
+
+def test_a_job_has_the_name_of_what_it_awaits():
+    async def numbers():
+        yield 1
+
+    coroutine, generator = fail(), numbers()
+    first = anext(generator)
+    assert Job(coroutine).name == "fail()"
+    assert Job(first).name == f"{numbers.__qualname__}()"
+    coroutine.close()
+    first.close()
+
+
+def test_a_tear_down_has_the_name_of_its_fixture():
+    class Exit:
+        fixture = "fixture 'value'"
+
+        async def leave(self): ...
+
+    coroutine = Exit().leave()
+    assert Job(coroutine).name == "the tear-down of the fixture 'value'"
+    coroutine.close()
+
+
+def test_an_expired_job_ends_with_the_traceback_of_its_cancellation():
+    job = Job(None)
+    try:
+        raise asyncio.CancelledError
+    except asyncio.CancelledError as error:
+        job.error = error
+    expired = TimedOut("too long")
+    job.end_expired(expired)
+    assert job.error is expired
+    assert expired.__traceback__ is not None
+    assert expired.__context__ is None
+
+
+def test_and_keeps_another_error_behind_its_own():
+    job = Job(None)
+    job.error = own = ValueError("own")
+    job.end_expired(TimedOut("too long"))
+    assert job.error.__context__ is own
+
+
+def test_what_is_said_of_a_late_step_and_of_tasks_that_wait():
+    assert took_too_long(open_scope(), "test_x()", 1, 2.5) == (
+        "class example: test_x() took 2.50 seconds, longer than its timeout of 1 seconds. It could not be ended "
+        "earlier, for it did not await."
+    )
+    assert list(waiting([(None, "the scope's own task")])) == ["  - the scope's own task, waits at an unknown line"]
