@@ -22,7 +22,7 @@ from unittest import IsolatedAsyncioTestCase
 
 from asyncunit import loops, plans, runs, suite, variants
 from asyncunit.awaitables import discard, is_async_def, is_awaitable
-from asyncunit.errors import DefinitionError
+from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, call_hook, enter_context
 from asyncunit.running import AwaitingContext, RunningTest, leave_behind
@@ -380,7 +380,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 error.add_note(note)
             raise
         if cut is not None:
-            raise test.cut_short(cut)
+            raise test.cut_short(cut, is_expected=runs.expects_failure(method))
         if value is not None:
             _judge_value(method, value)
 
@@ -399,6 +399,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             test.runner.call(function, *args, **kwargs)
         except asyncio.CancelledError as error:
             test.runner.cancelled(error)
+        except LoopClosedError as error:
+            if not error.is_repeated:
+                raise
 
     def _callAsync(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._asyncunit_runner().run(func(*args, **kwargs))

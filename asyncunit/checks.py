@@ -50,12 +50,12 @@ def after_test(
     ``own`` is the task that the test ran in, and ``case`` its instance.
     """
     observer = loops.observer
-    findings = _end_tasks(owner, loops, own, case)
+    findings = _contained(_end_tasks, owner, loops, own, case)
     if owner.config.costly:
-        findings += _after_costly(owner, loops, case)
+        findings += _contained(_after_costly, owner, loops, case)
     late = []
     for scope in observer.lingering:
-        late += [(scope, finding) for finding in _end_tasks(scope, loops, None)]
+        late += [(scope, finding) for finding in _contained(_end_tasks, scope, loops, None)]
     observer.lingering = [scope for scope in (*observer.lingering, owner) if scope.is_left]
     for item in observer.take_since_test_began():
         if item.owner is None or item.owner is owner or not item.owner.is_over:
@@ -67,13 +67,21 @@ def after_test(
 
 def after_scope(owner: OpenScope, loops: LoopRunner, own: Task | None) -> list[Exception]:
     """End what a scope that is wider than a test has left on a loop, and return what is to be reported for it."""
-    findings = _end_tasks(owner, loops, own)
+    findings = _contained(_end_tasks, owner, loops, own)
     if owner.config.costly:
-        findings += _after_costly(owner, loops, None)
+        findings += _contained(_after_costly, owner, loops, None)
     for inner, finding in loops.observer.take(owner):
         of_test = f"{finding.text} (left by {inner})" if inner is not None and inner.is_over else finding.text
         findings.append(finding._replace(text=of_test))
     return judge(owner, findings)
+
+
+def _contained(find: Callable[..., list[Finding]], *args: Any) -> list[Finding]:
+    """What was found; where an object of the user's does not bear being looked at, that is the finding."""
+    try:
+        return find(*args)
+    except Exception as error:
+        return [Finding("unhandled_errors", "An error was raised as what was left was looked through", None, error)]
 
 
 def _end_tasks(owner: OpenScope, loops: LoopRunner, own: Task | None, case: object = None) -> list[Finding]:

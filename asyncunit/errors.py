@@ -62,7 +62,12 @@ class LeftBehindError(AsyncUnitError):
 
 
 class LoopClosedError(AsyncUnitError, RuntimeError):
-    """The event loop of a scope was closed by a test or a hook that only borrowed it."""
+    """The event loop of a scope was closed by a test or a hook that only borrowed it.
+
+    ``is_repeated`` is true of one for a step that could not run because of that, where it has been reported already.
+    """
+
+    is_repeated = False
 
 
 class LoopScopeError(AsyncUnitError, RuntimeError):

@@ -11,12 +11,15 @@ from asyncunit import registry
 from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, LeftBehindError, UnfinishedError
 from asyncunit.open_scopes import OpenScope
 from asyncunit.scopes import Scope
-from asyncunit.stacks import Place
+from asyncunit.stacks import Place, place_of_function
 from asyncunit.tracebacks import stand_at, trim
 
 __all__ = ["Finding", "judge"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
+
+# How many warnings are kept for the end of a run; the rest is counted.
+_NOTICES = 1_000
 
 # What to do about a finding of each check.
 _MENDS = {
@@ -105,11 +108,13 @@ def _warn(owner: OpenScope, findings: Iterable[Finding]) -> None:
         return
     with warnings.catch_warnings(record=True) as shown:
         warnings.warn_explicit(warning, None, filename, line)
-    run.notices += shown
+    if len(run.notices) < _NOTICES:
+        run.notices += shown
+    elif shown:
+        run.more_notices += 1
 
 
 def _place_of(owner: OpenScope) -> Place | None:
     """Where the test is written."""
     cls = None if owner.within is None else owner.within.key
-    code = getattr(getattr(cls, str(owner.key), None), "__code__", None)
-    return None if code is None else Place(code.co_filename, code.co_firstlineno, code.co_qualname)
+    return place_of_function(getattr(cls, str(owner.key), None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import re
 import traceback
@@ -19,6 +20,13 @@ __all__ = ["explain", "know"]
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 Loop = asyncio.AbstractEventLoop
+
+
+_RUNNING = (
+    "cannot be called from a running event loop",
+    "event loop is already running",
+    "while another loop is running",
+)
 
 
 class _Known(NamedTuple):
@@ -44,9 +52,11 @@ def know(loop: Loop, owner: OpenScope) -> None:
 def explain(error: BaseException, loop: Loop) -> None:
     """Add a note (PEP 678) to the error, those behind it and in it, where they say that loops were mixed up."""
     for other in _all_of(error):
-        note = _note(other, loop) if isinstance(other, RuntimeError) else None
-        if note is not None and note not in getattr(other, "__notes__", ()):
-            other.add_note(note)
+        if isinstance(other, RuntimeError | ValueError):
+            with contextlib.suppress(Exception):  # of an error whose text, or whose notes, are not to be had
+                note = _note(other, loop)
+                if note is not None and note not in getattr(other, "__notes__", ()):
+                    other.add_note(note)
 
 
 def _all_of(error: BaseException) -> Iterator[BaseException]:
@@ -61,15 +71,15 @@ def _all_of(error: BaseException) -> Iterator[BaseException]:
             left += other.exceptions if isinstance(other, BaseExceptionGroup) else ()
 
 
-def _note(error: RuntimeError, loop: Loop) -> str | None:
+def _note(error: Exception, loop: Loop) -> str | None:
     text = str(error)
-    if "different loop" in text:
+    if "different loop" in text or "wasn't used with future" in text or "than the current one" in text:
         return _about_two(loop, _loops_in_sight(error) or [future.get_loop() for future in _futures_in(text)])
     if "different event loop" in text:
         return _about_two(loop, _loops_behind(text))
     if text == "Event loop is closed":
         return _about_closed(loop, error)
-    if "cannot be called from a running event loop" in text or "event loop is already running" in text:
+    if any(words in text for words in _RUNNING):
         return f"This runs on {_name(loop)}. Await the coroutine instead of running it."
     return None
 

@@ -14,6 +14,7 @@ from asyncunit.awaitables import discard, is_awaitable
 from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, half_of, mend, recover
+from asyncunit.jobs import call_in_time
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
@@ -72,7 +73,7 @@ class HookedScope:
         """Call a sync hook or a cleanup in the scope's context; await what it returns if it can be."""
         if self.half is None:
             try:
-                value = self.open_scope.context.run(function, *args, **kwargs)
+                value = call_in_time(self.open_scope, function, *args, **kwargs)
             except asyncio.CancelledError as error:  # unittest stops at it
                 raise cut_short(self.open_scope, error) from error
             if is_awaitable(value):

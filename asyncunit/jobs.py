@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import types
-from collections.abc import Awaitable, Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from asyncunit.awaitables import discard
 from asyncunit.errors import TestTimeoutError
 from asyncunit.open_scopes import OpenScope
-from asyncunit.stacks import generator_of, places_of_task
+from asyncunit.signatures import name_of
+from asyncunit.stacks import generator_of, place_of_function, places_of_task
+from asyncunit.tracebacks import stand_at, trim
+from asyncunit.watchdog import Deadline
 
-__all__ = ["Half", "Job", "Plot", "took_too_long", "waiting"]
+__all__ = ["Half", "Job", "Plot", "call_in_time", "took_too_long", "waiting"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -25,6 +29,9 @@ class Plot(Protocol):
 
     def sequel_failed(self, error: BaseException) -> None:
         """Take what that raised."""
+
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -74,12 +81,37 @@ class Job:
     def end_expired(self, expired: TestTimeoutError) -> None:
         """End with the error of a job that took too long; its traceback ends where the job was waiting."""
         if isinstance(self.error, asyncio.CancelledError):
-            expired.__traceback__ = self.error.__traceback__
+            expired.__traceback__ = trim(self.error).__traceback__ or expired.__traceback__
         else:
             expired.__context__ = self.error
         self.error = expired
         if self.last_call is not None:
             self.last_call.cancel()
+
+
+def call_in_time(scope: OpenScope, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Call a sync step in the context of its scope; one that took too long is told so when it is done.
+
+    Nothing can end it before that. While it goes on, the watchdog prints where all threads stand.
+    """
+    timeout = scope.config.timeout
+    if timeout is None:
+        return scope.context.run(function, *args, **kwargs)
+    name = f"{name_of(function)}()"
+    deadline = Deadline(timeout, lambda: f"{scope}: {name}", None)
+    took = None
+    try:
+        value = scope.context.run(function, *args, **kwargs)
+    except Exception as error:
+        if (took := deadline.stop()) is not None:
+            error.add_note(took_too_long(scope, name, timeout, took))
+        raise
+    finally:
+        took = deadline.stop()
+    if took is None:
+        return value
+    discard(value)
+    raise stand_at(place_of_function(function), TestTimeoutError(took_too_long(scope, name, timeout, took)))
 
 
 def took_too_long(scope: OpenScope, name: str, timeout: float, took: float) -> str:

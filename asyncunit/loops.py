@@ -25,6 +25,7 @@ __all__ = [
     "choose",
     "choose_for_module",
     "class_hooks",
+    "config_of_module",
     "configs_of_tests",
     "empty_hook",
     "module_hook",
@@ -95,7 +96,7 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
         return max(lasting, key=lambda choice: (choice.scope, choice.explicit))
     if module_hook(name) is None:
         return None
-    of_module = _module_config(name, config)
+    of_module = config_of_module(name, config)
     factory = asked[0].factory if asked else of_module.loop_factory
     reason = f"inferred from {name}.{module_hook(name)}"
     return LoopChoice(Scope.MODULE, factory, (of_module, of_module, config), reason, explicit=False)
@@ -144,7 +145,7 @@ def configs_of_tests(cls: type, config: Config) -> dict[str, Config]:
 
 def _choose_alone(cls: type, config: Config) -> LoopChoice:
     """What the class asks for, whatever stands around it in its module."""
-    of_run, config = config, _module_config(cls.__module__, config)
+    of_run, config = config, config_of_module(cls.__module__, config)
     own = config.merged(configuration.settings_of(cls), class_name(cls))
     configs = (own, config, of_run)
     factory = _factory(cls, config)
@@ -170,7 +171,8 @@ def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: plans.
         raise _too_narrow(cls, explicit, str(demand), demand.scope)
 
 
-def _module_config(name: str, config: Config) -> Config:
+def config_of_module(name: str, config: Config) -> Config:
+    """The configuration in force for a module, ``config`` being that of the run."""
     return config.merged(configuration.settings_of_module(name), f"{name}.asyncunit_settings")
 
 

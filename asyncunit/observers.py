@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sys
@@ -16,7 +17,7 @@ from asyncunit.findings import Finding
 from asyncunit.foreign import explain
 from asyncunit.groups import calling_group, parents_of
 from asyncunit.open_scopes import OpenScope, current_owner, give, given_to, owner_of, owner_of_context
-from asyncunit.stacks import caller, coroutine_name, describe_task
+from asyncunit.stacks import caller, coroutine_name, describe_task, represent
 
 __all__ = ["Observer", "Unhandled", "is_reported", "mark_as_reported"]
 
@@ -60,16 +61,19 @@ class Observer:
         # Async generators that have been reported, and say more when the loop closes.
         self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
         self._own_handler: _Handler = self._handle
+        self._own_factory: Any = self._make_task
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(self._own_handler)
         if loop.get_task_factory() is None:
-            factory: Any = self._make_task
+            factory: Any = self._own_factory
             loop.set_task_factory(factory)
 
     # Errors.
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if not isinstance(error, BaseException):
+            error = None
         generator = context.get("asyncgen")
         if is_reported(error) or (generator is not None and generator in self._forgotten):
             return
@@ -81,18 +85,19 @@ class Observer:
         if not captured and not self.is_closed:
             if error is not None:
                 explain(error, loop)
-            self.unhandled.append(self._item(context["message"], error, context))
+            message = str(context.get("message") or "Unhandled exception in event loop")
+            self.unhandled.append(self._item(message, error, context))
 
     def _item(self, message: str, error: BaseException | None, context: Mapping[str, Any]) -> Unhandled:
         thing = context.get("task") or context.get("future") or context.get("handle")
         owner = current_owner() if thing is None else owner_of(thing)
         place = None if owner is None or thing is None else owner.place_of(thing)
-        if isinstance(thing, asyncio.Task):
+        if issubclass(type(thing), asyncio.Task):
             message = f"{message}: {describe_task(thing, place)}"
-        elif isinstance(thing, asyncio.Future):
+        elif issubclass(type(thing), asyncio.Future):
             if owner is None and self.test is not None and not self.test.is_over:
                 owner = self.test  # a future does not say where it is from
-            message = f"{message}: {thing!r}"
+            message = f"{message}: {represent(thing)}"
         return Unhandled(owner, Finding("unhandled_errors", message, place, error))
 
     def expecting(
@@ -130,9 +135,9 @@ class Observer:
 
         A loop whose exception handler is another one has that told.
         """
-        held = [*(owner.made or ()), *(vars(case).values() if case is not None else ())]
+        held = [*owner.things(), *(vars(case).values() if case is not None else ())]
         findings = []
-        for task in dict.fromkeys(thing for thing in held if issubclass(type(thing), asyncio.Task)):
+        for task in {id(thing): thing for thing in held if issubclass(type(thing), asyncio.Task)}.values():
             # There is no public way to ask whether the error of a task was retrieved; asking for it, retrieves it.
             if not task.done() or task.cancelled() or not getattr(task, "_log_traceback", False):
                 continue
@@ -178,7 +183,8 @@ class Observer:
         given, owner = kwargs.get("context"), current_owner()
         if given is not None:
             if owner is not None and owner_of_context(given) is owner and given is not getattr(owner, "context", None):
-                give(given, None)  # it has a context of its own: it is not the scope's that has started it
+                with contextlib.suppress(RuntimeError):  # it is entered: that of a task which is running
+                    give(given, None)  # it has a context of its own: it is not the scope's that has started it
             return _Task(coroutine, loop=loop, **kwargs)
         if owner is not None:
             heir = self._heir(coroutine, owner)
@@ -216,6 +222,8 @@ class Observer:
 
     def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop as it was before the test."""
+        if loop.get_task_factory() is not self._own_factory:
+            gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
         if loop.get_exception_handler() is not self._handler:
             loop.set_exception_handler(self._handler)
         if loop.get_task_factory() is not self._factory:
@@ -254,9 +262,9 @@ def _is_captured() -> bool:
 
 def is_reported(error: BaseException | None) -> bool:
     """Whether the error has been raised to where it is reported."""
-    return getattr(error, _REPORTED, False)
+    return error is not None and _REPORTED in object.__getattribute__(error, "__dict__")
 
 
 def mark_as_reported(error: BaseException) -> None:
     """Have the error not be found again: it has been raised to where it is reported."""
-    setattr(error, _REPORTED, True)
+    object.__getattribute__(error, "__dict__")[_REPORTED] = True  # also of one that lets nobody set an attribute

@@ -48,7 +48,7 @@ class OpenScope:
     hooks: Any = None
     fixtures: Any = None
     is_over = False
-    made: weakref.WeakKeyDictionary[Any, Place | None] | None = None
+    made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None
     # None until something is kept: a scope is opened for each test, and few of those keep anything.
     _kept: dict[Hashable, Any] | None = None
     _closers: list[Callable[[], Sequence[Exception] | None]] | None = None
@@ -83,12 +83,19 @@ class OpenScope:
     def note(self, thing: Any, place: Place | None) -> None:
         """Remember something that was made in the context."""
         if self.made is None:
-            self.made = weakref.WeakKeyDictionary()
-        self.made[thing] = place
+            self.made = {}
+        made = self.made
+        key = id(thing)  # for it need not have a hash
+        made[key] = weakref.ref(thing, lambda _: made.pop(key, None)), place
 
     def place_of(self, thing: Any) -> Place | None:
         """Where something was made, as far as that is known."""
-        return None if self.made is None else self.made.get(thing)
+        return None if self.made is None else self.made.get(id(thing), (None, None))[1]
+
+    def things(self) -> list[Any]:
+        """What was made in the context and is still there."""
+        references = [] if self.made is None else [reference for reference, _ in list(self.made.values())]
+        return [thing for reference in references if (thing := reference()) is not None]
 
     def is_inside(self, wider: OpenScope) -> bool:
         """Whether it is the other scope, or one inside it."""

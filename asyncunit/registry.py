@@ -36,6 +36,7 @@ class Registry:
         self.chain: list[OpenScope] = []
         self.report = report
         self.notices: list[warnings.WarningMessage] | None = None
+        self.more_notices = 0
         self.thread = threading.current_thread()
         # True once the run is over: what is still begun in this thread is another one.
         self.is_closing = False
@@ -99,6 +100,9 @@ class Registry:
         while self.notices:
             notice = self.notices.pop(0)
             warnings.showwarning(notice.message, notice.category, notice.filename, notice.lineno)
+        if self.more_notices:
+            sys.stderr.write(f"asyncunit: {self.more_notices} more warnings of this kind\n")
+            self.more_notices = 0
         while self._at_end:
             self._at_end.pop()()
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from asyncunit.findings import Finding
-from asyncunit.keepers import outlives
+from asyncunit.keepers import outliving
 from asyncunit.open_scopes import OpenScope, current_owner
 from asyncunit.stacks import caller
 
@@ -45,7 +45,7 @@ def note_sockets() -> None:
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "socket.__new__" and isinstance(arguments[0], socket.socket):
+    if event == "socket.__new__" and issubclass(type(arguments[0]), socket.socket):
         _note(arguments[0])
 
 
@@ -92,26 +92,36 @@ def left_open(owner: OpenScope, case: object | None = None) -> list[Any]:
 
     What outlives a test is handed to the next wider scope.
     """
-    left = []
-    for thing in [*(owner.made or ()), *_open_files(case)]:
-        if not _is_open(thing):
-            continue
-        if case is not None and owner.within is not None and outlives(thing, case):
-            owner.within.note(thing, owner.place_of(thing))
-        else:
-            left.append(thing)
-    return left
+    left = [thing for thing in [*owner.things(), *_files_of(case)] if _is_open(thing)]
+    if case is None or owner.within is None or not left:
+        return left
+    kept = outliving(left, case)
+    for thing in kept:
+        owner.within.note(thing, owner.place_of(thing))
+    return [thing for thing in left if not any(thing is other for other in kept)]
 
 
-def _open_files(case: object | None) -> list[io.IOBase]:
-    return [thing for thing in vars(case).values() if isinstance(thing, io.IOBase)] if case is not None else []
+def _files_of(case: object | None) -> list[io.IOBase]:
+    """The files in the attributes of a test, but for the process's own."""
+    own = (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    held = () if case is None else vars(case).values()
+    files = [thing for thing in held if issubclass(type(thing), io.IOBase) and not any(thing is each for each in own)]
+    return [thing for thing in files if _number_of(thing) > 2]
+
+
+def _number_of(file: io.IOBase) -> int:
+    """The descriptor of a file; -1 for what is none, or is closed."""
+    try:
+        return file.fileno()
+    except (OSError, ValueError):
+        return -1
 
 
 def _is_open(thing: Any) -> bool:
     if isinstance(thing, socket.socket):
         return thing.fileno() != -1
     if isinstance(thing, io.IOBase):
-        return not thing.closed
+        return _number_of(thing) != -1
     if isinstance(thing, asyncio.BaseTransport):
         return not thing.is_closing()
     return isinstance(thing, types.AsyncGeneratorType) and thing.ag_frame is not None and not thing.ag_running
@@ -165,10 +175,12 @@ def _close(thing: Any) -> None:
 def _holder_of(sock: socket.socket) -> Holder | None:
     """The transport or the server that stands on the socket: it refers to it, perhaps in a list."""
     referrers = gc.get_referrers(sock)
-    behind = [other for other in referrers if isinstance(other, list | dict)]
-    for other in [*referrers, *(gc.get_referrers(*behind) if behind else ())]:
-        if isinstance(other, Holder) and _stands_on(other, sock):
-            return other
+    behind = [other for other in referrers if type(other) in (list, dict)]
+    others: list[Any] = [*referrers, *(gc.get_referrers(*behind) if behind else ())]
+    for other in others:
+        if issubclass(type(other), Holder) and _stands_on(other, sock):
+            holder: Holder = other
+            return holder
     return None
 
 

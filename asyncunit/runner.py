@@ -22,7 +22,7 @@ from asyncunit.findings import Finding, judge
 from asyncunit.foreign import know
 from asyncunit.keys import LoopFactory
 from asyncunit.observers import Observer, mark_as_reported
-from asyncunit.open_scopes import OpenScope, is_anybodys
+from asyncunit.open_scopes import OpenScope, given_to, is_anybodys
 from asyncunit.signals import Interrupt, Running
 from asyncunit.stacks import describe_task, nearest, places_of_task
 
@@ -111,12 +111,14 @@ class LoopRunner:
 
     def closed_by_user(self) -> LoopClosedError:
         """The error to raise where somebody else has closed the loop."""
-        self.close_is_reported = True
-        return LoopClosedError(
+        repeated, self.close_is_reported = self.close_is_reported, True
+        made = LoopClosedError(
             f"the event loop of the scope '{self.owner}' was closed by code that had only borrowed it; asyncunit "
             f"closes it when the scope ends. Take out the call of loop.close(), or make a loop of your own with "
             f"asyncio.new_event_loop(). What had been set up on the loop is set up anew for the next test."
         )
+        made.is_repeated = repeated
+        return made
 
     def end_tasks(self, find: Callable[[], set[asyncio.Task[Any]]]) -> set[asyncio.Task[Any]]:
         """Cancel the tasks that ``find`` finds, until it finds no more, and wait for them; return all of them.
@@ -134,7 +136,7 @@ class LoopRunner:
     def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task."""
         loop = self.loop
-        task = asyncio.Task(coroutine, loop=loop)
+        task = asyncio.Task(coroutine, loop=loop, context=given_to(None))
         timeout = loop.call_later(CLOSE_TIMEOUT, loop.stop)
         while not task.done():
             try:

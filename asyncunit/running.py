@@ -10,6 +10,7 @@ from typing import Any
 
 from asyncunit import registry, suite
 from asyncunit.checks import after_test, before
+from asyncunit.errors import LoopClosedError
 from asyncunit.findings import judge
 from asyncunit.halves import as_errors, cut_short, mend, recover, replace
 from asyncunit.hooks import loop_of
@@ -124,7 +125,8 @@ class RunningTest:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                errors.append(error)
+                if not (isinstance(error, LoopClosedError) and error.is_repeated):
+                    errors.append(error)
         return errors
 
     def clean_up(self) -> list[BaseException]:
@@ -142,10 +144,11 @@ class RunningTest:
             errors += self.fixtures.tear_down()
         return errors
 
-    def cut_short(self, cause: asyncio.CancelledError) -> BaseException:
+    def cut_short(self, cause: asyncio.CancelledError, *, is_expected: bool = False) -> BaseException:
         """Run what is left of a cancelled test, and return what is to be raised for it.
 
-        That is what a timeout or a task group made of the cancellation. Any other error that comes up is left behind.
+        That is what a timeout or a task group made of the cancellation. Any other error that comes up is left behind;
+        so is that of a wider scope, where the test is expected to fail: nobody expects that.
         """
         runner = self.runner
         if runner is None:
@@ -158,6 +161,9 @@ class RunningTest:
         if mended:
             *others, reason = mended
             errors += others
+            if is_expected:
+                errors.append(reason)
+                reason = cut_short(runner.scope, cause)
         elif flight is cause:
             cause.add_note("The test's own task was cancelled, and not by a timeout, a task group or a cancel scope.")
         leave_behind(self._case, errors)

@@ -9,7 +9,7 @@ by these private names, each with its reason:
 - ``case._module_cleanups``: before Python 3.14, ``doModuleCleanups()`` loses all errors but the first, and in no
   version does it run a cleanup in the context of its module;
 - ``result._setupStdout()`` and ``result._restoreStdout()`` are what the suite calls around each report, for ``-b``;
-- ``__unittest_skip__`` is what the skipping decorators set.
+- ``__unittest_skip__`` and ``__unittest_expecting_failure__`` are what the decorators set.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "Cleanup",
     "class_to_be_run",
     "current_run",
+    "expects_failure",
     "fail_module",
     "has_test_to_run",
     "interruptible",
@@ -126,9 +127,10 @@ def _end_with(result: Any, begun: Registry) -> None:
 
 
 def _let_go_of_process() -> None:
-    """Put back what is there once for the process, when its outermost run ends."""
+    """Put back what is there once for the thread, or the process, when its last run ends."""
     if len(registry.runs()) <= 1:
         Interrupt.uninstall()
+    if len(registry.all_runs()) <= 1:
         watchdog.stop()
         warned.stop()
 
@@ -198,6 +200,12 @@ def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
     if suite is None:
         names = list(unittest.TestLoader().getTestCaseNames(cls))
     return any(not getattr(getattr(cls, name, None), "__unittest_skip__", False) for name in names)
+
+
+def expects_failure(method: Callable[..., object]) -> bool:
+    """Whether the test is marked by unittest.expectedFailure(), itself or by its class."""
+    cls = type(getattr(method, "__self__", None))
+    return any(getattr(each, "__unittest_expecting_failure__", False) for each in (method, cls))
 
 
 def class_to_be_run() -> type[unittest.TestCase] | None:

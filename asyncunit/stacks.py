@@ -17,13 +17,18 @@ __all__ = [
     "generator_of",
     "is_ours",
     "nearest",
+    "place_of_function",
     "places_of_task",
+    "represent",
     "stack",
 ]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 _LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib is not needed for anything else
+
+# How far a chain of what awaits what is followed.
+_DEPTH = 100
 
 # What stands between a user's line and the task or the socket that it makes.
 _BETWEEN = frozenset(
@@ -53,7 +58,7 @@ def caller() -> Place | None:
     frame: types.FrameType | None = inspect.currentframe()
     is_inside = True  # of asyncunit: what is called by it further out, runs the loop
     while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in _BETWEEN:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _BETWEEN:
             return Place.of(frame)
         if not is_ours(frame):
             is_inside = False
@@ -90,20 +95,30 @@ def coroutine_name(coroutine: Any) -> str:
 
 def places_of_task(task: Any) -> list[Place]:
     """The lines at which a task waits: of its coroutine first, then of what that awaits, and so on."""
-    return [Place.of(frame) for frame in _awaiting(task.get_coro()) if not is_ours(frame)]
+    try:
+        return [Place.of(frame) for frame in _awaiting(task.get_coro()) if not is_ours(frame)]
+    except Exception:  # of a class of the user's own, which is not to hide the finding
+        return []
 
 
 def _awaiting(awaitable: Any) -> Iterator[types.FrameType]:
-    while awaitable is not None:
-        frame = next(
-            (found for name in ("cr_frame", "gi_frame", "ag_frame") if (found := getattr(awaitable, name, None))), None
-        )
+    for _ in range(_DEPTH):
+        frames = (getattr(awaitable, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))
+        frame = next((found for found in frames if type(found) is types.FrameType), None)
         if frame is not None:
             yield frame
         awaitable = next(
             (found for name in ("cr_await", "gi_yieldfrom", "ag_await") if (found := getattr(awaitable, name, None))),
             None if frame is not None else generator_of(awaitable),
         )
+        if awaitable is None:
+            return
+
+
+def place_of_function(function: Any) -> Place | None:
+    """Where a function is written, if it is in Python."""
+    code = getattr(function, "__code__", None)
+    return Place(code.co_filename, code.co_firstlineno, code.co_qualname) if type(code) is types.CodeType else None
 
 
 def generator_of(step: object) -> types.AsyncGeneratorType[Any, Any] | None:
@@ -117,8 +132,23 @@ def nearest(places: list[Place]) -> str:
     return str((own or places)[-1]) if places else "an unknown line"
 
 
+def represent(thing: object) -> str:
+    """The repr of something, and that of its type where it has none that works."""
+    try:
+        return repr(thing)
+    except Exception:
+        return object.__repr__(thing)
+
+
 def describe_task(task: Any, made_at: Place | None = None) -> str:
     """What a report says of a task."""
+    try:
+        return _describe_task(task, made_at)
+    except Exception:  # of a class of the user's own, which is not to hide the finding
+        return f"task {represent(task)}"
+
+
+def _describe_task(task: Any, made_at: Place | None) -> str:
     coroutine = task.get_coro()
     running = (
         f", running {coroutine_name(coroutine)}()" if coroutine is not None else ""

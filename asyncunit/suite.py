@@ -7,6 +7,7 @@ stands in front of these four, so that the async hooks have their place in the o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -16,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from asyncunit import loops, plans, registry, runs
-from asyncunit.errors import DefinitionError, LoopScopeError
+from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, enter_context, half_of
 from asyncunit.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of
 from asyncunit.loops import LoopChoice
@@ -245,6 +246,8 @@ def _set_up_first_class(module: ModuleScope) -> None:
 
 
 def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:
+    with contextlib.suppress(ConfigurationError):  # it is raised again where a class of the module is set up
+        module.open_scope.config = loops.config_of_module(module.name, module.config)
     for hook, written in hooks._asdict().items():
         refuse_async(written, module.name, hook)
     module.set_up(hooks.setUpModule)

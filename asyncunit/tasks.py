@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 from asyncunit.awaitables import discard, is_async_def, is_awaitable
 from asyncunit.errors import LoopScopeError, RunningLoopError, TestTimeoutError
 from asyncunit.foreign import explain
-from asyncunit.jobs import Job, Plot, took_too_long, waiting
+from asyncunit.jobs import Job, Plot, call_in_time, took_too_long, waiting
 from asyncunit.observers import mark_as_reported
-from asyncunit.open_scopes import OpenScope
+from asyncunit.open_scopes import OpenScope, owner_of
 from asyncunit.resources import noting_generators
 from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, abandon, current_loop, silence
 from asyncunit.scopes import Scope
-from asyncunit.signatures import name_of
 from asyncunit.slow import SlowSteps
 from asyncunit.stacks import describe_task, places_of_task
+from asyncunit.tracebacks import stand_at, trim
 from asyncunit.watchdog import Deadline
 
 __all__ = ["ScopeRunner", "WideRunner"]
@@ -72,42 +72,20 @@ class ScopeRunner:
         if is_async_def(function) or self.runs_code:
             return function(*args, **kwargs)
         self._put_back_with.keep(current_loop, current_loop, asyncio.set_event_loop)
-        if self._config.timeout is not None:
-            return self._call_in_time(self._config.timeout, function, *args, **kwargs)
         loop = self.loops.loop
         self._in_sync = True
         try:
             asyncio.set_event_loop(loop)
-            value = self.scope.context.run(function, *args, **kwargs)
+            if self._config.timeout is None:
+                value = self.scope.context.run(function, *args, **kwargs)
+            else:
+                value = call_in_time(self.scope, function, *args, **kwargs)
         except Exception as error:
             explain(error, loop)
             raise
         finally:
             self._in_sync = False
         if loop.is_closed() and not self.loops.close_is_reported:
-            discard(value)
-            raise self.loops.closed_by_user()
-        return value
-
-    def _call_in_time(self, timeout: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """As `call_sync`; what took too long is told so when it is done, for nothing can end it."""
-        name = name_of(function)
-        deadline = Deadline(timeout, lambda: f"{self.scope}: {name}()", None)
-        self._in_sync = True
-        try:
-            asyncio.set_event_loop(self.loops.loop)
-            value = self.scope.context.run(function, *args, **kwargs)
-        except Exception as error:
-            if (took := deadline.stop()) is not None:
-                error.add_note(took_too_long(self.scope, f"{name}()", timeout, took))
-            raise
-        finally:
-            self._in_sync = False
-            took = deadline.stop()
-        if took is not None:
-            discard(value)
-            raise TestTimeoutError(took_too_long(self.scope, f"{name}()", timeout, took))
-        if self.loops.loop.is_closed() and not self.loops.close_is_reported:
             discard(value)
             raise self.loops.closed_by_user()
         return value
@@ -150,7 +128,7 @@ class ScopeRunner:
         if error is not None:
             self._retrieve(error)
             explain(error, loop)
-            mark_as_reported(error)
+            mark_as_reported(trim(error))
             try:
                 raise error
             finally:
@@ -199,16 +177,18 @@ class ScopeRunner:
         """End a job that takes too long."""
         if job is not self._current or self._deadline is None or self._deadline.is_debugged():
             return
-        others = [task for task in asyncio.all_tasks(self._loop) if task is not self._task and not _is_idle(task)]
-        job.expired = TestTimeoutError(
-            f"{self.scope}: {job.name} did not end within its timeout of {timeout:g} seconds.\n"
-            + "\n".join(
-                waiting([(self._task, "the scope's own task"), *((task, describe_task(task)) for task in others)])
-            )
-        )
+        job.expired = TestTimeoutError(f"{self.scope}: the time of a step is over")
+        self.cancel()
         self._deadline.extend(CLOSE_TIMEOUT)
         job.last_call = self._loop.call_later(CLOSE_TIMEOUT, self._give_up, job)
-        self.cancel()
+        # Only now, for it asks objects of the user's.
+        others = [task for task in asyncio.all_tasks(self._loop) if task is not self._task and not _is_idle(task)]
+        others.sort(key=lambda task: owner_of(task) is not self.scope)
+        waits = waiting([(self._task, "the scope's own task"), *((task, describe_task(task)) for task in others)])
+        text = f"{self.scope}: {job.name} did not end within its timeout of {timeout:g} seconds.\n" + "\n".join(waits)
+        job.expired.args = (text,)
+        if self._task is not None and (places := places_of_task(self._task)):
+            stand_at(places[0], job.expired)
 
     def _give_up(self, job: Job) -> None:
         """Leave alone a job that was ended and goes on all the same; the loop is replaced for it."""

@@ -15,7 +15,9 @@ Error = TypeVar("Error", bound=BaseException)
 
 
 def trim(error: Error) -> Error:
-    """Take asyncunit's and unittest's frames from the beginning of the traceback, and from those behind it.
+    """Have the traceback begin at the first frame that is not asyncunit's, unittest's or contextlib's.
+
+    So do those of the errors behind it, and of the members of a group.
 
     unittest does that for what it reports and the causes of that, but not for the members of a group.
     """
@@ -26,7 +28,8 @@ def trim(error: Error) -> Error:
         if other is None or id(other) in seen:
             continue
         seen.add(id(other))
-        other.__traceback__ = _begin(other.__traceback__)
+        # Also of an error that lets nobody set an attribute.
+        BaseException.with_traceback(other, _begin(other.__traceback__))
         left += (other.__cause__, other.__context__)
         if isinstance(other, BaseExceptionGroup):
             left += other.exceptions
@@ -35,9 +38,9 @@ def trim(error: Error) -> Error:
 
 def _begin(traceback: types.TracebackType | None) -> types.TracebackType | None:
     first = traceback
-    while first is not None and is_ours(first.tb_frame):
+    while first is not None and (is_ours(first.tb_frame) or first.tb_frame.f_globals.get("__name__") == "contextlib"):
         first = first.tb_next
-    return first
+    return first or traceback
 
 
 def stand_at(place: Place | None, error: Error) -> Error:

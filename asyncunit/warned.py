@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 import tracemalloc
 import types
 import warnings
@@ -24,52 +25,66 @@ __unittest = True  # a traceback that a user reads begins at the user's line
 _ORIGIN_DEPTH = 1
 
 
-class _Listener:
-    """Stands in front of what the module ``warnings`` does, while a scope that runs looks for what comes there."""
+class _Thread(threading.local):
+    """What the scope that runs in a thread looks for, and what was found for it."""
 
     def __init__(self) -> None:
         self.wanted: frozenset[str] = frozenset()
         self.found: list[Finding] = []
+        # How many lines coroutines remembered before; None while asyncunit has not asked for more.
+        self.depth: int | None = None
+        # The filters that are in force but where a test catches warnings.
+        self.filters: Any = None
+
+
+class _Listener:
+    """Stands in front of what the module ``warnings`` does, from the first scope that looks for what comes there."""
+
+    def __init__(self) -> None:
         self._filter: Any = None
-        self._filters: Any = None
         self._show_behind: Any = None
         self._warn_behind: Any = None
-        self._depth: int | None = None
         self._shown, self._warned = self._show, self._warn
 
     def listen(self, wanted: frozenset[str]) -> None:
-        """Take what these checks look for. A runner or a test may have put others in front meanwhile."""
-        self.wanted = wanted
+        """Take what these checks look for, in this thread. A runner or a test may have put others in front by now."""
+        _thread.wanted = wanted
         if "unclosed_resources" in wanted:
             if warnings.filters[:1] != [self._filter]:
                 warnings.simplefilter("always", ResourceWarning)
                 self._filter = warnings.filters[0]
             if warnings.showwarning is not self._shown:
                 self._show_behind, warnings.showwarning = warnings.showwarning, self._shown
-        if "unawaited_coroutines" in wanted and self._depth is None:
-            self._depth = sys.get_coroutine_origin_tracking_depth()
-            sys.set_coroutine_origin_tracking_depth(max(self._depth, _ORIGIN_DEPTH))
+        if "unawaited_coroutines" in wanted:
             module: Any = warnings
-            self._warn_behind, module._warn_unawaited_coroutine = module._warn_unawaited_coroutine, self._warned
-        elif "unawaited_coroutines" not in wanted and self._depth is not None:
-            sys.set_coroutine_origin_tracking_depth(self._depth)
-            self._depth = None
-            warnings._warn_unawaited_coroutine = self._warn_behind  # type: ignore[attr-defined]
-        self._filters = warnings.filters
+            if module._warn_unawaited_coroutine is not self._warned:
+                self._warn_behind, module._warn_unawaited_coroutine = module._warn_unawaited_coroutine, self._warned
+            if _thread.depth is None:
+                _thread.depth = sys.get_coroutine_origin_tracking_depth()
+                sys.set_coroutine_origin_tracking_depth(max(_thread.depth, _ORIGIN_DEPTH))
+        elif _thread.depth is not None:
+            sys.set_coroutine_origin_tracking_depth(_thread.depth)
+            _thread.depth = None
+        _thread.filters = warnings.filters
 
     def stop(self) -> None:
         """Put back what was there before."""
         self.listen(frozenset())
         if warnings.showwarning is self._shown:
             warnings.showwarning = self._show_behind
+        module: Any = warnings
+        if module._warn_unawaited_coroutine is self._warned:
+            module._warn_unawaited_coroutine = self._warn_behind
         if self._filter in warnings.filters:
-            warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
+            module.filters.remove(self._filter)
         self._filter = None
-        self.found = []
+        _thread.found = []
 
     def _warn(self, coroutine: types.CoroutineType[Any, Any, Any]) -> None:
-        self.found.append(unawaited(coroutine))
-        if warnings.filters is not self._filters:  # the test catches warnings: perhaps it is this one that it means
+        is_wanted = "unawaited_coroutines" in _thread.wanted
+        if is_wanted:
+            _thread.found.append(unawaited(coroutine))
+        if not is_wanted or warnings.filters is not _thread.filters:  # the test catches warnings: perhaps it means this
             self._warn_behind(coroutine)
 
     def _show(
@@ -81,8 +96,8 @@ class _Listener:
         file: Any = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, ResourceWarning) and "unclosed_resources" in self.wanted:
-            self.found.append(Finding("unclosed_resources", f"{message}{_made_at()}"))
+        if issubclass(category, ResourceWarning) and "unclosed_resources" in _thread.wanted:
+            _thread.found.append(Finding("unclosed_resources", f"{message}{_made_at()}"))
         else:
             self._show_behind(message, category, filename, lineno, file, line)
 
@@ -109,11 +124,12 @@ def _made_at() -> str:
     return ", made at:\n" + "\n".join(made.format())
 
 
+_thread = _Thread()
 _listener = _Listener()
 listen, stop = _listener.listen, _listener.stop
 
 
 def take() -> list[Finding]:
-    """What was found since it was asked for last."""
-    found, _listener.found = _listener.found, []
+    """What was found in this thread since it was asked for last."""
+    found, _thread.found = _thread.found, []
     return found

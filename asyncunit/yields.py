@@ -13,6 +13,7 @@ from asyncunit.awaitables import discard
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.fixtures import Fixture
 from asyncunit.halves import ContextExit, cut_short
+from asyncunit.jobs import call_in_time
 from asyncunit.open_scopes import OpenScope
 from asyncunit.tasks import ScopeRunner
 
@@ -40,7 +41,7 @@ def make(
     if fixture.is_lazy:
         made = fixture.function(*arguments, **keywords)
     elif runner is None:
-        made = scope.context.run(fixture.function, *arguments, **keywords)
+        made = call_in_time(scope, fixture.function, *arguments, **keywords)
     else:
         made = runner.call_sync(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
@@ -54,7 +55,7 @@ def make(
                 first.close()  # it may not have begun, and Python would warn
         if type(made) is types.GeneratorType:
             steps = _SyncExit(fixture, made, scope, runner)
-            return (scope.context.run if runner is None else runner.call_sync)(steps.enter), steps
+            return call_in_time(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
         raise DefinitionError(
             f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
             f"@asyncunit.fixture that makes something else of it."
@@ -149,7 +150,7 @@ class _SyncExit:
         runner = self._runner
         if runner is None:
             try:
-                self._scope.context.run(self._leave, None)
+                call_in_time(self._scope, self._leave, None)
             except asyncio.CancelledError as error:  # unittest stops at it
                 raise cut_short(self._scope, error) from error
             return
@@ -201,6 +202,8 @@ def leave(exit_: Exit) -> list[BaseException]:
         exit_()
     except KeyboardInterrupt:
         raise
+    except LoopClosedError as error:
+        return [] if error.is_repeated else [error]
     except BaseException as error:
         return [error]
     return []

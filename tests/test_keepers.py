@@ -1,7 +1,7 @@
 import socket
 import types
 
-from asyncunit.keepers import outlives
+from asyncunit.keepers import outliving
 
 
 class Case:
@@ -16,7 +16,7 @@ def test_what_only_the_test_itself_holds_does_not_outlive_it():
     case = Case()
     with socket.socket() as thing:
         case.thing = [thing]
-        assert not outlives(thing, case)
+        assert outliving([thing], case) == []
 
 
 def test_what_a_class_holds_does():
@@ -27,11 +27,22 @@ def test_what_a_class_holds_does():
     with socket.socket() as thing:
         Keeper.pool.free = [thing]
         case.pool = Keeper.pool
-        assert outlives(thing, case)
+        assert outliving([thing], case) == [thing]
 
 
 def test_what_a_module_holds_does():
     module = types.ModuleType("module")
     with socket.socket() as thing:
         module.cache = {"key": (thing,)}
-        assert outlives(thing, Case())
+        assert outliving([thing], Case()) == [thing]
+
+
+def test_of_several_things_each_is_told():
+    class Keeper:
+        pool = Pool()
+
+    case = Case()
+    with socket.socket() as kept, socket.socket() as left:
+        Keeper.pool.free = {"kept": kept}
+        case.left = left
+        assert outliving([left, kept], case) == [kept]

@@ -60,10 +60,11 @@ def test_what_was_made_is_known_as_long_as_it_is_there():
     scope, thing = opened(), Thing()
     assert scope.place_of(thing) is None
     scope.note(thing, "here")
-    assert (list(scope.made), scope.place_of(thing)) == ([thing], "here")
+    assert (scope.things(), scope.place_of(thing)) == ([thing], "here")
     del thing
     gc.collect()
-    assert list(scope.made) == []
+    assert scope.things() == []
+    assert scope.made == {}
 
 
 def test_the_configuration_is_the_wider_scopes_until_it_says_otherwise():

@@ -1,6 +1,8 @@
+import dataclasses
 import traceback
 
-from asyncunit.tracebacks import trim
+from asyncunit.stacks import Place
+from asyncunit.tracebacks import stand_at, trim
 from tests.conftest import fail
 
 
@@ -18,7 +20,7 @@ def raised(scope, awaitable):
 
 def test_a_traceback_begins_at_the_first_line_that_is_not_ours(scope):
     error = raised(scope, fail())
-    assert "_serve" in lines(error)
+    assert lines(error)[0] == "run"
     assert trim(error) is error
     assert lines(error) == ["fail"]
 
@@ -29,6 +31,26 @@ def test_those_behind_it_and_the_members_of_groups_too(scope):
     error.__cause__, member.__context__ = cause, context
     trim(error)
     assert [lines(other) for other in (cause, context, member)] == [["fail"]] * 3
+
+
+def test_an_error_that_lets_nobody_set_an_attribute_is_trimmed_all_the_same(scope):
+    @dataclasses.dataclass(frozen=True)
+    class NotFoundError(Exception):
+        key: str
+
+    async def find():
+        raise NotFoundError("key")
+
+    error = raised(scope, find())
+    assert type(error) is NotFoundError
+    assert lines(trim(error)) == ["find"]
+
+
+def test_an_error_can_be_given_a_line_of_the_users():
+    error = stand_at(Place(__file__, 3, "Test.test_x"), ValueError("boom"))
+    [(frame, line)] = traceback.walk_tb(error.__traceback__)
+    assert (frame.f_code.co_filename, line, frame.f_code.co_name) == (__file__, 3, "test_x")
+    assert stand_at(None, error) is error
 
 
 def test_errors_that_refer_to_each_other_are_no_trap():
