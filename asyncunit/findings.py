@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from asyncunit import registry
@@ -71,13 +71,12 @@ def judge(owner: OpenScope, findings: Sequence[Finding]) -> list[Exception]:
 
 
 def _error(owner: OpenScope, findings: Sequence[Finding]) -> AsyncUnitError:
-    text = _text(owner, findings, with_errors=False)
+    text = _text(owner, findings, lambda error: not _bears_a_traceback(error))
     unfinished = all(finding.check == "unfinished" for finding in findings)
     made = UnfinishedError(text) if unfinished else LeftBehindError(text)
     stand_at(_place_of(owner), made)
-    raised = list(
-        {id(finding.error): trim(finding.error) for finding in findings if finding.error is not None}.values()
-    )
+    errors = {id(finding.error): finding.error for finding in findings if finding.error is not None}
+    raised = [trim(error) for error in errors.values() if _bears_a_traceback(error)]
     if len(raised) > 1:
         made.__cause__ = BaseExceptionGroup("errors that nobody has handled", raised)
     elif raised:
@@ -85,11 +84,21 @@ def _error(owner: OpenScope, findings: Sequence[Finding]) -> AsyncUnitError:
     return made
 
 
-def _text(owner: OpenScope, findings: Sequence[Finding], *, with_errors: bool) -> str:
+def _bears_a_traceback(error: BaseException) -> bool:
+    """Whether unittest can report it as the cause of another: it sets the attribute, which some let nobody do."""
+    try:
+        error.__traceback__ = error.__traceback__
+    except Exception:
+        return False
+    return True
+
+
+def _text(owner: OpenScope, findings: Sequence[Finding], is_told: Callable[[BaseException], bool]) -> str:
+    """What the user reads, with those errors in full that are to be told here."""
     lines = [f"{owner} left behind:"]
     for finding in findings:
         lines.append(f"  - {finding.text}".replace("\n", "\n    "))
-        if with_errors and finding.error is not None:
+        if finding.error is not None and is_told(finding.error):
             lines += ["    " + line for line in "".join(traceback.format_exception(trim(finding.error))).splitlines()]
     what = "test" if owner.scope is Scope.FUNCTION else str(owner.scope)
     raised = next((type(finding.error).__name__ for finding in findings if finding.error is not None), "Exception")
@@ -100,7 +109,7 @@ def _text(owner: OpenScope, findings: Sequence[Finding], *, with_errors: bool) -
 def _warn(owner: OpenScope, findings: Iterable[Finding]) -> None:
     """Warn, now where that raises or nobody says when the run ends, else when it does: in the middle it goes under."""
     findings = list(findings)
-    warning = AsyncUnitWarning(_text(owner, findings, with_errors=True))
+    warning = AsyncUnitWarning(_text(owner, findings, lambda _: True))
     filename, line, _ = _place_of(owner) or findings[0].place or Place("asyncunit", 0, "")
     run = registry.runs()[-1] if registry.runs() else None
     if run is None or run.notices is None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import dataclasses
+import io
 import logging
 import socket
 import sys
@@ -18,8 +20,10 @@ from asyncunit import (
     AsyncUnitWarning,
     ClassLoopTestCase,
     LeftBehindError,
+    LoopClosedError,
     SessionLoopTestCase,
     UnfinishedError,
+    checks,
     fixture,
     runner,
     settings,
@@ -996,3 +1000,169 @@ def test_tasks_keep_their_names():
             self.assertRegex(task.get_name(), r"^Task-\d+$")
 
     assert run(Test).passed == ["test_x"]
+
+
+def test_an_error_that_lets_nobody_set_an_attribute_is_reported():
+    @dataclasses.dataclass(frozen=True)
+    class NotFoundError(Exception):
+        key: str
+
+    async def find():
+        raise NotFoundError("the key")
+
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            self.task = asyncio.create_task(find())
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            await find()
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", LeftBehindError), ("test_2", NotFoundError)]
+    assert "NotFoundError" in texts(result)[0]
+
+
+def test_what_answers_to_every_attribute_is_reported_all_the_same():
+    class RemoteError(Exception):
+        def __getattr__(self, name):
+            return lambda *args: None
+
+    class BadTextError(RuntimeError):
+        def __str__(self):
+            raise ValueError("no text")
+
+    async def raises(error):
+        raise error
+
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.create_task(raises(RemoteError()))
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            asyncio.create_task(raises(BadTextError()))
+            await asyncio.sleep(0)
+
+        async def test_3(self):
+            raise BadTextError
+
+        async def test_4(self):
+            asyncio.get_running_loop().call_exception_handler({"exception": ValueError("no message")})
+
+    result = run(Test)
+    assert [(name, type(error.__cause__ or error)) for name, error in result.raised] == [
+        ("test_1", RemoteError),
+        ("test_2", BadTextError),
+        ("test_3", BadTextError),
+        ("test_4", ValueError),
+    ]
+
+
+def test_an_object_that_does_not_bear_being_looked_at_ends_no_run(monkeypatch):
+    look = checks._end_tasks
+
+    def fail_to_look(owner, *args):
+        if owner.key == "test_1":
+            raise ValueError("do not look")
+        return look(owner, *args)
+
+    monkeypatch.setattr(checks, "_end_tasks", fail_to_look)
+
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            self.task = started()
+
+        async def test_2(self):
+            pass
+
+    result = run(Test)
+    assert ("test_1", LeftBehindError) in result.errors_by_name
+    assert result.passed == ["test_2"]
+
+
+def test_what_a_test_keeps_of_the_processs_own_files_and_of_memory_is_not_open():
+    @settings(fail_on="all")
+    class Test(ClassLoopTestCase):
+        async def asyncSetUp(self):
+            self.saved, self.text, self.bytes = sys.stdout, io.StringIO(), io.BytesIO()
+
+        async def test_x(self):
+            pass
+
+    assert run(Test).passed == ["test_x"]
+    assert not sys.stdout.closed
+
+
+def test_a_task_may_be_started_in_a_context_that_is_entered():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            context = contextvars.copy_context()
+            task = context.run(
+                lambda: asyncio.get_running_loop().create_task(asyncio.sleep(0, "done"), context=context)
+            )
+            self.assertEqual(await task, "done")
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_a_crash_of_a_wider_scope_is_no_expected_failure():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.go = asyncio.Event()
+            cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+
+            async def crash():
+                await cls.go.wait()
+                raise ValueError("of the class")
+
+            cls.group.create_task(crash())
+
+        @unittest.expectedFailure
+        async def test_x(self):
+            self.go.set()
+            await asyncio.sleep(10)
+
+    result = run(Test)
+    assert [name for name, _ in result.raised] == ["test_x"]
+    assert isinstance(result.raised[0][1], ExceptionGroup)
+
+
+def test_one_closed_loop_is_one_error():
+    class Test(ClassLoopTestCase):
+        async def asyncTearDown(self):
+            pass
+
+        def test_1(self):
+            self.addAsyncCleanup(forever)
+            asyncio.get_event_loop().close()
+
+        async def test_2(self):
+            pass
+
+    result = run(Test)
+    assert (result.errors_by_name, result.passed) == ([("test_1", LoopClosedError)], ["test_2"])
+
+
+def test_runs_of_several_threads_keep_their_findings_and_deadlines_apart():
+    @settings(fail_on="all", timeout=60)
+    class Healthy(AsyncTestCase):
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    @settings(fail_on="all", timeout=60)
+    class Faulty(AsyncTestCase):
+        async def test_x(self):
+            forever()
+
+    results = []
+    threads = [
+        threading.Thread(target=lambda cls=cls: results.append((cls, run(cls).wasSuccessful())))
+        for cls in [Healthy, Faulty] * 5
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results, key=str) == sorted([(Healthy, True), (Faulty, False)] * 5, key=str)

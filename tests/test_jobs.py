@@ -1,7 +1,13 @@
 import asyncio
+import threading
+from pathlib import Path
+
+import pytest
 
 from asyncunit import TestTimeoutError as TimedOut
-from asyncunit.jobs import Job, took_too_long, waiting
+from asyncunit import watchdog
+from asyncunit.config import Config
+from asyncunit.jobs import Job, call_in_time, took_too_long, waiting
 from tests.conftest import fail, open_scope
 
 
@@ -54,3 +60,22 @@ def test_what_is_said_of_a_late_step_and_of_tasks_that_wait():
         "earlier, for it did not await."
     )
     assert list(waiting([(None, "the scope's own task")])) == ["  - the scope's own task, waits at an unknown line"]
+
+
+def test_a_sync_step_is_told_of_when_it_took_too_long():
+    scope = open_scope()
+    assert call_in_time(scope, int, "3") == 3
+    scope.config = Config(timeout=0.001)
+
+    def wait(error=None):
+        threading.Event().wait(0.01)
+        if error:
+            raise error
+
+    with pytest.raises(TimedOut, match=r"wait\(\) took 0.01 seconds, longer than its timeout") as caught:
+        call_in_time(scope, wait)
+    assert caught.traceback[-1].path == Path(__file__)
+    with pytest.raises(ValueError, match="own") as caught:
+        call_in_time(scope, wait, ValueError("own"))
+    assert "longer than its timeout" in caught.value.__notes__[0]
+    watchdog.stop()

@@ -14,7 +14,7 @@ def raised(scope, awaitable):
     try:
         scope.run(awaitable)
     except BaseException as error:
-        error.__traceback__ = error.__traceback__.tb_next  # this function's own line
+        BaseException.with_traceback(error, error.__traceback__.tb_next)  # without the line of this function
         return error
 
 
