@@ -36,8 +36,13 @@ LEAKS_FAIL = settings(fail_on=["unhandled_errors", "leaked_tasks"])
 LOOP_SCOPES = ["function", "class", "module", "package", "session"]
 
 
+# What is waited for, so that no task that waits is garbage, and collected at any time.
+events = []
+
+
 async def forever():
-    await asyncio.Event().wait()
+    events.append(asyncio.Event())
+    await events[-1].wait()
 
 
 def started():

@@ -28,8 +28,13 @@ class BoomError(Exception):
     """The original error, which is to be in the report once."""
 
 
+# What is waited for, so that no task that waits is garbage, and collected at any time.
+events = []
+
+
 async def forever():
-    await asyncio.Event().wait()
+    events.append(asyncio.Event())
+    await events[-1].wait()
 
 
 # The faults. Each is called in the phase where it is to come up.
