@@ -50,7 +50,7 @@ def after_test(
     ``own`` is the task that the test ran in, and ``case`` its instance.
     """
     observer = loops.observer
-    findings = _contained(_end_tasks, owner, loops, own, case)
+    findings = _contained(_end_tasks, owner, loops, own, case) if owner.is_left else []
     if owner.config.costly:
         findings += _contained(_after_costly, owner, loops, case)
     late = []
@@ -130,7 +130,7 @@ def _after_costly(owner: OpenScope, loops: LoopRunner, case: object) -> list[Fin
             findings += _close_all(loops, things)
         gc.collect()
     else:
-        gc.collect(1)  # what is young: more takes a multiple of the time of a test
+        gc.collect(0)  # what is young: more takes a multiple of the time of a test
     findings += warned.take()
     warned.listen(frozenset() if owner.within is None else owner.within.config.costly)
     return findings

@@ -19,6 +19,9 @@ __unittest = True  # a traceback that a user reads begins at the user's line
 # Seconds that a loop has to act after it was told that a step took too long; then it counts as blocked.
 GRACE = 1.0
 
+# How often the thread looks again, at the pace of before, when there is nothing to be watched.
+_IDLE_TURNS = 20
+
 # The modules of debuggers, as they stand on the stack of what they debug, and as they trace it.
 _DEBUGGERS = frozenset({"bdb", "pdb", "pydevd", "pydevd_tracing", "_pydevd_bundle", "_pydevd_frame_eval", "debugpy"})
 
@@ -140,17 +143,19 @@ class _Watchdog(threading.Thread):
 
     def run(self) -> None:
         with self._lock:
+            pace, idle = 0.0, 0
             while not self._is_stopped:
                 now = time.monotonic()
                 for one in [one for one in self._watched if one.at <= now]:
                     if not _has_to_come_again(one):
                         self._watched.remove(one)
-                self._wakes_at = min((one.at for one in self._watched), default=None)
-                self._changed.wait(
-                    None
-                    if self._wakes_at is None
-                    else min(max(0, self._wakes_at - time.monotonic()), threading.TIMEOUT_MAX)
-                )
+                due = min((one.at for one in self._watched), default=None)
+                if due is not None:
+                    pace, idle = max(due - now, 0.001), 0
+                elif idle < _IDLE_TURNS:  # the next step comes soon, and need not wake the thread then
+                    due, idle = now + pace, idle + 1
+                self._wakes_at = due
+                self._changed.wait(None if due is None else min(max(0.0, due - now), threading.TIMEOUT_MAX))
 
     @classmethod
     def after_fork(cls) -> None:
