@@ -349,11 +349,14 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             raise test.cut_short(cut)
         steps = test.tear_down_steps
         if "_callTearDown" in self._asyncunit_extended:
+            test.is_async_tear_down = True
             steps.append(lambda: self._asyncunit_extended_tear_down(runner))
         else:
             if cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own:
+                test.is_async_tear_down = True
                 steps.append(lambda: call_hook(runner, self.asyncTearDown, test))
             if cls.tearDown is not _TEAR_DOWN or "tearDown" in own:
+                test.is_async_tear_down = test.is_async_tear_down or is_async_def(self.tearDown)
                 steps.append(lambda: runner.call(self.tearDown))
         if test.fixtures is not None and test.fixtures.plan.named:
             test.set_up_named(test.fixtures)

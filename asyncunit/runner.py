@@ -21,7 +21,7 @@ from asyncunit.errors import (
 from asyncunit.findings import Finding, judge
 from asyncunit.foreign import know
 from asyncunit.keys import LoopFactory
-from asyncunit.observers import Observer, mark_as_reported
+from asyncunit.observers import Observer, Unhandled, mark_as_reported
 from asyncunit.open_scopes import OpenScope, given_to, is_anybodys
 from asyncunit.signals import Interrupt, Running
 from asyncunit.stacks import describe_task, nearest, places_of_task
@@ -132,6 +132,17 @@ class LoopRunner:
         left |= find()  # what was started again as often as it was cancelled
         self.stubborn |= {task for task in (ending, *left) if not task.done()}
         return left
+
+    def turn(self) -> None:
+        """Run the loop for one turn: what was told to end does so."""
+        self.loop.call_soon(self.loop.stop)
+        try:
+            self.loop.run_forever()
+        except SystemExit as error:  # of another task
+            mark_as_reported(error)
+            self.observer.unhandled.append(
+                Unhandled(None, Finding("unhandled_errors", f"A task raised {error!r}", None, error))
+            )
 
     def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task."""

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from asyncunit import registry, suite
+from asyncunit.awaitables import is_async_def
 from asyncunit.checks import after_test, before
 from asyncunit.errors import LoopClosedError
 from asyncunit.findings import judge
-from asyncunit.halves import as_errors, cut_short, mend, recover, replace
+from asyncunit.halves import AsyncCleanup, as_errors, cut_short, mend, recover, replace
 from asyncunit.hooks import loop_of
 from asyncunit.registry import Registry
 from asyncunit.runner import loop_is_running
@@ -29,12 +30,14 @@ __unittest = True  # a traceback that a user reads begins at the user's line
 class RunningTest:
     """One test while it runs: its scope, and the task in which it runs.
 
-    ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded.
+    ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded. If
+    ``is_async_tear_down``, one of them needs the task of the test.
     ``fixtures`` is None where the class has none, nor values to run tests with.
     """
 
     runner: ScopeRunner | None = None
     fixtures: TestFixtures | None = None
+    is_async_tear_down = False
     _alone: suite.Alone | None = None
     _run: Registry | None = None
 
@@ -99,11 +102,16 @@ class RunningTest:
 
     def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
         """The tear-down of a fixture, where nothing else is to be run before it; else whether nothing is left."""
-        if self._case._cleanups or self.tear_down_steps:
+        cleanups, fixtures = self._case._cleanups, self.fixtures
+        if not cleanups and not self.tear_down_steps:
+            if fixtures is None or not fixtures.exits:
+                return True
+            if went_well and fixtures.has_async_exit_next:
+                return fixtures.second_half()
+        # What is sync needs no task; what then turns out to be awaitable has another.
+        if self.is_async_tear_down or any(_is_async(function) for function, _, _ in cleanups):
             return False
-        if self.fixtures is None or not self.fixtures.exits:
-            return True
-        return went_well and self.fixtures.second_half()
+        return fixtures is None or not fixtures.has_async_exit
 
     def sequel_failed(self, error: BaseException) -> None:
         """Take what that tear-down raised."""
@@ -207,6 +215,9 @@ class RunningTest:
             if self.fixtures is not None:
                 errors += self.fixtures.close()
             own = runner.end()
+            if own is not None and not loops.loop.is_closed():
+                loops.turn()
+                own = runner.end()
             observer.put_back(loops.loop)
             if scope.let_go() or observer.unhandled or observer.lingering or observer.aside or scope.config.costly:
                 errors += self._check(run, runner, own)
@@ -226,6 +237,10 @@ class RunningTest:
         if self._alone is not None:
             errors += self._alone.close()
         return errors
+
+
+def _is_async(cleanup: object) -> bool:
+    return isinstance(cleanup, AsyncCleanup) or is_async_def(cleanup)
 
 
 def leave_behind(case: unittest.TestCase, errors: Sequence[BaseException]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import types
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from asyncunit.errors import LoopScopeError
 from asyncunit.fixtures import Fixture, Request, is_fixture
@@ -263,14 +263,22 @@ class TestFixtures:
         """The value of the fixture for the test, in a tuple; None if it has none, or another test asks."""
         return _find(self._values, fixture) if instance in (None, self._case) else None
 
-    def second_half(self) -> Coroutine[Any, Any, None] | Literal[False]:
-        """The next second half to be run, if that can be done in the task of the scope; else False."""
-        exit_ = self.exits[-1]
-        if not isinstance(exit_, AsyncExit):
-            return False
+    @property
+    def has_async_exit_next(self) -> bool:
+        """Whether the next second half is to be run in the task of the scope."""
+        return isinstance(self.exits[-1], AsyncExit)
+
+    @property
+    def has_async_exit(self) -> bool:
+        """Whether any second half is to be run in the task of the scope."""
+        return any(isinstance(exit_, AsyncExit) for exit_ in self.exits)
+
+    def second_half(self) -> Coroutine[Any, Any, None]:
+        """The next second half, which is async."""
+        exit_: Any = self.exits.pop()
         self._runner.is_ending = True
-        self.exits.pop()
-        return exit_.leave()
+        half: Coroutine[Any, Any, None] = exit_.leave()
+        return half
 
     def sequel_failed(self, error: BaseException) -> None:
         """Take what that raised; the rest is left for `tear_down`."""
