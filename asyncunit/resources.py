@@ -151,6 +151,10 @@ async def close(things: list[Any], errors: list[Exception]) -> None:
                 _close(thing)
             except Exception as error:
                 errors.append(error)
+    for thing in things:
+        if isinstance(thing, asyncio.SubprocessTransport):  # which is killed, and not waited for
+            while thing.get_returncode() is None:
+                await asyncio.sleep(0.001)
     if generators:
         await asyncio.wait(generators)
     for task in generators:

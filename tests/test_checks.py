@@ -699,7 +699,7 @@ def test_what_a_test_leaves_open_is_found_and_closed(scope):
         "test_5_file": "an open file",
         "test_6_process": "an open transport, made at ",
     }
-    assert [name for name, _ in result.raised] == list(kinds)
+    assert [name for name, _ in result.raised] == list(kinds), texts(result)[-1]
     for kind, text in zip(kinds.values(), texts(result), strict=True):
         assert kind in text
     assert result.passed == ["test_7_closed"]
