@@ -81,6 +81,8 @@ class Count(unittest.TestResult):
 
     addFailure = addError
 
+    def addDuration(self, test: object, elapsed: float) -> None: ...
+
 
 def held() -> tuple[float, int, int, int]:
     gc.collect()
