@@ -206,19 +206,23 @@ def test_a_connection_that_a_class_scoped_server_answers_is_the_servers():
     assert (result.passed, texts(result)) == (["test_1", "test_2"], [])
 
 
+class WithGroup:
+    """A class-scoped task group, and the tasks that are to be cancelled with the class."""
+
+    @classmethod
+    async def asyncSetUpClass(cls):
+        cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+        cls.tasks = []
+
+    @classmethod
+    async def asyncTearDownClass(cls):
+        for task in cls.tasks:
+            task.cancel()
+
+
 def test_a_task_that_a_test_gives_to_a_wider_task_group_is_the_groups():
     @LEAKS_FAIL
-    class Test(ClassLoopTestCase):
-        @classmethod
-        async def asyncSetUpClass(cls):
-            cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
-            cls.tasks = []
-
-        @classmethod
-        async def asyncTearDownClass(cls):
-            for task in cls.tasks:
-                task.cancel()
-
+    class Test(WithGroup, ClassLoopTestCase):
         async def test_x(self):
             self.tasks.append(self.group.create_task(forever()))
 
@@ -774,17 +778,7 @@ async def busy():
 
 
 @settings(fail_on="leaked_tasks", background_tasks=["*.busy"])
-class Exempt(ClassLoopTestCase):
-    @classmethod
-    async def asyncSetUpClass(cls):
-        cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
-        cls.tasks = []
-
-    @classmethod
-    async def asyncTearDownClass(cls):
-        for task in cls.tasks:
-            task.cancel()
-
+class Exempt(WithGroup, ClassLoopTestCase):
     async def asyncTearDown(self):
         await asyncio.sleep(0.005)
 

@@ -58,17 +58,21 @@ def test_a_callback_that_is_not_written_in_python_is_named(loop):
 
 
 def test_waiting_holds_nobody(loop):
+    loop.slow_callback_duration = 0.2
+
     async def wait():
         waiter = loop.create_future()
-        loop.call_later(0.1, waiter.set_result, None)
+        loop.call_later(0.3, waiter.set_result, None)
         await waiter
 
     assert run(loop, wait()) == []
 
 
 def test_many_steps_that_are_short_are_not_one_that_is_long(loop):
+    loop.slow_callback_duration = 0.2
+
     async def turn():
-        end = loop.time() + 0.1
+        end = loop.time() + 0.3
         while loop.time() < end:
             await asyncio.sleep(0)
 
