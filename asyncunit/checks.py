@@ -105,10 +105,12 @@ def _end_tasks(owner: OpenScope, loops: LoopRunner, own: Task | None, case: obje
 
 def _exits(loops: LoopRunner, findings: Iterable[Finding]) -> list[Finding]:
     """What tasks have raised to end the process, and is not among the findings."""
-    known = [finding.error for finding in findings]
+    known = {id(finding.error) for finding in findings}
     exits, loops.exits = loops.exits, []
     return [
-        Finding("unhandled_errors", f"A task raised {error!r}", None, error) for error in exits if error not in known
+        Finding("unhandled_errors", f"A task raised {error!r}", None, error)
+        for error in exits
+        if id(error) not in known
     ]
 
 

@@ -152,10 +152,11 @@ class Observer:
 
     def take(self, owner: OpenScope) -> list[Unhandled]:
         """What is to be reported when a scope wider than a test ends: its own, and that of what was inside it."""
-        found = self.aside + self.unhandled
-        own = [item for item in found if item.owner is None or item.owner.is_inside(owner)]
-        self.aside = [item for item in found if item not in own]
-        self.unhandled = []
+        own: list[Unhandled] = []
+        others: list[Unhandled] = []
+        for item in self.take_all():
+            (own if item.owner is None or item.owner.is_inside(owner) else others).append(item)
+        self.aside = others
         return own
 
     def take_since_test_began(self) -> list[Unhandled]:
@@ -189,7 +190,7 @@ class Observer:
         if owner is not None:
             heir = self._heir(coroutine, owner)
             if heir is not owner:
-                return _Task(coroutine, loop=loop, **{**kwargs, "context": given_to(heir)})
+                kwargs, owner = {**kwargs, "context": given_to(heir)}, heir
         task = _Task(coroutine, loop=loop, **kwargs)
         if owner is not None:
             owner.note(task, caller())

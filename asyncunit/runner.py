@@ -127,8 +127,10 @@ class LoopRunner:
         """
         left: set[asyncio.Task[Any]] = set()
         self.observer.is_ending = True
-        ending = self.run_aside(_end(find, left, self.stubborn))
-        self.observer.is_ending = False
+        try:
+            ending = self.run_aside(_end(find, left, self.stubborn))
+        finally:
+            self.observer.is_ending = False
         left |= find()  # what was started again as often as it was cancelled
         self.stubborn |= {task for task in (ending, *left) if not task.done()}
         return left
