@@ -282,15 +282,11 @@ def passes(fault, phase, scope):
     return phase not in BEFORE_THE_TEST
 
 
-@pytest.fixture(autouse=True)
-def configured(monkeypatch):
-    monkeypatch.setenv("ASYNCUNIT_TIMEOUT", "0.05")
-
-
 @pytest.mark.parametrize(
     ("fault", "phase", "scope"), CASES, ids=[f"{fault.__name__}-{phase}-{scope}" for fault, phase, scope in CASES]
 )
-def test_a_fault_is_reported_once_and_harms_no_other_test(fault, phase, scope, capfd):
+def test_a_fault_is_reported_once_and_harms_no_other_test(fault, phase, scope, capfd, monkeypatch):
+    monkeypatch.setenv("ASYNCUNIT_TIMEOUT", "0.2" if fault is timeout else "60")
     with ExitStack() as stack:
         suite = suite_with(stack, fault, phase, scope)
         result, warned, interrupted = run(suite)
