@@ -299,3 +299,49 @@ def test_importing_costs_little_beyond_unittest_and_asyncio(tmp_path):
         "import unittest, asyncio, sys; before = set(sys.modules); import asyncunit; print(*set(sys.modules) - before)"
     )
     assert python("-c", code, cwd=tmp_path).stdout == "asyncunit\n"
+
+
+def test_the_log_of_a_hung_run_names_the_test_and_says_where_it_stands(tmp_path):
+    write(
+        tmp_path,
+        test_it="""
+            import asyncio, time, asyncunit
+            asyncunit_settings = asyncunit.settings(timeout=0.1)
+            class Test(asyncunit.ClassLoopTestCase):
+                async def test_blocked(self):
+                    time.sleep(2)
+                def test_sync(self):
+                    time.sleep(0.5)
+                @asyncunit.settings(timeout=60)
+                async def test_slow(self):
+                    await asyncio.sleep(0.3)
+        """,
+    )
+    found = unittest(tmp_path, "test_it")
+    for name in ("test_blocked", "test_sync"):
+        assert f"asyncunit: {name} (test_it.Test.{name}): " in found.stderr
+        assert f"in {name}\n    time.sleep(" in found.stderr
+        assert f"ERROR: {name} (test_it.Test.{name})\n" in found.stderr
+    assert "FAILED (errors=2)" in found.stderr
+
+
+def test_what_tests_leave_is_told_at_the_end_of_a_plain_run(tmp_path):
+    write(
+        tmp_path,
+        test_it="""
+            import asyncio, asyncunit
+            class Test(asyncunit.ClassLoopTestCase):
+                async def test_1(self):
+                    self.task = asyncio.create_task(asyncio.sleep(60))
+                async def test_2(self):
+                    pass
+        """,
+    )
+    found = python("-m", "unittest", "test_it", cwd=tmp_path)
+    assert found.stderr.startswith("..")
+    assert "AsyncUnitWarning: test_1 (test_it.Test.test_1) left behind:\n  - a pending task 'Task-" in found.stderr
+    assert f"made at {tmp_path}" in found.stderr
+    assert found.stderr.endswith("OK\n")
+    found = unittest(tmp_path, "test_it", ASYNCUNIT_FAIL_ON="leaked_tasks")
+    assert "LeftBehindError: test_1 (test_it.Test.test_1) left behind:" in found.stderr
+    assert "FAILED (errors=1)" in found.stderr
