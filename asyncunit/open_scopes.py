@@ -108,7 +108,7 @@ class OpenScope:
         """Let go of the context at the end of a test; return whether anything is left that was made in it."""
         del self.context
         self.is_over = True
-        return self.is_left
+        return self._mark() is not None
 
     def keep(self, key: Hashable, make: Callable[[], T], close: Callable[[T], Sequence[Exception] | None]) -> T:
         """What is kept under ``key``: made on the first call, and closed with the scope, the last made first."""
