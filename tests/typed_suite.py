@@ -52,3 +52,9 @@ class TestTypes(Database, asyncunit.mixins.UnusedPorts, asyncunit.mixins.Tempora
         self.assertIs(yielded, self.yielded)
         self.assertEqual(await self.awaited.fetch(), 5)
         self.assertEqual(b, a + 1)
+
+    @asyncunit.settings(timeout=5, fail_on="all", background_tasks=["pool.*"])
+    async def test_expected_errors(self) -> None:
+        with self.assertRaises(AssertionError), self.expectUnhandledErrors(ValueError) as caught:
+            pass
+        assert_type(caught, list[ValueError])
