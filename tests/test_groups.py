@@ -46,3 +46,31 @@ def test_the_group_that_starts_a_task_is_seen_by_the_task_factory(monkeypatch):
     with asyncio.Runner() as runner:
         group = runner.run(main(), context=context)
     assert seen == [None, group]
+
+
+def test_a_group_that_is_written_as_anyios_is_seen_by_way_of_its_cancel_scope():
+    names = {"__name__": "anyio._backends._asyncio", "asyncio": asyncio, "calling_group": calling_group}
+    source = """
+class CancelScope:
+    pass
+
+class TaskGroup:
+    async def __aenter__(self):
+        self.cancel_scope, self.tasks = CancelScope(), {asyncio.ensure_future(asyncio.sleep(0))}
+        self.cancel_scope.host_task = asyncio.current_task()
+        return self
+
+    async def __aexit__(self, *info):
+        await asyncio.gather(*self.tasks)
+
+    def start_soon(self):
+        return calling_group()
+"""
+    exec(source, names)
+
+    async def main():
+        async with names["TaskGroup"]() as group:
+            assert group.start_soon() is group
+            assert list(parents_of(group)) == [asyncio.current_task()]
+
+    asyncio.run(main())
