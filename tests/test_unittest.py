@@ -309,9 +309,9 @@ def test_the_log_of_a_hung_run_names_the_test_and_says_where_it_stands(tmp_path)
             asyncunit_settings = asyncunit.settings(timeout=0.1)
             class Test(asyncunit.ClassLoopTestCase):
                 async def test_blocked(self):
-                    time.sleep(2)
+                    time.sleep(1.4)
                 def test_sync(self):
-                    time.sleep(0.5)
+                    time.sleep(0.3)
                 @asyncunit.settings(timeout=60)
                 async def test_slow(self):
                     await asyncio.sleep(0.3)
