@@ -7,18 +7,17 @@ import gc
 import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatchcase
 from typing import Any
 
 from asyncunit import warned
 from asyncunit.findings import Finding, judge
 from asyncunit.groups import groups_of, parents_of
-from asyncunit.observers import Unhandled
+from asyncunit.observers import Unhandled, is_background
 from asyncunit.open_scopes import OpenScope, owner_of
 from asyncunit.resources import close, findings_of, left_open, note_sockets, note_transports
 from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, refusal
 from asyncunit.scopes import Scope
-from asyncunit.stacks import coroutine_name, describe_task, nearest, places_of_task
+from asyncunit.stacks import describe_task, nearest, places_of_task
 
 __all__ = ["after_scope", "after_test", "before"]
 
@@ -182,13 +181,9 @@ class _Left:
             task is not self._own
             and owner_of(task) is self._owner
             and task not in self._loops.stubborn
-            and not self._is_background(task)
+            and not is_background(self._owner, task.get_coro())
             and not self._is_of_wider_group(task)
         )
-
-    def _is_background(self, task: Task) -> bool:
-        patterns = self._owner.config.background_tasks
-        return bool(patterns) and any(fnmatchcase(coroutine_name(task.get_coro()), pattern) for pattern in patterns)
 
     def _is_of_wider_group(self, task: Task) -> bool:
         """Whether a task group that another scope holds open waits for the task."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from asyncunit import registry
@@ -106,9 +106,8 @@ def _text(owner: OpenScope, findings: Sequence[Finding], is_told: Callable[[Base
     return "\n".join(lines + [_MENDS[check].format(scope=what, error=raised) for check in checks])
 
 
-def _warn(owner: OpenScope, findings: Iterable[Finding]) -> None:
+def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
     """Warn, now where that raises or nobody says when the run ends, else when it does: in the middle it goes under."""
-    findings = list(findings)
     warning = AsyncUnitWarning(_text(owner, findings, lambda _: True))
     filename, line, _ = _place_of(owner) or findings[0].place or Place("asyncunit", 0, "")
     run = registry.runs()[-1] if registry.runs() else None

@@ -14,13 +14,13 @@ from typing import NamedTuple
 from asyncunit.open_scopes import OpenScope
 from asyncunit.scopes import Scope
 from asyncunit.stacks import is_ours
+from asyncunit.tracebacks import all_of
 
 __all__ = ["explain", "know"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
 Loop = asyncio.AbstractEventLoop
-
 
 _RUNNING = (
     "cannot be called from a running event loop",
@@ -43,7 +43,7 @@ _known: weakref.WeakKeyDictionary[Loop, _Known] = weakref.WeakKeyDictionary()
 
 def know(loop: Loop, owner: OpenScope) -> None:
     """Remember whose a loop is."""
-    scopes = list(_outwards(owner))
+    scopes = list(owner.outwards())
     classes = (scope.key.__qualname__ for scope in scopes if isinstance(scope.key, type))
     keys = tuple((scope.scope, str(scope)) for scope in scopes)
     _known[loop] = _Known(str(owner), keys, next(classes, None))
@@ -51,24 +51,12 @@ def know(loop: Loop, owner: OpenScope) -> None:
 
 def explain(error: BaseException, loop: Loop) -> None:
     """Add a note (PEP 678) to the error, those behind it and in it, where they say that loops were mixed up."""
-    for other in _all_of(error):
+    for other in all_of(error):
         if isinstance(other, RuntimeError | ValueError):
             with contextlib.suppress(Exception):  # of an error whose text, or whose notes, are not to be had
                 note = _note(other, loop)
                 if note is not None and note not in getattr(other, "__notes__", ()):
                     other.add_note(note)
-
-
-def _all_of(error: BaseException) -> Iterator[BaseException]:
-    """The error, those behind it, and the members of groups."""
-    left, seen = [error], set()
-    while left:
-        other = left.pop()
-        if id(other) not in seen:
-            seen.add(id(other))
-            yield other
-            left += [behind for behind in (other.__cause__, other.__context__) if behind is not None]
-            left += other.exceptions if isinstance(other, BaseExceptionGroup) else ()
 
 
 def _note(error: Exception, loop: Loop) -> str | None:
@@ -135,12 +123,6 @@ def _share(loop: Loop, other: Loop | None) -> str:
     classes = dict.fromkeys(owner.class_name for owner in (theirs, mine) if owner.class_name is not None)
     where = " and in ".join(classes) or "the class"
     return f'To have both share one loop, write in {where}:  loop_scope = "{scope}"  or make it on this loop.'
-
-
-def _outwards(scope: OpenScope | None) -> Iterator[OpenScope]:
-    while scope is not None:
-        yield scope
-        scope = scope.within
 
 
 def _futures_in(text: str) -> Iterator[asyncio.Future[object]]:

@@ -99,15 +99,14 @@ def call_in_time(scope: OpenScope, function: Callable[..., T], /, *args: Any, **
         return scope.context.run(function, *args, **kwargs)
     name = f"{name_of(function)}()"
     deadline = Deadline(timeout, lambda: f"{scope}: {name}", None)
-    took = None
     try:
         value = scope.context.run(function, *args, **kwargs)
-    except Exception as error:
-        if (took := deadline.stop()) is not None:
+    except BaseException as error:
+        took = deadline.stop()
+        if took is not None and isinstance(error, Exception):
             error.add_note(took_too_long(scope, name, timeout, took))
         raise
-    finally:
-        took = deadline.stop()
+    took = deadline.stop()
     if took is None:
         return value
     discard(value)

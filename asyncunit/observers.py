@@ -19,7 +19,7 @@ from asyncunit.groups import calling_group, parents_of
 from asyncunit.open_scopes import OpenScope, current_owner, give, given_to, owner_of, owner_of_context
 from asyncunit.stacks import caller, coroutine_name, describe_task, represent
 
-__all__ = ["Observer", "Unhandled", "is_reported", "mark_as_reported"]
+__all__ = ["Observer", "Unhandled", "is_background", "is_reported", "mark_as_reported"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -200,8 +200,7 @@ class Observer:
         """Whose the task is to be, with all that it starts: that of the task group that it is started in; else
         nobody's, if it is to live as long as its loop.
         """
-        patterns = owner.config.background_tasks
-        if patterns and any(fnmatchcase(coroutine_name(coroutine), pattern) for pattern in patterns):
+        if is_background(owner, coroutine):
             return None
         group = calling_group()
         parent = None if group is None else next(parents_of(group), None)
@@ -259,6 +258,12 @@ def _both(one: _Handler, other: _Handler | None) -> _Handler:
 def _is_captured() -> bool:
     """Whether a test takes what asyncio logs itself, with assertLogs("asyncio")."""
     return any(type(handler).__module__.startswith("unittest.") for handler in _logger.handlers)
+
+
+def is_background(owner: OpenScope, coroutine: object) -> bool:
+    """Whether the scope's ``background_tasks`` name the coroutine, whose task is then to live as long as its loop."""
+    patterns = owner.config.background_tasks
+    return bool(patterns) and any(fnmatchcase(coroutine_name(coroutine), pattern) for pattern in patterns)
 
 
 def is_reported(error: BaseException | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import gc
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from asyncunit.config import Config
@@ -97,12 +97,16 @@ class OpenScope:
         references = [] if self.made is None else [reference for reference, _ in list(self.made.values())]
         return [thing for reference in references if (thing := reference()) is not None]
 
+    def outwards(self) -> Iterator[OpenScope]:
+        """The scope, and those around it."""
+        scope: OpenScope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.within
+
     def is_inside(self, wider: OpenScope) -> bool:
         """Whether it is the other scope, or one inside it."""
-        scope: OpenScope | None = self
-        while scope is not None and scope is not wider:
-            scope = scope.within
-        return scope is not None
+        return any(scope is wider for scope in self.outwards())
 
     def let_go(self) -> bool:
         """Let go of the context at the end of a test; return whether anything is left that was made in it."""

@@ -76,10 +76,7 @@ class ScopeRunner:
         self._in_sync = True
         try:
             asyncio.set_event_loop(loop)
-            if self._config.timeout is None:
-                value = self.scope.context.run(function, *args, **kwargs)
-            else:
-                value = call_in_time(self.scope, function, *args, **kwargs)
+            value = call_in_time(self.scope, function, *args, **kwargs)
         except Exception as error:
             explain(error, loop)
             raise

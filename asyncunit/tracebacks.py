@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from typing import TypeVar
 
 from asyncunit.stacks import Place, is_ours
 
-__all__ = ["stand_at", "trim"]
+__all__ = ["all_of", "stand_at", "trim"]
 
 __unittest = True  # a traceback that a user reads begins at the user's line
 
@@ -21,19 +22,23 @@ def trim(error: Error) -> Error:
 
     unittest does that for what it reports and the causes of that, but not for the members of a group.
     """
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        other = left.pop()
-        if other is None or id(other) in seen:
-            continue
-        seen.add(id(other))
+    for other in all_of(error):
         # Also of an error that lets nobody set an attribute.
         BaseException.with_traceback(other, _begin(other.__traceback__))
-        left += (other.__cause__, other.__context__)
-        if isinstance(other, BaseExceptionGroup):
-            left += other.exceptions
     return error
+
+
+def all_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, those behind it, and the members of groups, each once."""
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        other = left.pop()
+        if other is not None and id(other) not in seen:
+            seen.add(id(other))
+            yield other
+            left += (other.__cause__, other.__context__)
+            left += other.exceptions if isinstance(other, BaseExceptionGroup) else ()
 
 
 def _begin(traceback: types.TracebackType | None) -> types.TracebackType | None:

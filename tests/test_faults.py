@@ -19,6 +19,7 @@ import asyncunit
 from asyncunit import AsyncTestCase, AsyncUnitWarning, CutShortError, LeftBehindError, LoopClosedError, Scope
 from asyncunit import TestTimeoutError as TimedOut
 from asyncunit.mixins import TemporaryDirectory
+from asyncunit.tracebacks import all_of
 from tests.support import Result, module_of
 
 PACKAGE, UNITTEST = (Path(module.__file__).parent for module in (asyncunit, unittest))
@@ -241,17 +242,6 @@ def run(suite):
             except KeyboardInterrupt:
                 interrupted = True
     return result, [str(warning.message) for warning in shown if warning.category is AsyncUnitWarning], interrupted
-
-
-def all_of(error):
-    """The error, those behind it, and the members of groups, each once."""
-    left, seen = [error], {}
-    while left:
-        other = left.pop()
-        if other is not None and id(other) not in seen:
-            seen[id(other)] = other
-            left += [other.__cause__, other.__context__, *getattr(other, "exceptions", ())]
-    return list(seen.values())
 
 
 # What is to be found in the report exactly once, by fault.
