@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PackageLoopTestCase,
         SessionLoopTestCase,
     )
+    from asyncunit.collected import is_async_test
     from asyncunit.config import settings
     from asyncunit.errors import (
         AsyncUnitError,
@@ -67,6 +68,7 @@ _HOMES = {
     "addAsyncModuleCleanup": "suite",
     "enterAsyncModuleContext": "suite",
     "fixture": "fixtures",
+    "is_async_test": "collected",
     "param": "params",
     "parametrize": "params",
     "settings": "config",
@@ -99,6 +101,7 @@ __all__ = [
     "addAsyncModuleCleanup",
     "enterAsyncModuleContext",
     "fixture",
+    "is_async_test",
     "param",
     "parametrize",
     "settings",

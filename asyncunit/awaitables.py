@@ -7,7 +7,7 @@ import types
 
 __all__ = ["discard", "is_async_def", "is_awaitable"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 def is_async_def(function: object) -> bool:

@@ -25,7 +25,7 @@ from asyncunit.awaitables import discard, is_async_def, is_awaitable
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, call_hook, enter_context
-from asyncunit.running import AwaitingContext, RunningTest, leave_behind
+from asyncunit.running import AwaitingContext, RunningTest
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
 from asyncunit.stderr import report_on_stderr
@@ -39,7 +39,7 @@ __all__ = [
     "SessionLoopTestCase",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def _refuse_other_runner(cls: type) -> None:
             )
 
 
-def _judge_value(method: Callable[[], object], value: object) -> None:
+def judge_value(method: Callable[[], object], value: object) -> None:
     """Raise for a value which shows that the test has not run; warn of any other, as unittest does."""
     name = getattr(method, "__qualname__", None) or repr(method)
     if isinstance(value, types.AsyncGeneratorType | types.GeneratorType):
@@ -149,6 +149,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
     _asyncunit_test: RunningTest | None = None
     _asyncunit_is_running = False
     _asyncunit_substitute: AwaitingContext | None = None
+    # What another runner has called in the place of the test.
+    _asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
     _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -314,16 +316,18 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             errors = test.fixtures.tear_down()
             test.fixtures = None
             if errors or self._cleanups:
-                success = self._asyncunit_report(errors)
+                success = self._asyncunit_report(test, errors)
+        if test.outer is not None:
+            return success
         self._asyncunit_test = None
         self._asyncunit_is_running = False
         if closing := test.close():
-            success = self._asyncunit_report(closing)
+            success = self._asyncunit_report(test, closing)
         return success
 
-    def _asyncunit_report(self, errors: Sequence[BaseException]) -> Any:
+    def _asyncunit_report(self, test: RunningTest, errors: Sequence[BaseException]) -> Any:
         """Have unittest report each of the errors, and run what is still among the cleanups."""
-        leave_behind(self, errors)
+        test.leave_behind(errors)
         return super().doCleanups()
 
     def _callSetUp(self) -> None:
@@ -365,6 +369,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         cut = None
         value: Any = None
         test, runner = self._asyncunit_open()
+        if self._asyncunit_substitute_of is not None:
+            method = self._asyncunit_substitute_of(method)
         arguments = {} if test.fixtures is None else test.fixtures.arguments
         try:
             if "_callTestMethod" in self._asyncunit_extended:
@@ -385,12 +391,12 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         if cut is not None:
             raise test.cut_short(cut, is_expected=runs.expects_failure(method))
         if value is not None:
-            _judge_value(method, value)
+            judge_value(method, value)
 
     def _callTearDown(self) -> None:
         test = self._asyncunit_test
         if test is not None and test.tear_down_steps:
-            leave_behind(self, test.tear_down())
+            test.leave_behind(test.tear_down())
 
     def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         test = self._asyncunit_test
@@ -412,7 +418,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
     def _callMaybeAsync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         value = self._asyncunit_runner().call(func, *args, **kwargs)
         if value is not None and func == getattr(self, self._testMethodName):
-            _judge_value(func, value)
+            judge_value(func, value)
             return None
         return value
 

@@ -21,7 +21,7 @@ from asyncunit.stacks import describe_task, nearest, places_of_task
 
 __all__ = ["after_scope", "after_test", "before"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 Task = asyncio.Task[Any]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from asyncunit.errors import ConfigurationError, nearest
-from asyncunit.keys import ALWAYS_ON, KEYS, LoopFactory, parse
+from asyncunit.keys import ALWAYS_ON, KEYS, LoopFactories, LoopFactory, Unavailable, parse
 from asyncunit.scopes import Scope
 
-__all__ = ["Config", "load", "settings", "settings_of", "settings_of_module"]
+__all__ = ["Config", "load", "parse_settings", "settings", "settings_of", "settings_of_module"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
@@ -25,6 +25,8 @@ ENVIRONMENT_PREFIX = "ASYNCUNIT_"
 ATTRIBUTE = "__asyncunit_settings__"
 # All that is async about a class runs on one loop, so these are not for one of its methods.
 CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
+# What can be said of a single test, class or module; the others are for the whole run.
+SETTINGS = tuple(key for key in KEYS if key != "mode")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Config:
     is asyncio's own loop. ``loop_debug`` is asyncio's debug mode; None leaves it to ``PYTHONASYNCIODEBUG`` and
     ``-X dev``. ``timeout`` is what each step may take, in seconds; None is for ever. ``fail_on`` names the checks that
     fail a test; ``background_tasks`` are patterns of the coroutines whose tasks may live as long as their loop.
-    ``sources`` says for each key that was written somewhere where that is.
+    ``loop_factories`` are several by name, each test being run once with each; ``mode`` is "auto" where every async
+    test is taken, and else "strict". ``sources`` says for each key that was written somewhere where that is.
     """
 
     loop_scope: Scope = Scope.FUNCTION
@@ -44,7 +47,11 @@ class Config:
     timeout: float | None = None
     fail_on: frozenset[str] = frozenset({"unhandled_errors"})
     background_tasks: tuple[str, ...] = ()
+    loop_factories: LoopFactories | None = None
+    mode: str = "strict"
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Whether what is found warns even where warnings are errors.
+    is_lenient: bool = False
     # Those checks of fail_on that cost something, and are on only there.
     costly: frozenset[str] = dataclasses.field(init=False, compare=False)
     # Whether anything is to be done while a loop runs.
@@ -60,7 +67,19 @@ class Config:
         if not values:
             return self
         sources = {**self.sources, **dict.fromkeys(values, source)}
+        if type(names := values.get("loop_factories")) is tuple:
+            values = {**values, "loop_factories": self._chosen(names)}
         return dataclasses.replace(self, **values, sources=sources)
+
+    def leniently(self) -> Config:
+        """This configuration, but that what is found only warns."""
+        return dataclasses.replace(self, fail_on=frozenset(), is_lenient=True)
+
+    def _chosen(self, names: tuple[str, ...]) -> LoopFactories:
+        """Those of the loop factories that are chosen by name."""
+        known = self.loop_factories if isinstance(self.loop_factories, Mapping) else {}
+        missing = f"is not available. Available factories: {', '.join(known) or 'none'}."
+        return {name: known.get(name) or Unavailable(f"Loop factory {name!r} {missing}") for name in names}
 
 
 class settings:  # noqa: N801 - used as a decorator, and named as one
@@ -72,7 +91,7 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
     """
 
     def __init__(self, **values: object) -> None:
-        self.values = parse(values, "asyncunit.settings(...)")
+        self.values = parse_settings(values, "asyncunit.settings(...)")
 
     def __call__(self, target: Target, /) -> Target:
         """Attach the values to a class or a function, and return it."""
@@ -94,6 +113,13 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
                 f"asyncunit.settings({key}={self.values[key]!r}); write one of the two."
             )
         setattr(cls, key, self.values[key])
+
+
+def parse_settings(values: Mapping[str, object], where: str) -> dict[str, Any]:
+    """The meaning of what is said of a single test, class or module; ``where`` begins the message of an error."""
+    if "mode" in values:
+        raise ConfigurationError(f"{where}: mode is for the whole run. Write it in the configuration.")
+    return parse(values, where)
 
 
 def settings_of(target: object) -> Mapping[str, Any]:
@@ -120,8 +146,16 @@ def settings_of_module(name: str) -> Mapping[str, Any]:
     return found.values
 
 
-def load(start: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+def load(
+    start: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    ini: Mapping[str, object] | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Config:
     """The configuration of the files nearest to ``start`` (the working directory), then the environment's.
+
+    ``ini`` stands between the two, and ``options`` in front of all: what a runner of tests has of its own. A key is
+    written there as in ``asyncunit_timeout`` and ``--asyncunit-timeout``.
 
     Raises ConfigurationError for an unknown key, a bad value, a file that cannot be read, and two files that
     both configure asyncunit in one directory.
@@ -138,9 +172,14 @@ def load(start: Path | None = None, environ: Mapping[str, str] = os.environ) -> 
             path, table = found[0]
             config = config.merged(parse(table, str(path)), str(path))
             break
-    for key, value in _environment(environ).items():
-        variable = ENVIRONMENT_PREFIX + key.upper()
-        config = config.merged(parse({key: value}, f"environment variable {variable}"), variable)
+    written = [
+        *((f"asyncunit_{key}", key, value) for key, value in (ini or {}).items()),
+        *((f"{ENVIRONMENT_PREFIX}{key.upper()}", key, value) for key, value in _environment(environ).items()),
+        *((f"--asyncunit-{key.replace('_', '-')}", key, value) for key, value in (options or {}).items()),
+    ]
+    for source, key, value in written:
+        kind = "environment variable " if source.isupper() else ""
+        config = config.merged(parse({key: value}, f"{kind}{source}"), source)
     return config
 
 

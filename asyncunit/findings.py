@@ -14,9 +14,9 @@ from asyncunit.scopes import Scope
 from asyncunit.stacks import Place, place_of_function
 from asyncunit.tracebacks import stand_at, trim
 
-__all__ = ["Finding", "judge"]
+__all__ = ["Finding", "judge", "warn_of"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # How many warnings are kept for the end of a run; the rest is counted.
 _NOTICES = 1_000
@@ -111,6 +111,11 @@ def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
     warning = AsyncUnitWarning(_text(owner, findings, lambda _: True))
     filename, line, _ = _place_of(owner) or findings[0].place or Place("asyncunit", 0, "")
     run = registry.runs()[-1] if registry.runs() else None
+    if owner.config.is_lenient and not _is_named_by_a_filter():
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", AsyncUnitWarning)
+            warnings.warn_explicit(warning, None, filename, line)
+        return
     if run is None or run.notices is None:
         warnings.warn_explicit(warning, None, filename, line)
         return
@@ -120,6 +125,22 @@ def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
         run.notices += shown
     elif shown:
         run.more_notices += 1
+
+
+def warn_of(error: AsyncUnitError, where: str) -> bool:
+    """Warn of an error instead of raising it; False where a filter makes an error of that."""
+    if _is_named_by_a_filter():
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", AsyncUnitWarning)
+        warnings.warn_explicit(AsyncUnitWarning(f"{where}: {error}"), None, "asyncunit", 0)
+    return True
+
+
+def _is_named_by_a_filter() -> bool:
+    """Whether a filter speaks of asyncunit's warnings, and not of all there are."""
+    categories = [category for _, _, category, _, _ in warnings.filters]
+    return any(isinstance(category, type) and issubclass(category, AsyncUnitWarning) for category in categories)
 
 
 def _place_of(owner: OpenScope) -> Place | None:

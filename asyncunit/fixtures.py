@@ -19,7 +19,7 @@ from asyncunit.signatures import first_parameter, name_of, place_of, positional_
 
 __all__ = ["PLAN", "REQUEST", "Fixture", "Request", "fixture", "hidden_fixture", "is_fixture"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -18,7 +18,7 @@ from asyncunit.tracebacks import all_of
 
 __all__ = ["explain", "know"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 Loop = asyncio.AbstractEventLoop
 

@@ -16,7 +16,7 @@ from asyncunit.signatures import class_with_place, required_parameters
 
 __all__ = ["Node", "Resolver", "fixtures_of_modules"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 class Node:

@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["calling_group", "groups_of", "parents_of"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # What stands between a user's line and the task that it has started, and where in that task groups are.
 _BETWEEN = ("asyncio", "asyncunit", "anyio")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from asyncunit.awaitables import is_awaitable
@@ -34,7 +34,7 @@ __all__ = [
     "replace",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 class AsyncCleanup:
@@ -78,7 +78,11 @@ class ContextExit(AsyncCleanup):
         self._manager: Any = manager
 
     def _run(self) -> None:
-        self.runner.run(self.leave())
+        self.runner.run(self.awaitable())
+
+    def awaitable(self) -> Coroutine[Any, Any, None]:
+        """What is to be awaited to leave the context."""
+        return self.leave()
 
     async def leave(self) -> None:
         """Exit the context, in the task of the scope."""

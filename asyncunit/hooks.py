@@ -15,6 +15,7 @@ from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, half_of, mend, recover
 from asyncunit.jobs import call_in_time
+from asyncunit.keys import LoopFactory
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
@@ -22,9 +23,9 @@ from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
 from asyncunit.values import ClassFixtures, ScopeFixtures
 
-__all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "configure", "fixtures_of", "loop_of"]
+__all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "configure", "fixtures_of", "loop_in", "loop_of"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 _UP = State.UP  # asked for each test, and slow to find on an enum up to Python 3.11
@@ -151,6 +152,8 @@ class ModuleScope(HookedScope):
         self.sync_tear_down: Callable[[], object] | None = None
         # What came of preparing the class that opens the module, ahead of its hooks; that class is to report it.
         self.early_error: tuple[type, Exception] | None = None
+        # What the set-up has raised, where each class of the module is to report it.
+        self.failure: Exception | None = None
         # unittest has one list for all modules and threads; what is put there is taken over, in its order.
         self._cleanups: list[runs.Cleanup] = []
 
@@ -188,13 +191,16 @@ class ModuleScope(HookedScope):
     def attempt_set_up(self, set_up: Callable[[], object]) -> bool:
         """Run a set-up. If it fails, report that, once, and have the tests of the module left out; False then.
 
-        Where there is no suite to leave them out, raise.
+        Where there is no suite to leave them out, raise, and again for each class, without another attempt.
         """
         failure = None
+        if self.failure is not None:
+            raise self.failure
         try:
             set_up()
         except Exception as error:
             if not runs.fail_module(self.run):
+                self.failure = error
                 raise
             failure = error
         if failure is None:
@@ -349,9 +355,13 @@ def configure(run: Registry, choice: LoopChoice) -> None:
 
 
 def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:
-    """The loop of that choice: made by the first that needs it, closed with the scope that owns it."""
-    owner = next(open_scope for open_scope in run.chain if open_scope.scope is choice.scope)
-    loop = owner.keep((LoopRunner, choice.factory), lambda: LoopRunner(owner, choice.factory), LoopRunner.close)
+    """The loop of that choice."""
+    return loop_in(run, run.innermost(choice.scope), choice.factory)
+
+
+def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None) -> LoopRunner:
+    """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
+    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory), LoopRunner.close)
     for error in recover(run, loop):
         run.report(owner, error)
     return loop

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from asyncunit.awaitables import discard
+from asyncunit.contexts import Within
 from asyncunit.errors import TestTimeoutError
 from asyncunit.open_scopes import OpenScope
 from asyncunit.signatures import name_of
@@ -18,7 +19,7 @@ from asyncunit.watchdog import Deadline
 
 __all__ = ["Half", "Job", "Plot", "call_in_time", "took_too_long", "waiting"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 class Plot(Protocol):
@@ -69,6 +70,8 @@ class Job:
     def name(self) -> str:
         """What the job does, as a report names it."""
         step: Any = self._step
+        if type(step) is Within:
+            step = step.cr_await
         if isinstance(step, types.CoroutineType):
             exit_ = inspect.getcoroutinelocals(step).get("self")
             if isinstance(exit_, Half):

@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["outliving"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # How far to go from a thing to those that refer to it.
 _STEPS = 20

@@ -14,11 +14,32 @@ from asyncunit.scopes import Scope
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ["ALWAYS_ON", "CHECKS", "KEYS", "LoopFactory", "parse", "parse_loop_factory"]
+__all__ = [
+    "ALWAYS_ON",
+    "CHECKS",
+    "KEYS",
+    "MEANINGS",
+    "MODES",
+    "LoopFactories",
+    "LoopFactory",
+    "Unavailable",
+    "parse",
+    "parse_loop_factory",
+]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 LoopFactory = Callable[[], "AbstractEventLoop"]
+
+
+class Unavailable(str):
+    """In the place of a loop factory that cannot be had: the reason, with which its tests are skipped."""
+
+
+# By the names that stand in the ids of tests; or only the names, of those that are configured.
+LoopFactories = Mapping[str, LoopFactory | Unavailable] | tuple[str, ...]
+
+MODES = ("strict", "auto")
 
 # What can be looked for when a test or a wider scope ends.
 ALWAYS_ON = frozenset({"unhandled_errors", "leaked_tasks"})
@@ -52,6 +73,49 @@ def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
         )
     made: LoopFactory = factory
     return made
+
+
+def parse_loop_factories(value: object, where: str) -> LoopFactories | None:
+    """Loop factories by name: a mapping, a text such as "a=package.module:callable"; or a list of configured names."""
+    expected = (
+        "loop factories by name, as in {'asyncio': asyncio.new_event_loop}, in a text "
+        "'asyncio=asyncio:new_event_loop'; or a list of names that are configured"
+    )
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and "=" in value:
+        pairs = [word.partition("=") for word in _words(value, where, expected)]
+        if wrong := next((word for word, equals, _ in pairs if not equals), None):
+            raise ConfigurationError(f"{where} is {value!r}, where {wrong!r} has no factory; expected {expected}.")
+        value = {name: factory for name, _, factory in pairs}
+    if not isinstance(value, Mapping):
+        names = _words(value, where, expected)
+        if not names or len(set(names)) < len(names):
+            raise ConfigurationError(f"{where} is {value!r}; expected {expected}, each once.")
+        return names
+    if not value or not all(isinstance(name, str) and name.strip() for name in value):
+        raise ConfigurationError(f"{where} is {value!r}; expected {expected}.")
+    return {name: _available(factory, f"{where}: {name}") for name, factory in value.items()}
+
+
+def _available(value: object, where: str) -> LoopFactory | Unavailable:
+    try:
+        factory = parse_loop_factory(value, where)
+    except ConfigurationError as error:
+        if isinstance(error.__cause__, ImportError):
+            return Unavailable(f"{where}: {value!r} cannot be imported: {error.__cause__}")
+        raise
+    if factory is None:
+        raise ConfigurationError(f"{where} is None; expected a callable, or its name 'package.module:callable'.")
+    return factory
+
+
+def parse_mode(value: object, where: str) -> str:
+    """Whether every async test is taken, or only those that are marked."""
+    if value in MODES and isinstance(value, str):
+        return value
+    hint = nearest(value.lower(), list(MODES)) if isinstance(value, str) else ""
+    raise ConfigurationError(f"{where} is {value!r}; expected 'strict' or 'auto'.{hint}")
 
 
 def _required_parameter(factory: Callable[..., object]) -> str | None:
@@ -140,9 +204,23 @@ KEYS: Mapping[str, Callable[[object, str], Any]] = {
     "background_tasks": parse_patterns,
     "fail_on": parse_checks,
     "loop_debug": parse_boolean,
+    "loop_factories": parse_loop_factories,
     "loop_factory": parse_loop_factory,
     "loop_scope": Scope.parse,
+    "mode": parse_mode,
     "timeout": parse_seconds,
+}
+
+# What each key means, in a line of help.
+MEANINGS: Mapping[str, str] = {
+    "background_tasks": "patterns (pymongo.*) of the coroutines whose tasks live as long as their loop",
+    "fail_on": f"the checks that fail a test instead of warning: all, or some of {', '.join(CHECKS)}",
+    "loop_debug": "asyncio's debug mode",
+    "loop_factories": "several loop factories by name, each test once with each: name=package.module:callable",
+    "loop_factory": "what makes the event loops: package.module:callable",
+    "loop_scope": "the least loop scope where none is named: function, class, module, package or session",
+    "mode": "auto takes every async test function; strict (default) those that are marked",
+    "timeout": "seconds for each step apart: a fixture's half, a hook, the test, a cleanup",
 }
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import types
 import unittest
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ __all__ = [
     "CLASS_HOOKS",
     "MODULE_HOOKS",
     "LoopChoice",
+    "asked_by_host",
     "check_class",
     "choose",
     "choose_for_module",
@@ -32,13 +34,17 @@ __all__ = [
     "module_hooks",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 Hook = Callable[[], object]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CLASS_HOOKS = ("asyncSetUpClass", "asyncTearDownClass")
 MODULE_HOOKS = ("asyncSetUpModule", "asyncTearDownModule")
+
+
+# What the fixtures of another runner need that a class uses there.
+asked_by_host: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,6 +158,9 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     explicit = _explicit_scope(cls)
     hook = _class_hook(cls)
     demand = plans.plan_of(cls).demand
+    asked = asked_by_host.get(cls)
+    if asked is not None and (demand is None or demand.scope < asked.scope):
+        demand = asked
     if explicit is not None:
         _check_explicit(cls, explicit, hook, demand)
         return LoopChoice(explicit, factory, configs, f"as {class_name(cls)} says", explicit=True)

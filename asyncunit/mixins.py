@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asyncunit.fixtures import fixture
 
-__all__ = ["TemporaryDirectory", "UnusedPorts"]
+__all__ = ["TemporaryDirectory", "UnusedPorts", "unused_port"]
 
 # How often the system is asked for a port that it has not given before.
 ATTEMPTS = 10_000
@@ -36,7 +36,7 @@ def _can_bind(probe: socket.socket, address: str, port: int) -> bool:
     return True
 
 
-def _unused_port(kind: socket.SocketKind) -> int:
+def unused_port(kind: socket.SocketKind) -> int:
     """A port that nobody listens on at the loopback addresses, and that was not handed out before."""
     handed_out = _handed_out[kind]
     for _ in range(ATTEMPTS):
@@ -69,12 +69,12 @@ class UnusedPorts:
     @fixture(scope="session")
     def unused_tcp_port_factory(cls) -> Callable[[], int]:
         """A function that returns an unused TCP port at each call."""
-        return lambda: _unused_port(socket.SOCK_STREAM)
+        return lambda: unused_port(socket.SOCK_STREAM)
 
     @fixture(scope="session")
     def unused_udp_port_factory(cls) -> Callable[[], int]:
         """A function that returns an unused UDP port at each call."""
-        return lambda: _unused_port(socket.SOCK_DGRAM)
+        return lambda: unused_port(socket.SOCK_DGRAM)
 
     @fixture
     def unused_tcp_port(self, unused_tcp_port_factory: Callable[[], int]) -> int:

@@ -21,7 +21,7 @@ from asyncunit.stacks import caller, coroutine_name, describe_task, represent
 
 __all__ = ["Observer", "Unhandled", "is_background", "is_reported", "mark_as_reported"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 _logger = logging.getLogger("asyncio")
 

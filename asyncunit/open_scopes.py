@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import types
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -24,11 +25,12 @@ __all__ = [
     "give",
     "given_to",
     "is_anybodys",
+    "is_mark",
     "owner_of",
     "owner_of_context",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ class OpenScope:
     hooks: Any = None
     fixtures: Any = None
     is_over = False
+    # What was set around the run when it opened, where a host may set something meanwhile.
+    around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
     made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None
     # None until something is kept: a scope is opened for each test, and few of those keep anything.
     _kept: dict[Hashable, Any] | None = None
@@ -107,6 +111,13 @@ class OpenScope:
     def is_inside(self, wider: OpenScope) -> bool:
         """Whether it is the other scope, or one inside it."""
         return any(scope is wider for scope in self.outwards())
+
+    def own(self, context: contextvars.Context) -> contextvars.Context:
+        """Have what is made in the context, one that was not copied from the scope's, be the scope's all the same."""
+        mark = self._mark()
+        if mark is not None:
+            context.run(_set_mark, mark)
+        return context
 
     def let_go(self) -> bool:
         """Let go of the context at the end of a test; return whether anything is left that was made in it."""
@@ -169,6 +180,11 @@ _Mark = set["OpenScope"]
 _mark: contextvars.ContextVar[_Mark] = contextvars.ContextVar("asyncunit_owner")
 _set_mark = _mark.set
 _NOBODYS: _Mark = set()
+
+
+def is_mark(variable: contextvars.ContextVar[Any]) -> bool:
+    """Whether the variable is the one that says whose a context is."""
+    return variable is _mark
 
 
 def current_owner() -> OpenScope | None:

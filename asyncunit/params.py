@@ -28,7 +28,7 @@ __all__ = [
     "parse_params",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Ids = Iterable[object] | Callable[[Any], object] | None

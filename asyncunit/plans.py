@@ -18,7 +18,7 @@ from asyncunit.signatures import class_name, class_with_place, function_of, is_m
 
 __all__ = ["Demand", "Plan", "TestPlan", "define", "plan_of", "planned"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 PREFIX = unittest.TestLoader.testMethodPrefix
 

@@ -13,14 +13,27 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from asyncunit.open_scopes import OpenScope
-from asyncunit.scopes import Path, Scope
+from asyncunit.scopes import Path, Scope, path_of_module
 from asyncunit.stderr import printing_at_interrupt, report_on_stderr
 
-__all__ = ["Registry", "all_runs", "begin", "close_all", "end", "end_inside", "runs"]
+__all__ = ["Host", "Registry", "all_runs", "begin", "close_all", "end", "end_inside", "runs"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Host(Protocol):
+    """Another runner of tests than unittest, which says itself which test it has come to, and when a scope ends.
+
+    ``result`` is what it has the test report to; ``cls`` is the class of the test. ``is_calling`` is true while it
+    calls the test, which may then begin runs of its own.
+    """
+
+    result: object
+    is_calling: bool
+    cls: type | None
 
 
 class Registry:
@@ -28,8 +41,11 @@ class Registry:
 
     ``run`` tells it from other runs: the result that unittest reports to, mostly. ``chain`` is what is open, widest
     first. ``report`` takes what was raised by a scope that closed because the run went elsewhere. ``notices`` are
-    warnings to be shown when all scopes of the run are closed; None where they are to be shown at once.
+    warnings to be shown when all scopes of the run are closed; None where they are to be shown at once. ``host`` is
+    None where unittest runs the tests.
     """
+
+    host: Host | None = None
 
     def __init__(self, run: object, report: Callable[[OpenScope, Exception], None]) -> None:
         self.run = run
@@ -54,13 +70,24 @@ class Registry:
             self.open(scope, key)
         return self.chain[-1]
 
+    def path_of_module(self, name: str) -> Path:
+        """The scopes around the module of this name, and its own."""
+        return path_of_module(name)
+
     def open(self, scope: Scope, key: Hashable) -> OpenScope:
         """Open one scope inside the innermost."""
         within = self.chain[-1] if self.chain else None
-        context = contextvars.copy_context() if within is None else within.context.copy()
-        open_scope = OpenScope(scope, key, context, within)
+        open_scope = OpenScope(scope, key, self.context_within(within), within)
         self.chain.append(open_scope)
         return open_scope
+
+    def context_within(self, within: OpenScope | None) -> contextvars.Context:
+        """The context of a scope that opens inside another."""
+        return contextvars.copy_context() if within is None else within.context.copy()
+
+    def innermost(self, scope: Scope) -> OpenScope:
+        """The open scope of that kind; of several packages, the one that stands inside the others."""
+        return next(open_scope for open_scope in reversed(self.chain) if open_scope.scope is scope)
 
     @contextmanager
     def spreading(self, open_scope: OpenScope) -> Iterator[None]:

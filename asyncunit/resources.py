@@ -20,7 +20,7 @@ from asyncunit.stacks import caller
 
 __all__ = ["close", "findings_of", "left_open", "note_sockets", "note_transports", "noting_generators"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 T = TypeVar("T")
 Holder = asyncio.BaseTransport | asyncio.AbstractServer

@@ -37,7 +37,7 @@ __all__ = [
     "silence",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # Seconds that all that is left on a loop has, together, to end when the loop closes.
 CLOSE_TIMEOUT = 5.0
@@ -87,6 +87,7 @@ class LoopRunner:
         self.owner = owner
         self.broken: list[Running] = []
         self.interrupt = Interrupt.of_this_thread()
+        self.factory = factory
         self._made_by = factory or _default_factory
         self.renew()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import unittest
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -20,26 +19,138 @@ from asyncunit.runner import loop_is_running
 from asyncunit.scopes import Scope
 from asyncunit.tasks import ScopeRunner
 from asyncunit.values import TestFixtures
-from asyncunit.yields import leave
+from asyncunit.yields import Exit, leave
 
-__all__ = ["AwaitingContext", "RunningTest", "leave_behind"]
+__all__ = ["AwaitingContext", "OpenTest", "RunningTest"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class RunningTest:
-    """One test while it runs: its scope, and the task in which it runs.
+class OpenTest:
+    """A test whose scope is open: the task in which it runs, what ends it early, and what it has left in the end.
+
+    ``outer`` is what tears down what was set up around the test by who runs it; None where the test is to close its
+    scope itself, as soon as it is done.
+    """
+
+    runner: ScopeRunner | None = None
+    outer: list[Exit] | None = None
+    _run: Registry | None = None
+    # Whose attributes are looked through for what the test has left.
+    _case: object
+
+    def begin(self, run: Registry, runner: ScopeRunner) -> ScopeRunner:
+        """The scope of the test is open: from now on, what it leaves behind is its own."""
+        self._run = run
+        open_scope, loops = runner.scope, runner.loops
+        observer = loops.observer
+        observer.test = open_scope
+        if observer.is_new_to_tests or observer.unhandled:
+            observer.before_test(loops.loop)
+        if open_scope.config.costly:
+            before(open_scope, loops)
+        self.runner = runner
+        return runner
+
+    def finish(self) -> list[BaseException]:
+        """Run what is left of the test, the cancellation in flight passed through what it has entered."""
+        errors: list[BaseException] = []
+        while self.outer:
+            errors += leave(self.outer.pop())
+        return errors
+
+    def leave_behind(self, errors: Sequence[BaseException]) -> None:
+        """Have errors reported that could not be raised where they came up."""
+        raise NotImplementedError
+
+    def cut_short(self, cause: asyncio.CancelledError, *, is_expected: bool = False) -> BaseException:
+        """Run what is left of a cancelled test, and return what is to be raised for it.
+
+        That is what a timeout or a task group made of the cancellation. Any other error that comes up is left behind;
+        so is that of a wider scope, where the test is expected to fail: nobody expects that.
+        """
+        runner = self.runner
+        if runner is None:
+            return cause
+        runner.in_flight = runner.in_flight or cause
+        errors = self.finish()
+        mended = self.mend()
+        flight, runner.in_flight = runner.in_flight, None
+        reason: BaseException = flight or cut_short(runner.scope, cause)
+        if mended:
+            *others, reason = mended
+            errors += others
+            if is_expected:
+                errors.append(reason)
+                reason = cut_short(runner.scope, cause)
+        elif flight is cause:
+            cause.add_note("The test's own task was cancelled, and not by a timeout, a task group or a cancel scope.")
+        self.leave_behind(errors)
+        return reason
+
+    def mend(self) -> list[Exception]:
+        """Break down the wider scopes that crashed during the test, and return what that raised."""
+        runner, run = self.runner, self._run
+        if runner is None or run is None or not runner.loops.broken:
+            return []
+        broken = runner.loops.broken
+        broken[:] = [other for other in broken if other is not runner]
+        if not broken:
+            return []
+        flight, runner.in_flight = runner.in_flight, None
+        return mend(run, runner.loops, flight)
+
+    def _check(self, run: Registry, runner: ScopeRunner, own: asyncio.Task[None] | None) -> list[Exception]:
+        """End what the test has left, and return what is to be reported for it."""
+        errors, late = after_test(runner.scope, runner.loops, own, self._case)
+        for owner, finding in late:
+            for error in judge(owner, [finding]):
+                run.report(owner, error)
+        return errors
+
+    def close(self) -> list[Exception]:
+        """Close the scope of the test, and return what that raised."""
+        errors: list[Exception] = []
+        runner, run = self.runner, self._run
+        if runner is not None and run is not None:
+            scope, loops = runner.scope, runner.loops
+            observer = loops.observer
+            registry.end_inside(run)  # a suite that the test has run
+            own = runner.end()
+            if own is not None and not loops.loop.is_closed():
+                loops.turn()
+                own = runner.end()
+            observer.put_back(loops.loop)
+            if scope.let_go() or observer.unhandled or observer.lingering or observer.aside or scope.config.costly:
+                errors += self._check(run, runner, own)
+            if loops.broken or runner.in_flight is not None:
+                was_cancelled = runner in loops.broken
+                errors += self.mend()
+                errors += as_errors(runner.in_flight, runner.scope)
+                runner.in_flight = None
+                if was_cancelled and not errors:
+                    errors.append(cut_short(runner.scope, None))
+            if loops.loop.is_closed():
+                runner.abandon()
+                errors += recover(run, loops)
+            elif loops.stubborn and loops.owner is not scope:
+                errors += replace(run, loops)
+            errors += run.leave(scope)
+        return errors
+
+
+class RunningTest(OpenTest):
+    """One test case while it runs.
 
     ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded. If
     ``is_async_tear_down``, one of them needs the task of the test.
     ``fixtures`` is None where the class has none, nor values to run tests with.
     """
 
-    runner: ScopeRunner | None = None
     fixtures: TestFixtures | None = None
     is_async_tear_down = False
     _alone: suite.Alone | None = None
-    _run: Registry | None = None
+    _case: Any
 
     def __init__(self, case: Any) -> None:
         self.tear_down_steps: list[Callable[[], object]] = []
@@ -55,7 +166,7 @@ class RunningTest:
             class_scope = self._alone.open(cls)
         elif not class_scope.ready:
             class_scope.ensure()
-        self._run = run = class_scope.run
+        run = class_scope.run
         name = case._testMethodName
         of_class = class_scope.fixtures
         if of_class is not None:
@@ -73,13 +184,7 @@ class RunningTest:
             except BaseException:  # of the user's factory
                 run.leave(open_scope)
                 raise
-        observer = runner.loops.observer
-        observer.test = open_scope
-        if observer.is_new_to_tests or observer.unhandled:
-            observer.before_test(runner.loops.loop)
-        if open_scope.config.costly:
-            before(open_scope, runner.loops)
-        self.runner = runner
+        self.begin(run, runner)
         if of_class is not None:
             self.fixtures = TestFixtures(of_class, plan, case, runner, values, self.clean_up)
         return runner
@@ -97,11 +202,13 @@ class RunningTest:
             return
         if isinstance(failure, asyncio.CancelledError):
             raise self.cut_short(failure)
-        leave_behind(self._case, self.tear_down())
+        self.leave_behind(self.tear_down())
         raise failure
 
     def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
         """The tear-down of a fixture, where nothing else is to be run before it; else whether nothing is left."""
+        if self.outer:
+            return False
         cleanups, fixtures = self._case._cleanups, self.fixtures
         if not cleanups and not self.tear_down_steps:
             if fixtures is None or not fixtures.exits:
@@ -150,32 +257,12 @@ class RunningTest:
         errors = self.tear_down() + self.clean_up()
         if self.fixtures is not None:
             errors += self.fixtures.tear_down()
-        return errors
+        return errors + super().finish()
 
-    def cut_short(self, cause: asyncio.CancelledError, *, is_expected: bool = False) -> BaseException:
-        """Run what is left of a cancelled test, and return what is to be raised for it.
-
-        That is what a timeout or a task group made of the cancellation. Any other error that comes up is left behind;
-        so is that of a wider scope, where the test is expected to fail: nobody expects that.
-        """
-        runner = self.runner
-        if runner is None:
-            return cause
-        runner.in_flight = runner.in_flight or cause
-        errors = self.finish()
-        mended = self.mend()
-        flight, runner.in_flight = runner.in_flight, None
-        reason: BaseException = flight or cut_short(runner.scope, cause)
-        if mended:
-            *others, reason = mended
-            errors += others
-            if is_expected:
-                errors.append(reason)
-                reason = cut_short(runner.scope, cause)
-        elif flight is cause:
-            cause.add_note("The test's own task was cancelled, and not by a timeout, a task group or a cancel scope.")
-        leave_behind(self._case, errors)
-        return reason
+    def leave_behind(self, errors: Sequence[BaseException]) -> None:
+        """Have unittest report each of the errors, which could not be raised where it came up: as that of a cleanup."""
+        for error in reversed(errors):
+            self._case.addCleanup(_raise, error)
 
     @property
     def can_close(self) -> bool:
@@ -184,56 +271,13 @@ class RunningTest:
             return False
         return not loop_is_running()
 
-    def mend(self) -> list[Exception]:
-        """Break down the wider scopes that crashed during the test, and return what that raised."""
-        runner, run = self.runner, self._run
-        if runner is None or run is None or not runner.loops.broken:
-            return []
-        broken = runner.loops.broken
-        broken[:] = [other for other in broken if other is not runner]
-        if not broken:
-            return []
-        flight, runner.in_flight = runner.in_flight, None
-        return mend(run, runner.loops, flight)
-
-    def _check(self, run: Registry, runner: ScopeRunner, own: asyncio.Task[None] | None) -> list[Exception]:
-        """End what the test has left, and return what is to be reported for it."""
-        errors, late = after_test(runner.scope, runner.loops, own, self._case)
-        for owner, finding in late:
-            for error in judge(owner, [finding]):
-                run.report(owner, error)
-        return errors
-
     def close(self) -> list[Exception]:
         """Close the test's scope, and what was opened for it alone; return what that raised."""
         errors: list[Exception] = []
-        runner, run = self.runner, self._run
-        if runner is not None and run is not None:
-            scope, loops = runner.scope, runner.loops
-            observer = loops.observer
-            registry.end_inside(run)  # a suite that the test has run
-            if self.fixtures is not None:
-                errors += self.fixtures.close()
-            own = runner.end()
-            if own is not None and not loops.loop.is_closed():
-                loops.turn()
-                own = runner.end()
-            observer.put_back(loops.loop)
-            if scope.let_go() or observer.unhandled or observer.lingering or observer.aside or scope.config.costly:
-                errors += self._check(run, runner, own)
-            if loops.broken or runner.in_flight is not None:
-                was_cancelled = runner in loops.broken
-                errors += self.mend()
-                errors += as_errors(runner.in_flight, runner.scope)
-                runner.in_flight = None
-                if was_cancelled and not errors:
-                    errors.append(cut_short(runner.scope, None))
-            if loops.loop.is_closed():
-                runner.abandon()
-                errors += recover(run, loops)
-            elif loops.stubborn and loops.owner is not scope:
-                errors += replace(run, loops)
-            errors += run.leave(scope)
+        if self.fixtures is not None and self._run is not None:
+            registry.end_inside(self._run)
+            errors += self.fixtures.close()
+        errors += super().close()
         if self._alone is not None:
             errors += self._alone.close()
         return errors
@@ -241,12 +285,6 @@ class RunningTest:
 
 def _is_async(cleanup: object) -> bool:
     return isinstance(cleanup, AsyncCleanup) or is_async_def(cleanup)
-
-
-def leave_behind(case: unittest.TestCase, errors: Sequence[BaseException]) -> None:
-    """Have unittest report each of the errors, which could not be raised where it came up: as that of a cleanup."""
-    for error in reversed(errors):
-        case.addCleanup(_raise, error)
 
 
 def _raise(error: BaseException) -> None:

@@ -40,12 +40,13 @@ __all__ = [
     "fail_module",
     "has_test_to_run",
     "interruptible",
+    "let_go_of_process",
     "module_cleanups",
     "report_all",
     "stop",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,6 +67,10 @@ def current_run() -> Registry:
     while registry.runs():
         innermost = registry.runs()[-1]
         if _in_a_test(innermost) or innermost.is_closing:
+            break
+        if innermost.host is not None:
+            if result is innermost.host.result or (result is None and not innermost.host.is_calling):
+                return innermost
             break
         if innermost.run is result:
             return innermost
@@ -98,7 +103,7 @@ def _results() -> Iterator[Any]:
 
 def _begin(result: Any) -> Registry:
     begun = Registry(result, functools.partial(_report_closing, result))
-    begun.at_end(_let_go_of_process)
+    begun.at_end(let_go_of_process)
     if callable(getattr(result, "stopTestRun", None)):
         begun.notices = []
         _end_with(result, begun)
@@ -126,7 +131,7 @@ def _end_with(result: Any, begun: Registry) -> None:
     begun.at_end(restore)
 
 
-def _let_go_of_process() -> None:
+def let_go_of_process() -> None:
     """Put back what is there once for the thread, or the process, when its last run ends."""
     if len(registry.runs()) <= 1:
         Interrupt.uninstall()
@@ -210,6 +215,9 @@ def expects_failure(method: Callable[..., object]) -> bool:
 
 def class_to_be_run() -> type[unittest.TestCase] | None:
     """The class of the test that the suite which is being executed has come to."""
+    host = registry.runs()[-1].host if registry.runs() else None
+    if host is not None:
+        return host.cls if host.cls is not None and issubclass(host.cls, unittest.TestCase) else None
     suite = next((frame for frame in _frames() if frame.f_code is _SUITE_RUN), None)
     test = None if suite is None else suite.f_locals.get("test")
     return type(test) if isinstance(test, unittest.TestCase) else None
@@ -233,9 +241,14 @@ def interruptible(function: Callable[P, T]) -> Callable[P, T]:
 def stop(finish: Callable[[], object] | None = None) -> None:
     """Finish the running test, if there is one, and close all scopes of its run: unittest does neither after Ctrl-C.
 
-    Nor does it print a report, so errors go to stderr. After another Ctrl-C nothing more is waited for.
+    Nor does it print a report, so errors go to stderr. After another Ctrl-C nothing more is waited for. A host
+    closes the scopes itself.
     """
     for innermost in registry.runs()[-1:]:
+        if innermost.host is not None and not Interrupt.of_this_thread().gave_up:
+            if finish is not None:
+                finish()
+            continue
         innermost.report = report_on_stderr
         try:
             if finish is not None and not Interrupt.of_this_thread().gave_up:

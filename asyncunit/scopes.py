@@ -10,7 +10,7 @@ from asyncunit.errors import ConfigurationError, nearest
 
 __all__ = ["Path", "Scope", "path_of_class", "path_of_module"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 class Scope(enum.IntEnum):

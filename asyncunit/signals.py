@@ -11,7 +11,7 @@ from asyncunit.scopes import Scope
 
 __all__ = ["Interrupt"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 class Running(Protocol):

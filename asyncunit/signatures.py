@@ -21,7 +21,7 @@ __all__ = [
     "required_parameters",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 def function_of(member: Any) -> Any:

@@ -16,7 +16,7 @@ from asyncunit.watchdog import forget, stands_in_debugger, watch
 
 __all__ = ["SlowSteps"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # How often the thread looks while a callback may take as long as it may.
 _LOOKS = 20

@@ -23,7 +23,7 @@ __all__ = [
     "stack",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 _LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib is not needed for anything else
 

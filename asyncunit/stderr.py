@@ -11,7 +11,7 @@ from asyncunit.tracebacks import trim
 
 __all__ = ["print_all", "printing_at_interrupt", "report_on_stderr"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 def report_on_stderr(scope: object, error: BaseException) -> None:

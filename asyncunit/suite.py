@@ -14,7 +14,7 @@ import sys
 import unittest
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from asyncunit import loops, plans, registry, runs
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
@@ -23,7 +23,7 @@ from asyncunit.hooks import ClassScope, HookState, ModuleScope, configure, fixtu
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import Registry
 from asyncunit.runner import refuse_running_loop
-from asyncunit.scopes import Scope, path_of_class, path_of_module
+from asyncunit.scopes import Scope
 from asyncunit.values import ClassFixtures
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
     "tear_down_class",
 ]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 def open_module(run: Registry, name: str) -> ModuleScope:
     """Enter the module, and close what is open elsewhere or inside it."""
-    open_scope = run.enter(path_of_module(name))
+    open_scope = run.enter(run.path_of_module(name))
     hooks: ModuleScope = open_scope.hooks or ModuleScope(run, open_scope, name)
     return hooks
 
@@ -58,7 +58,8 @@ def open_class(
     module: ModuleScope, cls: type[unittest.TestCase], choice: LoopChoice, fixtures: ClassFixtures | None
 ) -> ClassScope:
     """Enter the class. Its module is set up by then, for the class takes a copy of the module's context."""
-    open_scope = module.run.enter(path_of_class(cls))
+    key: Any = cls
+    open_scope = module.run.enter((*module.run.path_of_module(module.name), (Scope.CLASS, key)))
     configure(module.run, choice)
     hooks: ClassScope = open_scope.hooks or ClassScope(module, open_scope, cls, choice, fixtures)
     return hooks

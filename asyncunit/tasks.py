@@ -24,7 +24,7 @@ from asyncunit.watchdog import Deadline
 
 __all__ = ["ScopeRunner", "WideRunner"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 T = TypeVar("T")
 

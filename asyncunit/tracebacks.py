@@ -10,7 +10,7 @@ from asyncunit.stacks import Place, is_ours
 
 __all__ = ["all_of", "stand_at", "trim"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 Error = TypeVar("Error", bound=BaseException)
 

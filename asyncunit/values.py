@@ -24,12 +24,12 @@ from asyncunit.stderr import print_all, printing_at_interrupt
 from asyncunit.tasks import ScopeRunner
 from asyncunit.yields import AsyncExit, Exit, leave, make
 
-__all__ = ["ClassFixtures", "ScopeFixtures", "TestFixtures"]
+__all__ = ["ClassFixtures", "Live", "ScopeFixtures", "TestFixtures"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class _Live:
+class Live:
     """A fixture that was set up: its value and what tears it down, or the error that it raised.
 
     ``half`` is the async half that it goes down with, None where neither it nor a fixture behind it needs a loop.
@@ -48,7 +48,7 @@ class ScopeFixtures:
     """The fixtures that are set up in one open scope, wider than a test. ``live`` is in the order of their set-up."""
 
     def __init__(self, open_scope: OpenScope) -> None:
-        self.live: dict[Hashable, _Live] = {}
+        self.live: dict[Hashable, Live] = {}
         # What the running class sees; None above the class.
         self.seen: Mapping[Node, Any] | None = None
         self._open_scope = open_scope
@@ -145,14 +145,14 @@ class ClassFixtures:
         One that has failed raises the same error again.
         """
         scope = node.fixture.scope
-        open_scope = next(open_scope for open_scope in self._run.chain if open_scope.scope is scope)
+        open_scope = self._run.innermost(scope)
         fixtures: ScopeFixtures = open_scope.fixtures or ScopeFixtures(open_scope)
         loops = self.loops if node.needs_loop else None
         key = (node, loops, *(chosen[varying].id for varying in node.varies))
         live = fixtures.live.get(key)
         if live is None:
             half = self._half(node, open_scope)
-            live = _Live(node, half if node.needs_loop else None)
+            live = Live(node, half if node.needs_loop else None)
             self._make(live, values, chosen, open_scope, half)
             fixtures.live[key] = live
         if live.error is not None:
@@ -173,7 +173,7 @@ class ClassFixtures:
 
     def _make(
         self,
-        live: _Live,
+        live: Live,
         values: Mapping[Node, Any],
         chosen: Mapping[Node, Param],
         open_scope: OpenScope,

@@ -15,7 +15,7 @@ from asyncunit.signatures import class_name
 
 __all__ = ["Variants", "expand", "is_bare_name", "is_generated", "written_test"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # Where a generated method keeps what it was made of.
 GENERATED = "__asyncunit_generated__"

@@ -19,7 +19,7 @@ from asyncunit.stacks import Place
 
 __all__ = ["listen", "stop", "take", "unawaited"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # The lines that a coroutine remembers of where it was called.
 _ORIGIN_DEPTH = 1

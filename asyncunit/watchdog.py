@@ -14,7 +14,7 @@ from asyncunit.stacks import is_ours, stack
 
 __all__ = ["GRACE", "Deadline", "Watched", "debugger_is_attached", "forget", "stands_in_debugger", "stop", "watch"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # Seconds that a loop has to act after it was told that a step took too long; then it counts as blocked.
 GRACE = 1.0

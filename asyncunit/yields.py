@@ -17,9 +17,9 @@ from asyncunit.jobs import call_in_time
 from asyncunit.open_scopes import OpenScope
 from asyncunit.tasks import ScopeRunner
 
-__all__ = ["AsyncExit", "Exit", "leave", "make"]
+__all__ = ["AsyncExit", "Exit", "SyncExit", "leave", "make", "no_yield"]
 
-__unittest = True  # a traceback that a user reads begins at the user's line
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # What tears a fixture down: called once, outside the loop. What it raises is for the report.
 Exit = Callable[[], None]
@@ -50,11 +50,11 @@ def make(
             try:
                 return runner.run(first), AsyncExit(runner, fixture, made)
             except StopAsyncIteration:
-                raise _no_yield(fixture) from None
+                raise no_yield(fixture) from None
             finally:
                 first.close()  # it may not have begun, and Python would warn
         if type(made) is types.GeneratorType:
-            steps = _SyncExit(fixture, made, scope, runner)
+            steps = _ScopedExit(fixture, made, scope, runner)
             return call_in_time(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
         raise DefinitionError(
             f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
@@ -124,7 +124,36 @@ class AsyncExit(ContextExit):
             await self._generator.aclose()
 
 
-class _SyncExit:
+class SyncExit:
+    """A generator of a fixture: its two halves."""
+
+    def __init__(self, fixture: Fixture[Any], generator: Generator[object, Any, object]) -> None:
+        self.fixture = fixture
+        self._generator = generator
+
+    def enter(self) -> Any:
+        """Run the first half, and return what it yields."""
+        try:
+            return next(self._generator)
+        except StopIteration:
+            raise no_yield(self.fixture) from None
+
+    def leave(self, flight: BaseException | None = None) -> None:
+        """Run the second half; a cancellation in flight is thrown into it."""
+        try:
+            if flight is None:
+                next(self._generator)
+            else:
+                self._generator.throw(flight)
+        except StopIteration:
+            return
+        try:
+            raise _second_yield(self.fixture)
+        finally:
+            self._generator.close()
+
+
+class _ScopedExit(SyncExit):
     """The second half of a generator, run outside the loop; it is told of a cancellation as async ones are."""
 
     def __init__(
@@ -134,29 +163,21 @@ class _SyncExit:
         scope: OpenScope,
         runner: ScopeRunner | None,
     ) -> None:
-        self._fixture = fixture
-        self._generator = generator
+        super().__init__(fixture, generator)
         self._scope = scope
         self._runner = runner
-
-    def enter(self) -> Any:
-        """Run the first half, and return what it yields."""
-        try:
-            return next(self._generator)
-        except StopIteration:
-            raise _no_yield(self._fixture) from None
 
     def __call__(self) -> None:
         runner = self._runner
         if runner is None:
             try:
-                call_in_time(self._scope, self._leave, None)
+                call_in_time(self._scope, self.leave)
             except asyncio.CancelledError as error:  # unittest stops at it
                 raise cut_short(self._scope, error) from error
             return
         flight = runner.in_flight
         try:
-            runner.call_sync(self._leave, flight)
+            runner.call_sync(self.leave, flight)
             runner.in_flight = None
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -168,21 +189,9 @@ class _SyncExit:
             else:
                 raise
 
-    def _leave(self, flight: BaseException | None) -> None:
-        try:
-            if flight is None:
-                next(self._generator)
-            else:
-                self._generator.throw(flight)
-        except StopIteration:
-            return
-        try:
-            raise _second_yield(self._fixture)
-        finally:
-            self._generator.close()
 
-
-def _no_yield(fixture: Fixture[Any]) -> DefinitionError:
+def no_yield(fixture: Fixture[Any]) -> DefinitionError:
+    """The error for a generator that comes to its end before it yields."""
     return DefinitionError(
         f"{fixture} came to its end without a yield. Have each way through it yield the value once, or raise "
         f"unittest.SkipTest."

@@ -16,6 +16,7 @@ HOUSE = [
     "tracebacks",
     "stderr",
     "open_scopes",
+    "contexts",
     "registry",
     "findings",
     "signatures",
@@ -25,6 +26,7 @@ HOUSE = [
     "graph",
     "plans",
     "loops",
+    "collected",
     "signals",
     "watchdog",
     "foreign",
@@ -48,9 +50,12 @@ HOUSE = [
     "running",
     "case",
     "mixins",
+    "hosted",
+    "functions",
+    "pytest_plugin",
 ]
 # These are there in every run of pytest, also in one without an async test.
-WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("loops") + 1]
+WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("collected") + 1]
 PACKAGE = ROOT / "asyncunit"
 
 

@@ -46,19 +46,19 @@ def test_a_port_that_is_taken_on_one_address_is_not_handed_out(monkeypatch):
         return len(taken) > 1
 
     monkeypatch.setattr(mixins, "_is_free_on_ipv6", is_free)
-    assert mixins._unused_port(socket.SOCK_STREAM) not in taken[:1]
+    assert mixins.unused_port(socket.SOCK_STREAM) not in taken[:1]
 
 
 def test_a_machine_without_ipv6_has_ports_too(monkeypatch):
     monkeypatch.setattr(mixins, "_has_ipv6", lambda: False)
-    assert mixins._unused_port(socket.SOCK_DGRAM)
+    assert mixins.unused_port(socket.SOCK_DGRAM)
 
 
 def test_where_there_is_no_port_left_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setattr(mixins, "ATTEMPTS", 1)
     monkeypatch.setattr(mixins, "_is_free_on_ipv6", lambda kind, port: False)
     with pytest.raises(RuntimeError, match="no unused port was found in 1 attempts; .*bind port 0"):
-        mixins._unused_port(socket.SOCK_STREAM)
+        mixins.unused_port(socket.SOCK_STREAM)
 
 
 def test_a_temporary_directory_is_there_for_one_test():

@@ -1,0 +1,572 @@
+"""Test functions as pytest has collected them: whose each is, what is configured for it, and which loop it runs on.
+
+Nothing here imports pytest: what is said of nodes, items and fixture definitions is what pytest documents of them,
+but for ``item._fixtureinfo``, the only place that tells which fixtures an item asks for,
+``session._fixturemanager``, the only one that tells of a fixture that nobody asks for, and ``hypothesis.inner_test``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from asyncunit import config as configuration
+from asyncunit.config import Config
+from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
+from asyncunit.fixtures import Fixture
+from asyncunit.loops import check_class, config_of_module
+from asyncunit.scopes import Path, Scope, path_of_module
+from asyncunit.signatures import class_name
+
+__all__ = [
+    "MARKER",
+    "PEER_MARKER",
+    "RUN",
+    "AsyncFixture",
+    "Collected",
+    "Place",
+    "Plan",
+    "Taker",
+    "adopt_markers",
+    "effective",
+    "inner_test",
+    "is_async_function",
+    "is_async_test",
+    "mark_fixture",
+    "places_of",
+]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+MARKER = "asyncunit"
+PEER_MARKER = "asyncio"
+# The markers of other plugins that run async functions.
+OTHERS = ("anyio", "trio")
+# The name under which the part of the plugin is registered that is only there where something is async.
+RUN = "asyncunit-run"
+# Where the function of a fixture keeps what `asyncunit.fixture` has made of it.
+ATTRIBUTE = "__asyncunit_fixture__"
+
+
+def is_async_function(function: Any) -> bool:
+    """Whether it is written as a coroutine function or an async generator."""
+    function = getattr(function, "__func__", function)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def inner_test(function: Any) -> Any:
+    """The test that hypothesis calls with its examples; the function itself where that is not hypothesis's."""
+    if getattr(function, "is_hypothesis_test", False):
+        return getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    return function
+
+
+def is_async_test(item: Any) -> bool:
+    """Whether the item of pytest is an async test function that asyncunit runs. The name is pytest-asyncio's."""
+    run = item.config.pluginmanager.get_plugin(RUN)
+    return run is not None and run.collected.plan_of(item) is not None
+
+
+def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:
+    """The function of a fixture, as pytest is to have it; it knows its fixture."""
+    function = fixture.function
+    if not hasattr(function, "__dict__") or vars(function).get(ATTRIBUTE, fixture) is not fixture:
+        function = functools.wraps(function)(functools.partial(function))
+    setattr(function, ATTRIBUTE, fixture)
+    return function
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A scope that an item stands in: the node of pytest that lasts as long, None if there is none."""
+
+    scope: Scope
+    key: Any
+    node: Any
+
+
+def places_of(item: Any) -> tuple[Place, ...]:
+    """The scopes that an item of pytest stands in, widest first, without its own."""
+    chain = item.listchain()
+    places = [Place(Scope.SESSION, None, chain[0])]
+    module = next((node for node in chain if _is(node, "Module")), None)
+    if module is None:
+        return tuple(places)
+    name = module.obj.__name__
+    of_package, of_module = path_of_module(name)[1:]
+    package = str(of_package[1])
+    packages = [node for node in chain if _is(node, "Package")]
+    names = [package]
+    while packages and len(names) < len(packages):
+        names.insert(0, names[0].rpartition(".")[0] or packages[len(packages) - len(names) - 1].nodeid)
+    nodes = packages if package else [None]
+    places += [Place(Scope.PACKAGE, key, node) for key, node in zip(names[-len(nodes) :], nodes or [None], strict=True)]
+    places.append(Place(*of_module, module))
+    cls = getattr(item, "cls", None)
+    if cls is not None:
+        places.append(Place(Scope.CLASS, cls, next(node for node in reversed(chain) if _is(node, "Class"))))
+    return tuple(places)
+
+
+def _is(node: Any, name: str) -> bool:
+    """Whether a node is of that class of pytest's, by its name."""
+    return any(cls.__name__ == name and cls.__module__ == "_pytest.python" for cls in type(node).__mro__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AsyncFixture:
+    """An async fixture of pytest's that asyncunit runs; ``is_peers`` where it has pytest-asyncio's meaning."""
+
+    fixture: Fixture[Any]
+    definition: Any
+    is_peers: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a test function that asyncunit runs: see `asyncunit.functions.Standing`.
+
+    ``fixtures`` are the async ones that it asks for. ``reason`` says why it runs on its loop. ``is_peers`` is true
+    where it has pytest-asyncio's meaning. ``marker`` is the one that was read.
+    """
+
+    places: tuple[Place, ...]
+    depth: int
+    config: Config
+    configs: tuple[Config, ...]
+    fixtures: tuple[AsyncFixture, ...]
+    reason: str
+    is_peers: bool
+    marker: Any
+
+    @property
+    def path(self) -> Path:
+        """The scopes around the test."""
+        return tuple((place.scope, place.key) for place in self.places)
+
+    @property
+    def loop_scope(self) -> Scope:
+        """The scope that owns the loop."""
+        return self.places[self.depth - 1].scope if self.depth <= len(self.places) else Scope.FUNCTION
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What is true of all items with one parent; ``plans`` are those of functions that say nothing of their own."""
+
+    places: tuple[Place, ...]
+    configs: tuple[Config, ...]
+    explicit: Scope | None
+    plans: dict[bool, Plan]
+
+
+@dataclasses.dataclass(frozen=True)
+class Taker:
+    """What decides which functions are asyncunit's.
+
+    ``config`` is that of the run. ``peer_mode`` is pytest-asyncio's mode, and ``is_peer_active`` whether that plugin
+    runs its tests itself. Where it does not, ``peer_config`` is what its own options say, ``test_scope`` and
+    ``fixture_scope`` its default loop scopes.
+    """
+
+    config: Config
+    is_peer_active: bool
+    peer_mode: str
+    peer_config: Config
+    test_scope: Scope
+    fixture_scope: Scope | None
+
+    def take(self, node: Any, function: Any) -> str | None:
+        """The marker by which a function is taken; None where it is not. Raises DefinitionError where both claim it."""
+        marked = node.get_closest_marker(MARKER) is not None
+        marked_by_peer = node.get_closest_marker(PEER_MARKER) is not None
+        if marked and marked_by_peer and self.is_peer_active and self.peer_mode == "strict":
+            raise DefinitionError(
+                "it is marked both asyncunit and asyncio, and pytest-asyncio is active, so both are told to run it. "
+                "Take one of the markers away, or switch pytest-asyncio off with  -p no:asyncio"
+            )
+        if marked:
+            return MARKER
+        if not is_async_function(inner_test(function)) and not marked_by_peer:
+            return None
+        if marked_by_peer:
+            return None if self.is_peer_active else PEER_MARKER
+        if any(node.get_closest_marker(name) for name in OTHERS):
+            return None
+        if self.is_peer_active and self.peer_mode == "auto":
+            return None
+        if self.config.mode == "auto":
+            return MARKER
+        return PEER_MARKER if self.peer_mode == "auto" else None
+
+
+class Collected:
+    """The test functions that have been collected, and the async fixtures."""
+
+    def __init__(self, taker: Taker) -> None:
+        self.taker = taker
+        # By the id of what pytest knows of the fixtures of a function, which all its variants share.
+        self._plans: dict[int, tuple[Any, Plan]] = {}
+        # Of what is no async test, but may ask for async fixtures.
+        self._others: dict[int, tuple[Any, Plan]] = {}
+        self._fixtures: dict[int, tuple[Any, AsyncFixture | None]] = {}
+        self._surroundings: dict[Any, _Surroundings] = {}
+        # The marker that says what is in force for an item, and how many of the kind it has; and what has changed
+        # since.
+        self._marked: dict[Any, tuple[Any, int]] = {}
+        self._changed: dict[Any, Plan] = {}
+
+    def plan_of(self, item: Any) -> Plan | None:
+        """The plan of an item; None where it is not an async test function of asyncunit's."""
+        if item in self._changed:
+            return self._changed[item]
+        found = self._plans.get(id(getattr(item, "_fixtureinfo", None)))
+        return None if found is None else found[1]
+
+    def plan(self, node: Any) -> Plan | None:
+        """Plan a function; None where it is not asyncunit's.
+
+        Raises ConfigurationError, DefinitionError and LoopScopeError for what is wrong with it.
+        """
+        taken_by = self.taker.take(node, node.obj)
+        if taken_by is None:
+            return None
+        plan = self._plan(node, is_peers=taken_by == PEER_MARKER)
+        self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
+        return plan
+
+    def plan_again(self, item: Any) -> bool:
+        """Plan an item anew if it has got markers since `mark` was called for it; False if it has not.
+
+        Raises as `plan` does.
+        """
+        own = [mark for mark in item.own_markers if mark.name in (MARKER, PEER_MARKER)]
+        ours, count = self._marked[item]
+        if len(own) == count:
+            return False
+        item.own_markers[:] = [mark for mark in item.own_markers if mark is not ours]
+        taken_by = self.taker.take(item, item.obj)
+        self._changed[item] = self._plan(item, is_peers=taken_by == PEER_MARKER)
+        return True
+
+    def mark(self, item: Any, marker: Any) -> None:
+        """Have the item say by a marker what is in force for it; remember which markers it has by now."""
+        item.add_marker(marker, append=False)
+        own = sum(mark.name in (MARKER, PEER_MARKER) for mark in item.own_markers)
+        self._marked[item] = item.own_markers[0], own
+
+    def plan_for_fixtures(self, item: Any) -> Plan:
+        """The plan of any item, by which its async fixtures are set up."""
+        key = item._fixtureinfo
+        if item in self._changed:
+            return self._changed[item]
+        found = self._plans.get(id(key)) or self._others.get(id(key))
+        if found is None:
+            found = self._others[id(key)] = key, self._plan(item, is_peers=False, is_sync=True)
+        return found[1]
+
+    def async_fixture(self, definition: Any) -> AsyncFixture | None:
+        """The fixture of pytest's, if it is async and asyncunit's to run."""
+        found = self._fixtures.get(id(definition))
+        if found is None:
+            found = self._fixtures[id(definition)] = definition, self._async_fixture(definition)
+        return found[1]
+
+    def _async_fixture(self, definition: Any) -> AsyncFixture | None:
+        function = getattr(definition.func, "__func__", definition.func)
+        made = getattr(function, ATTRIBUTE, None)
+        if made is not None:
+            return AsyncFixture(made, definition, is_peers=False) if made.is_async else None
+        # What pytest-asyncio's decorator leaves on its functions.
+        is_peers = getattr(function, "_force_asyncio_fixture", False)
+        if self.taker.is_peer_active and (is_peers or self.taker.peer_mode == "auto"):
+            return None
+        if not is_async_function(function) and not is_peers:
+            return None
+        if not is_peers and self.taker.config.mode != "auto" and self.taker.peer_mode != "auto":
+            return None
+        return self._adopt(definition, is_peers=is_peers or self.taker.config.mode != "auto")
+
+    def adopted(self, definition: Any) -> AsyncFixture | None:
+        """The fixture of pytest's if it is async, whoever would run it for test functions."""
+        function = getattr(definition.func, "__func__", definition.func)
+        if not is_async_function(function) or (
+            self.taker.is_peer_active and hasattr(function, "_force_asyncio_fixture")
+        ):
+            return None
+        return self._adopt(definition, is_peers=False)
+
+    def _adopt(self, definition: Any, *, is_peers: bool) -> AsyncFixture:
+        function = getattr(definition.func, "__func__", definition.func)
+        scope = Scope.parse(definition.scope, f"fixture {definition.argname!r}: scope")
+        said = getattr(function, "_loop_scope", None)
+        loop_scope = None if said is None else Scope.parse(said, f"fixture {definition.argname!r}: loop_scope")
+        made: Fixture[Any] = Fixture(function, scope, loop_scope, None, None, definition.argname)
+        return AsyncFixture(made, definition, is_peers)
+
+    # Which loop.
+
+    def _plan(self, node: Any, *, is_peers: bool, is_sync: bool = False) -> Plan:
+        surroundings = self.surroundings(node)
+        fixtures = self._fixtures_of(node)
+        own = [mark for mark in node.own_markers if mark.name in (MARKER, PEER_MARKER)]
+        written = _settings_of(node)
+        if not own and not written and not fixtures:
+            # Most functions of a module are alike in all that is planned.
+            plan = surroundings.plans.get(is_peers)
+            if plan is None:
+                plan = surroundings.plans[is_peers] = self._make_plan(node, surroundings, (), {}, is_peers, is_sync)
+            return plan
+        return self._make_plan(node, surroundings, fixtures, written, is_peers, is_sync)
+
+    def _make_plan(
+        self,
+        node: Any,
+        surroundings: _Surroundings,
+        fixtures: tuple[AsyncFixture, ...],
+        written: Mapping[str, Any],
+        is_peers: bool,
+        is_sync: bool,
+    ) -> Plan:
+        marker = node.get_closest_marker(PEER_MARKER if is_peers else MARKER)
+        places = surroundings.places
+        if is_peers:
+            return self._plan_as_peer(node, places, fixtures, marker)
+        config, explicit = surroundings.configs[-1], surroundings.explicit
+        said: dict[str, Any] = {}
+        for mark in node.own_markers:
+            if mark.name == MARKER:
+                said = {**parse_marker(mark, node.nodeid), **said}
+        explicit = said.get("loop_scope", written.get("loop_scope", explicit))
+        config = self._merge(config.merged(written, node.nodeid), said, written, node.nodeid)
+        depth = depth_of(config.loop_scope, places)
+        source = config.sources.get("loop_scope")
+        reason = f"configured in {source}" if source else "by default"
+        if explicit is not None:
+            depth, reason = depth_of(explicit, places), "as it says"
+            for each in fixtures:
+                if depth_needed(each, places) < depth and not is_sync:
+                    raise self._too_narrow(explicit, each, places)
+        else:
+            for each in fixtures:
+                if depth_needed(each, places) < depth:
+                    depth, reason = depth_needed(each, places), f"inferred from the {each.fixture}"
+        return Plan(places, depth, config, surroundings.configs, fixtures, reason, is_peers=False, marker=marker)
+
+    def _plan_as_peer(
+        self, node: Any, places: tuple[Place, ...], fixtures: tuple[AsyncFixture, ...], marker: Any
+    ) -> Plan:
+        taker = self.taker
+        if node.session._fixturemanager.getfixturedefs("event_loop_policy", node):
+            raise DefinitionError(
+                "it overrides the fixture event_loop_policy; no loop comes from an event loop policy, which Python "
+                "3.16 removes. Say in a conftest.py which loops there are:\n"
+                "  def pytest_asyncunit_loop_factories(config, item):\n"
+                "      return {'mine': MyEventLoop}"
+            )
+        values = parse_peer_marker(marker)
+        scope = values.get("loop_scope", taker.test_scope)
+        config = taker.peer_config
+        if "loop_factories" in values:
+            config = config.merged({"loop_factories": values["loop_factories"]}, "the marker asyncio")
+        configs = (config,) * len(places)
+        return Plan(
+            places, depth_of(scope, places), config, configs, fixtures, "as it says", is_peers=True, marker=marker
+        )
+
+    def surroundings(self, item: Any) -> _Surroundings:
+        """The scopes that an item stands in, and what is configured for them."""
+        found = self._surroundings.get(item.parent)
+        if found is None:
+            found = self._surroundings[item.parent] = self._survey(item)
+        return found
+
+    def _survey(self, item: Any) -> _Surroundings:
+        places = places_of(item)
+        marked = reversed(list(item.parent.iter_markers_with_node(MARKER)))
+        said = {id(at): parse_marker(mark, at.nodeid) for at, mark in marked}
+        config = self.taker.config
+        configs = []
+        explicit = None
+        for place in places:
+            of_node = said.get(id(place.node), {}) if place.node is not None else {}
+            if place.scope is Scope.MODULE:
+                written = configuration.settings_of_module(place.key)
+                config = self._merge(config_of_module(place.key, config), of_node, written, place.node.nodeid)
+            elif place.scope is Scope.CLASS:
+                written = configuration.settings_of(place.key)
+                config = self._merge(config.merged(written, place.node.nodeid), of_node, written, place.node.nodeid)
+                explicit = of_node.get("loop_scope", written.get("loop_scope", explicit))
+            elif of_node:
+                config = config.merged(of_node, place.node.nodeid)
+            configs.append(config)
+        return _Surroundings(places, tuple(configs), explicit, {})
+
+    def _merge(self, config: Config, marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> Config:
+        """The configuration with what a marker says; that and ``asyncunit.settings`` are to say the same."""
+        check_agreement(marked, written, where)
+        return config.merged(marked, f"the marker of {where}")
+
+    def _fixtures_of(self, node: Any) -> tuple[AsyncFixture, ...]:
+        # The last definition of a name overrides those before it, and may ask for them.
+        definitions = node._fixtureinfo.name2fixturedefs.values()
+        found = [self.async_fixture(each[-1]) for each in definitions if each]
+        return tuple(each for each in found if each is not None)
+
+    def _too_narrow(self, explicit: Scope, found: AsyncFixture, places: tuple[Place, ...]) -> LoopScopeError:
+        depth = depth_needed(found, places)
+        needed = places[depth - 1].scope if depth <= len(places) else Scope.FUNCTION
+        return LoopScopeError(
+            f'it has loop_scope = "{explicit}", but the {found.fixture}, which it uses, needs a loop that lasts for '
+            f'the {needed}. Write  @pytest.mark.asyncunit(loop_scope="{needed}")  or leave loop_scope out, and it is '
+            f"inferred."
+        )
+
+    def loop_depth(self, found: AsyncFixture, plan: Plan, places: tuple[Place, ...]) -> int:
+        """How many of the scopes around an item last as long as the loop that one of its fixtures runs on."""
+        needed = depth_needed(found, places)
+        if plan.is_peers and found.is_peers:
+            if found.fixture.loop_scope is None and self.taker.fixture_scope is not None:
+                return min(depth_of(self.taker.fixture_scope, places), needed)
+            return needed
+        return min(plan.depth, needed)
+
+
+def depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
+    """How many of the places last as long as a scope; one more than there are for what is the test's own.
+
+    Outside a class, the scope of a class is the test's own.
+    """
+    return next((depth for depth in range(len(places), 0, -1) if places[depth - 1].scope is scope), len(places) + 1)
+
+
+def depth_of_fixture(found: AsyncFixture, places: tuple[Place, ...]) -> int:
+    """As `depth_of`, for where pytest has a fixture live."""
+    scope = found.fixture.scope
+    if scope is not Scope.PACKAGE:
+        return depth_of(scope, places)
+    depth = _depth_of_package(found.definition, places)
+    # pytest-asyncio's loops of packages last as long as its fixtures of packages, wherever pytest has these live.
+    return depth_of(scope, places) if found.is_peers and depth == 1 else depth
+
+
+def _depth_of_package(definition: Any, places: tuple[Place, ...]) -> int:
+    node = getattr(definition, "node", None)  # new in pytest 9.1
+    for depth in range(len(places), 0, -1):
+        place = places[depth - 1]
+        is_there = place.node is node if node is not None else getattr(place.node, "nodeid", None) == definition.baseid
+        if place.scope is Scope.PACKAGE and is_there:
+            return depth
+    return 1  # else it lives as long as the session
+
+
+def depth_needed(found: AsyncFixture, places: tuple[Place, ...]) -> int:
+    """As `depth_of`, for the loop that a fixture needs."""
+    fixture = found.fixture
+    depth = depth_of_fixture(found, places)
+    return depth if fixture.loop_scope is None else min(depth, depth_of(fixture.loop_scope, places))
+
+
+def _settings_of(node: Any) -> Mapping[str, Any]:
+    """What ``asyncunit.settings`` says of a function."""
+    function = getattr(node, "obj", None)
+    written: Mapping[str, Any] = getattr(getattr(function, "__func__", function), "__dict__", {}).get(
+        configuration.ATTRIBUTE, {}
+    )
+    return written
+
+
+def parse_marker(marker: Any, where: str) -> dict[str, Any]:
+    """What the marker ``asyncunit`` says; raises ConfigurationError for what it cannot say."""
+    if marker.args:
+        known = ", ".join(f"{key}=" for key in configuration.SETTINGS)
+        raise ConfigurationError(
+            f"{where}: the marker asyncunit has the positional argument {marker.args[0]!r}; expected keywords, some of "
+            f"{known}"
+        )
+    return configuration.parse_settings(marker.kwargs, f"{where}: the marker asyncunit")
+
+
+def adopt_markers(module: Any, classes: Iterable[type]) -> None:
+    """Have asyncunit's test classes, their methods and their module know what markers say of them.
+
+    Raises ConfigurationError where that is not what ``asyncunit.settings`` says in the same place.
+    """
+    said = _marked(vars(module), module.__name__)
+    if said:
+        written = configuration.settings_of_module(module.__name__)
+        check_agreement(said, written, module.__name__)
+        module.asyncunit_settings = configuration.settings(**{**written, **said})
+    marked = set()
+    for cls in dict.fromkeys(base for case in classes for base in case.__mro__):
+        members = {class_name(cls): cls, **{f"{class_name(cls)}.{name}": each for name, each in vars(cls).items()}}
+        for where, member in members.items():
+            if "pytestmark" in getattr(member, "__dict__", ()) and (said := _marked(vars(member), where)):
+                check_agreement(said, vars(member).get(configuration.ATTRIBUTE, {}), where)
+                configuration.settings(**said)(member)
+                marked.add(cls)
+    for cls in classes:
+        if marked.intersection(cls.__mro__):
+            check_class(cls)
+
+
+def _marked(members: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What the markers ``asyncunit`` say that stand in one place, the nearest first."""
+    marks = members.get("pytestmark", ())
+    said: dict[str, Any] = {}
+    for each in marks if isinstance(marks, list | tuple) else (marks,):
+        mark = getattr(each, "mark", each)
+        if getattr(mark, "name", None) == MARKER:
+            said = {**parse_marker(mark, where), **said}
+    return said
+
+
+def effective(config: Config, loop_scope: Scope) -> dict[str, Any]:
+    """The values in force for a test, as its marker has them."""
+    values = {key: getattr(config, key) for key in configuration.SETTINGS}
+    return {**values, "loop_scope": str(loop_scope), "fail_on": sorted(config.fail_on)}
+
+
+def check_agreement(marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigurationError where a marker and ``asyncunit.settings`` in the same place say different things."""
+    for key in marked.keys() & written.keys():
+        if marked[key] != written[key]:
+            raise ConfigurationError(
+                f"{where}: the marker asyncunit says {key}={marked[key]!r}, and asyncunit.settings says "
+                f"{key}={written[key]!r}; write one of the two."
+            )
+
+
+def parse_peer_marker(marker: Any) -> dict[str, Any]:
+    """What the marker ``asyncio`` says, as pytest-asyncio reads it."""
+    if marker is None:
+        return {}
+    if marker.args or set(marker.kwargs) - {"loop_scope", "scope", "loop_factories"}:
+        raise ConfigurationError(
+            "mark.asyncio accepts only keyword arguments 'loop_scope' and 'loop_factories'. With more of them, as "
+            "timeout=, there is mark.asyncunit."
+        )
+    if {"scope", "loop_scope"} <= set(marker.kwargs):
+        raise ConfigurationError(
+            'An asyncio pytest marker defines both "scope" and "loop_scope", but it should only use "loop_scope".'
+        )
+    found: dict[str, Any] = {}
+    scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
+    if scope is not None:
+        names = [str(each) for each in reversed(Scope)]
+        if scope not in names:
+            raise ConfigurationError(
+                f"mark.asyncio got an unexpected loop scope value {scope!r}. Valid scopes are: "
+                f"{', '.join(map(str, Scope))}."
+            )
+        found["loop_scope"] = Scope.parse(scope, "loop_scope")
+    names = marker.kwargs.get("loop_factories")
+    if names is not None:
+        is_list = isinstance(names, list | tuple) and names and all(isinstance(name, str) and name for name in names)
+        if not is_list:
+            raise ConfigurationError("mark.asyncio 'loop_factories' must be a non-empty sequence of strings.")
+        found["loop_factories"] = tuple(names)
+    return found

@@ -1,0 +1,950 @@
+"""The plugin of pytest: its hooks, given to what runs unittest's tests, too. The only module that imports pytest.
+
+What stands in front costs nothing in a run without async tests. When something async is collected, `AsyncRun` is
+registered, and the lower half of the house is imported when the first of it runs.
+
+Names of pytest that it does not document, each with its reason: ``item._fixtureinfo`` is the only place that tells
+which fixtures a function asks for; ``request.session`` aside, nothing tells a fixture's hook which item is being set
+up but the hook before it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import importlib.metadata
+import os
+import sys
+import types
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, ConfigurationError
+from asyncunit.keys import KEYS, MEANINGS, MODES
+
+if TYPE_CHECKING:
+    from asyncunit.collected import AsyncFixture, Collected, Place, Plan
+    from asyncunit.config import Config
+    from asyncunit.functions import FunctionTest, Standing
+    from asyncunit.hosted import HostedRun
+    from asyncunit.open_scopes import OpenScope
+
+__all__ = ["fixture", "is_async_test"]
+
+__tracebackhide__ = True
+
+PEER = "asyncio"  # pytest-asyncio, as its plugin is named
+FACTORY = "_asyncunit_loop_factory"
+SCOPES = ("function", "class", "module", "package", "session")
+PREFIX = "_asyncunit_fixture_"
+
+_ASYNC = 0x80 | 0x200  # inspect.CO_COROUTINE, CO_ASYNC_GENERATOR
+
+
+# Options, markers and hooks.
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Each key is an option and an ini key; where pytest-asyncio is not active, so are its own."""
+    group = parser.getgroup("asyncunit", "asyncunit: async tests that share event loops")
+    for key, meaning in MEANINGS.items():
+        option = f"--asyncunit-{key.replace('_', '-')}"
+        group.addoption(option, dest=f"asyncunit_{key}", default=None, metavar=key.upper(), help=meaning)
+        parser.addini(f"asyncunit_{key}", meaning, type="string", default=None)
+    if _is_peer_there(pluginmanager):
+        return
+    text = "as pytest-asyncio's; see --asyncunit-"
+    group.addoption("--asyncio-mode", dest="asyncio_mode", default=None, metavar="MODE", help=f"{text}mode")
+    group.addoption(
+        "--asyncio-debug", dest="asyncio_debug", action="store_true", default=None, help=f"{text}loop-debug"
+    )
+    parser.addini("asyncio_mode", f"{text}mode", type="string", default=None)
+    parser.addini("asyncio_debug", f"{text}loop-debug", type="string", default=None)
+    parser.addini("asyncio_default_test_loop_scope", f"{text}loop-scope", type="string", default=None)
+    parser.addini("asyncio_default_fixture_loop_scope", "as pytest-asyncio's", type="string", default=None)
+
+
+def _is_peer_there(pluginmanager: pytest.PytestPluginManager) -> bool:
+    """Whether pytest-asyncio is a plugin of this run, or will be: its options are its own then."""
+    if pluginmanager.is_blocked(PEER):
+        return False
+    if pluginmanager.hasplugin(PEER):
+        return True
+    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        return False
+    try:
+        importlib.metadata.distribution("pytest-asyncio")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+class _Specs:
+    """The hook by which a suite gives its loop factories."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_asyncunit_loop_factories(
+        self, config: pytest.Config, item: pytest.Item
+    ) -> Mapping[str, Callable[[], Any]] | None:
+        """Return loop factories by name: each async test is run once with each. The first result counts."""
+
+
+class _PeerSpecs:
+    """The hook of pytest-asyncio."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_asyncio_loop_factories(
+        self, config: pytest.Config, item: pytest.Item
+    ) -> Mapping[str, Callable[[], Any]] | None:
+        """As pytest_asyncunit_loop_factories."""
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks for loop factories."""
+    pluginmanager.add_hookspecs(_Specs)
+    if not _is_peer_there(pluginmanager):
+        pluginmanager.add_hookspecs(_PeerSpecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Explain the markers, and look at what is configured for pytest."""
+    for name, module in _house.items():
+        sys.modules.setdefault(name, module)
+    keys = ", ".join(f"{key}=..." for key in KEYS if key != "mode")
+    config.addinivalue_line(
+        "markers",
+        f"asyncunit({keys}): run the async test on an event loop that is shared at loop_scope, with these settings; "
+        f"all keywords are optional, and mean what they mean in asyncunit.settings().",
+    )
+    state = config.stash[_STATE] = _State(config)
+    if not state.is_peer_active:
+        config.addinivalue_line(
+            "markers", "asyncio(loop_scope=..., loop_factories=...): run the async test, as pytest-asyncio does."
+        )
+    state.check()
+    if not state.is_peer_active:
+        config.pluginmanager.register(_Ports(), "asyncunit-ports")
+
+
+def pytest_unconfigure() -> None:
+    """Remember the modules of the house: pytester forgets those that were imported in a run inside a test.
+
+    Another copy of them would know nothing of the scopes that are open in this one.
+    """
+    _house.update({name: module for name, module in sys.modules.items() if name.startswith("asyncunit.")})
+
+
+_house: dict[str, types.ModuleType] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_plugin_registered(plugin: object) -> None:
+    """Give pytest the fixtures that a conftest.py, or another plugin, declares with ``asyncunit.fixture``."""
+    if type(plugin) is types.ModuleType and not plugin.__name__.startswith("_pytest."):
+        _convert(plugin, vars(plugin).items())
+
+
+class _Ports:
+    """The fixtures for unused ports, by the names of pytest-asyncio."""
+
+    @pytest.fixture(scope="session")
+    def unused_tcp_port_factory(self) -> Callable[[], int]:
+        """A function that returns an unused TCP port at each call."""
+        return functools.partial(self._unused_port, "SOCK_STREAM")
+
+    @pytest.fixture(scope="session")
+    def unused_udp_port_factory(self) -> Callable[[], int]:
+        """A function that returns an unused UDP port at each call."""
+        return functools.partial(self._unused_port, "SOCK_DGRAM")
+
+    @pytest.fixture
+    def unused_tcp_port(self, unused_tcp_port_factory: Callable[[], int]) -> int:
+        """An unused TCP port, another one for each test."""
+        return unused_tcp_port_factory()
+
+    @pytest.fixture
+    def unused_udp_port(self, unused_udp_port_factory: Callable[[], int]) -> int:
+        """An unused UDP port, another one for each test."""
+        return unused_udp_port_factory()
+
+    def _unused_port(self, kind: str) -> int:
+        import socket
+
+        from asyncunit.mixins import unused_port
+
+        return unused_port(socket.SocketKind[kind])
+
+
+def fixture(function: Any = None, *, loop_scope: str | None = None, **options: Any) -> Any:
+    """The decorator of pytest-asyncio, for suites that are written for it: pytest's own, on a loop of ``loop_scope``.
+
+    For such a suite, this module takes the place of the package: ``from asyncunit import pytest_plugin as
+    pytest_asyncio``.
+    """
+    if function is None:
+        return functools.partial(fixture, loop_scope=loop_scope, **options)
+    written = getattr(function, "__func__", function)
+    written._force_asyncio_fixture, written._loop_scope = True, loop_scope
+    return pytest.fixture(**options)(function)
+
+
+def is_async_test(item: pytest.Item) -> bool:
+    """As asyncunit.is_async_test()."""
+    from asyncunit import collected
+
+    return collected.is_async_test(item)
+
+
+# What is collected.
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Look at a module or a class for what is async, before pytest does."""
+    prepare: Callable[[Any], None]
+    node: Any = collector
+    if isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest":
+        prepare = _prepare_module
+    elif isinstance(collector, pytest.Class):
+        prepare = _prepare_class
+    else:
+        return
+    collect = collector.collect
+
+    def prepare_and_collect() -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            prepare(node)
+        except AsyncUnitError as error:
+            raise collector.CollectError(str(error)) from error
+        return collect()
+
+    # On the instance, for the class may be that of another plugin.
+    collector.collect = prepare_and_collect  # type: ignore[method-assign]
+
+
+def _prepare_module(collector: pytest.Module) -> None:
+    members = list(vars(collector.obj).items())
+    if any(_is_async(member) for _, member in members):
+        _activate(collector.config)
+    _convert(collector.obj, members)
+    if cases := [member for _, member in members if _is_case(member)]:
+        from asyncunit import collected, suite
+
+        _activate(collector.config)
+        collected.adopt_markers(collector.obj, cases)
+        if any(case.__module__ == collector.obj.__name__ for case in cases):
+            suite.adopt_module(collector.obj.__name__)
+
+
+def _prepare_class(collector: pytest.Class) -> None:
+    cls = collector.obj
+    if _is_case(cls):
+        return
+    members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
+    if any(_is_async(member) for member in members.values()):
+        _activate(collector.config)
+    _convert(cls, list(members.items()))
+
+
+def _is_case(member: object) -> bool:
+    """Whether it is one of asyncunit's test classes."""
+    case = sys.modules.get("asyncunit.case")
+    return case is not None and isinstance(member, type) and issubclass(member, case.AsyncTestCase)
+
+
+def _is_async(member: Any) -> bool:
+    """Whether what stands in a module or a class is for asyncunit to look at."""
+    member = getattr(member, "__func__", member) if type(member) in (staticmethod, classmethod) else member
+    if type(member) is _FIXTURE:
+        member = getattr(member, "__wrapped__", member)
+    if type(member) is not types.FunctionType:
+        return type(member).__module__ == "asyncunit.fixtures" or _names_marker(member)
+    code = member.__code__
+    marks = vars(member).get("pytestmark", ())
+    inner = getattr(getattr(member, "hypothesis", None), "inner_test", member)
+    return bool((code.co_flags | inner.__code__.co_flags) & _ASYNC) or _names_marker(marks)
+
+
+def _names_marker(marks: Any) -> bool:
+    """Whether one of these is a marker of asyncunit's, or of pytest-asyncio's."""
+    return type(marks) in (list, tuple, pytest.MarkDecorator) and any(
+        getattr(mark, "name", None) in ("asyncunit", PEER)
+        for mark in (marks if type(marks) in (list, tuple) else [marks])
+    )
+
+
+# What pytest makes of a function of a fixture; it has no public name.
+_FIXTURE = type(pytest.fixture(lambda: None))
+
+
+def _convert(holder: Any, members: Iterable[tuple[str, Any]]) -> None:
+    """Have pytest find the fixtures that are declared with ``asyncunit.fixture`` in a module or a class."""
+    fixtures = sys.modules.get("asyncunit.fixtures")
+    if fixtures is None:
+        return
+    from asyncunit.collected import mark_fixture
+
+    for name, member in list(members):
+        if fixtures.is_fixture(member):
+            scope: Any = str(member.scope)
+            found = pytest.fixture(
+                scope=scope,
+                params=None if member.param_set is None else [_param(each) for each in member.param_set.params],
+                autouse=bool(member.autouse),
+                name=member.given_name or name,
+            )(mark_fixture(member))
+            setattr(holder, f"{PREFIX}{name}", found)
+
+
+def _param(param: Any) -> Any:
+    """One of the params of a fixture, or of a test, as pytest writes it."""
+    marks: list[Any] = [] if param.skip is None else [pytest.mark.skip(reason=param.skip)]
+    if param.expected_failure:
+        marks.append(pytest.mark.xfail(strict=True))
+    return pytest.param(*param.values, id=param.id, marks=marks)
+
+
+# What is configured.
+
+
+class _State:
+    """What is known of asyncunit in one run of pytest."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.is_peer_active = config.pluginmanager.hasplugin(PEER)
+
+    def _written(self) -> tuple[dict[str, object], dict[str, object]]:
+        """What pytest's ini file and its command line say."""
+        ini = {key: self.config.getini(f"asyncunit_{key}") for key in KEYS}
+        options = {key: self.config.getoption(f"asyncunit_{key}") for key in KEYS}
+        return (
+            {key: value for key, value in ini.items() if value is not None},
+            {key: value for key, value in options.items() if value is not None},
+        )
+
+    def check(self) -> None:
+        """Raise pytest.UsageError for a bad value on the command line, in pytest's ini file or in the environment."""
+        ini, options = self._written()
+        for name in () if self.is_peer_active else ("asyncio_mode", *_PEER_SCOPES):
+            self._peers(name)
+        if ini or options or any(name.startswith("ASYNCUNIT_") for name in os.environ):
+            try:
+                self.load()
+            except ConfigurationError as error:
+                raise pytest.UsageError(str(error)) from error
+
+    def load(self) -> Config:
+        """The configuration of the run; raises ConfigurationError."""
+        from asyncunit.config import load
+
+        ini, options = self._written()
+        return load(self.config.rootpath, ini=ini, options=options)
+
+    def _peers(self, name: str) -> str | None:
+        """What one of pytest-asyncio's options or ini keys says."""
+        value = self.config.getoption(name, None)
+        value = self.config.getini(name) if value is None else value
+        allowed: tuple[str, ...] | None = SCOPES if name in _PEER_SCOPES else MODES if name == "asyncio_mode" else None
+        if name == "asyncio_default_fixture_loop_scope":
+            allowed = (*SCOPES, "fixture-scope")
+        if allowed is not None and value not in (None, "", *allowed):
+            what, valid = ("asyncio_mode", "auto, strict") if name == "asyncio_mode" else (name, ", ".join(SCOPES))
+            kind = "modes" if name == "asyncio_mode" else "scopes"
+            raise pytest.UsageError(f"{value!r} is not a valid {what}. Valid {kind}{_ARE[kind]} {valid}.")
+        return value or None
+
+    def taker(self) -> Any:
+        """What decides which functions are asyncunit's; raises ConfigurationError."""
+        from asyncunit.collected import Taker
+        from asyncunit.keys import parse_boolean
+        from asyncunit.scopes import Scope
+
+        config = self.load()
+        if self.is_peer_active:
+            mode = self.config.getoption("asyncio_mode") or self.config.getini("asyncio_mode")
+            return Taker(config, True, mode, config, Scope.FUNCTION, None)
+        mode = self._peers("asyncio_mode")
+        debug = self._peers("asyncio_debug")
+        test_scope = self._peers("asyncio_default_test_loop_scope")
+        fixture_scope = self._peers("asyncio_default_fixture_loop_scope")
+        mode = self._agreed(config, "mode", "asyncio_mode", mode)
+        peer_config = config
+        debug = self._agreed(config, "loop_debug", "asyncio_debug", parse_boolean(debug, "asyncio_debug"))
+        if debug is not None:
+            peer_config = config.merged({"loop_debug": debug}, "asyncio_debug")
+        return Taker(
+            config,
+            False,
+            mode or "strict",
+            peer_config.leniently(),
+            Scope.parse(
+                self._agreed(config, "loop_scope", "asyncio_default_test_loop_scope", test_scope) or "function", ""
+            ),
+            None if fixture_scope in (None, "fixture-scope") else Scope.parse(fixture_scope, ""),
+        )
+
+    def _agreed(self, config: Config, key: str, peers: str, value: Any) -> Any:
+        """What one of pytest-asyncio's keys says, or what asyncunit's own says where both are written and differ."""
+        if value is None or key not in config.sources:
+            return value
+        own = getattr(config, key)
+        if str(own) != str(value):
+            self.config.issue_config_time_warning(
+                AsyncUnitWarning(
+                    f"{config.sources[key]} says {key} = {own!s}, and {peers} says {value!s}: the former is in force. "
+                    f"Take one of the two out."
+                ),
+                stacklevel=2,
+            )
+        return own if key == "loop_debug" else str(own)
+
+
+_PEER_SCOPES = ("asyncio_default_test_loop_scope", "asyncio_default_fixture_loop_scope")
+_ARE = {"modes": ":", "scopes": " are:"}
+_STATE = pytest.StashKey[_State]()
+
+
+class _NoHook:
+    """Stands for a hook that nobody has declared."""
+
+    def get_hookimpls(self) -> tuple[()]:
+        return ()
+
+
+_NO_HOOK = _NoHook()
+
+
+def _activate(config: pytest.Config) -> AsyncRun:
+    """The part of the plugin that runs what is async, registered when it is first asked for."""
+    from asyncunit.collected import RUN, Collected
+
+    run: AsyncRun | None = config.pluginmanager.get_plugin(RUN)
+    if run is None:
+        run = AsyncRun(config, Collected(config.stash[_STATE].taker()))
+        config.pluginmanager.register(run, RUN)
+    return run
+
+
+# What is run.
+
+
+class AsyncRun:
+    """The hooks that there are where something async was collected."""
+
+    def __init__(self, config: pytest.Config, collected: Collected) -> None:
+        self.config = config
+        self.collected = collected
+        self._run: HostedRun | None = None
+        # The one that pytest has come to, and its parent.
+        self._item: Any = None
+        self._parent: Any = None
+        self._standings: dict[Any, Standing] = {}
+        self._tests: dict[Any, FunctionTest] = {}
+        if config.getoption("trace", False):
+            config.pluginmanager.register(_Tracing(), "asyncunit-tracing")
+
+    @pytest.fixture(scope="session", name=FACTORY)
+    def _loop_factory(self, request: pytest.FixtureRequest) -> Any:
+        """The loop factory that the test is run with."""
+        return request.param
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Plan an async test function, and run it once with each of its loop factories."""
+        from asyncunit.params import param_sets_of
+
+        node = metafunc.definition
+        try:
+            plan = self.collected.plan(node)
+            if plan is not None and plan.is_peers and plan.marker is not None and "scope" in plan.marker.kwargs:
+                node.warn(
+                    pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=...")
+                )
+            factories = None if plan is None else self._factories(node, plan)
+            for each in param_sets_of(metafunc.function):
+                values = [_param(param) for param in each.params]
+                metafunc.parametrize(each.names, values)
+        except AsyncUnitError as error:
+            text = str(error)
+            pytest.fail(text if text.startswith(node.nodeid) else f"{node.nodeid}: {text}", pytrace=False)
+        if plan is None or not factories:
+            return
+        if len(factories) == 1:
+            ids: Any = (pytest.HIDDEN_PARAM,)
+        else:
+            ids = list(factories)
+        values = [
+            pytest.param(None, marks=pytest.mark.skip(reason=str(factory))) if isinstance(factory, str) else factory
+            for factory in factories.values()
+        ]
+        metafunc.fixturenames.append(FACTORY)
+        scope: Any = str(plan.loop_scope)
+        metafunc.parametrize(FACTORY, values, ids=ids, indirect=True, scope=scope)
+
+    def _factories(self, node: Any, plan: Plan) -> Mapping[str, Any] | None:
+        """The loop factories that a test is run with, by name; None where there is but the configured one."""
+        from asyncunit.keys import Unavailable
+
+        hooks = ("pytest_asyncunit_loop_factories", "pytest_asyncio_loop_factories")
+        hook: Any
+        if (
+            not any(getattr(node.ihook, name, _NO_HOOK).get_hookimpls() for name in hooks)
+            and not plan.config.loop_factories
+        ):
+            return None
+        chosen = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
+        names = chosen if isinstance(chosen, list | tuple) else None
+        for name in hooks:
+            hook = getattr(node.ihook, name, _NO_HOOK)
+            if not hook.get_hookimpls() or (self.collected.taker.is_peer_active and PEER in name):
+                continue
+            given = hook(config=self.config, item=node)
+            if (
+                not isinstance(given, Mapping)
+                or not given
+                or not all(isinstance(key, str) and key and callable(factory) for key, factory in given.items())
+            ):
+                raise ConfigurationError(
+                    f"{name} must return a non-empty mapping of factory names to callables; it returned {given!r}."
+                )
+            if names is None:
+                return dict(given)
+            missing = f"is not available. Available factories: {', '.join(given)}."
+            return {str(key): given.get(key, Unavailable(f"Loop factory {key!r} {missing}")) for key in names}
+        if plan.is_peers and names is not None:
+            raise ConfigurationError(
+                "mark.asyncio 'loop_factories' requires at least one pytest_asyncio_loop_factories hook implementation."
+            )
+        configured = plan.config.loop_factories
+        return configured if isinstance(configured, Mapping) else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Have each item say what is in force for it, in its marker."""
+        from asyncunit.collected import effective
+
+        made: dict[Any, pytest.MarkDecorator] = {}
+        for item in items:
+            plan = self.collected.plan_of(item)
+            if plan is not None:
+                key = id(plan)
+                if key not in made:
+                    made[key] = pytest.mark.asyncunit(**effective(plan.config, plan.loop_scope))
+                if plan.is_peers:
+                    self._mark_as_peer(item, plan)
+                self.collected.mark(item, made[key])
+        self._mark_cases(items)
+        if self.config.getoption("loadgroup", False) or self.config.getoption("dist", None) == "loadgroup":
+            self._group(items)
+
+    def _mark_as_peer(self, item: Any, plan: Plan) -> None:
+        if plan.marker is None:
+            item.add_marker(PEER)
+        if inspect_is_generator(item.obj):
+            reason = f"Tests based on asynchronous generators are not supported. {item.name} will be ignored."
+            item.warn(pytest.PytestCollectionWarning(reason))
+            item.add_marker(pytest.mark.xfail(run=False, reason=reason))
+
+    def _mark_cases(self, items: Iterable[Any]) -> None:
+        """Have the classes of test cases say what is in force for them, and what pytest's fixtures ask for."""
+        cases: dict[Any, list[Any]] = {}
+        for item in items:
+            if _is_case(getattr(item, "cls", None)):
+                cases.setdefault(item.parent, []).append(item)
+        if not cases:
+            return
+        from asyncunit import collected, loops
+
+        for node, own in cases.items():
+            cls = node.obj
+            for item in {tuple(item._fixtureinfo.names_closure): item for item in own}.values():
+                self._demand(item)
+            try:
+                choice = loops.choose(cls, self.collected.taker.config)
+                configs = loops.configs_of_tests(cls, choice.configs[0])
+            except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
+                continue
+            node.add_marker(pytest.mark.asyncunit(**collected.effective(choice.configs[0], choice.scope)), append=False)
+            for item in own:
+                if item.name in configs:
+                    values = collected.effective(configs[item.name], choice.scope)
+                    item.add_marker(pytest.mark.asyncunit(**values), append=False)
+
+    def _demand(self, item: Any) -> None:
+        """Have the loop of a class last as long as the async fixtures of pytest's need that it uses."""
+        from asyncunit import loops
+        from asyncunit.plans import Demand
+        from asyncunit.scopes import Scope
+
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            found = self._async_fixture(definitions[-1], item)
+            if found is None:
+                continue
+            scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
+            known = loops.asked_by_host.get(item.cls)
+            if scope > (Scope.FUNCTION if known is None else known.scope):
+                loops.asked_by_host[item.cls] = Demand(scope, found.fixture, item.name)
+
+    def _group(self, items: Iterable[Any]) -> None:
+        """Have pytest-xdist run in one worker what shares a loop, where nobody has grouped it."""
+        for item in items:
+            marker = item.get_closest_marker("asyncunit")
+            scope = None if marker is None else marker.kwargs.get("loop_scope")
+            if scope in ("class", "module", "package") and item.get_closest_marker("xdist_group") is None:
+                place = next(each for each in reversed(self._places_of(item)) if str(each.scope) == scope)
+                key = place.node.nodeid if place.node is not None else str(place.key)
+                item.add_marker(pytest.mark.xdist_group(name=f"asyncunit {key}"))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Plan anew what has got another marker meanwhile."""
+        from asyncunit.collected import effective
+
+        for item in session.items:
+            if self.collected.plan_of(item) is None:
+                continue
+            try:
+                if self.collected.plan_again(item) and (plan := self.collected.plan_of(item)):
+                    self.collected.mark(item, pytest.mark.asyncunit(**effective(plan.config, plan.loop_scope)))
+            except AsyncUnitError as error:
+                raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+
+    # One item.
+
+    def _hosted(self) -> HostedRun:
+        """The run, with its open scopes; begun when the first test needs it."""
+        if self._run is None:
+            from asyncunit.hosted import HostedRun
+
+            self._run = HostedRun(self.collected.taker.config, self._close_with_node)
+        return self._run
+
+    def _close_with_node(self, open_scope: OpenScope) -> None:
+        """Have a scope that has opened closed as pytest leaves its node."""
+        run = self._hosted()
+        places = self._places_of(self._item)
+        for place in reversed(places):
+            if place.scope is open_scope.scope and place.node is not None and place.key in (open_scope.key, None):
+                place.node.addfinalizer(functools.partial(run.close_scope, open_scope))
+                return
+
+    def _places_of(self, item: Any) -> tuple[Place, ...]:
+        """The scopes that an item stands in."""
+        return self.collected.surroundings(item).places
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Say which test the run has come to; tear down what it uses and what lives on another loop than its own."""
+        self._item = item
+        plan = self.collected.plan_of(item)
+        run = self._hosted()
+        run.result, run.cls = item, getattr(item, "cls", None)
+        if item.parent is not self._parent:
+            self._parent = item.parent
+            path = tuple((place.scope, place.key) for place in self._places_of(item) if str(place.scope) != "class")
+            if len(path) > 1:
+                run.paths[path[-1][1]] = path
+        if plan is not None and plan.fixtures:
+            self._leave_other_loops(run, item, plan)
+
+    def _leave_other_loops(self, run: HostedRun, item: Any, plan: Plan) -> None:
+        """Tear down those of its fixtures that live on another loop: pytest keeps one value at a time."""
+        for found in plan.fixtures:
+            for open_scope in run.chain:
+                live = open_scope.fixtures and open_scope.fixtures.live.get(id(found.definition))
+                if not live:
+                    continue
+                depth = self.collected.loop_depth(found, plan, plan.places)
+                owner = run.chain[depth - 1] if depth <= len(run.chain) else None
+                loops = live.half.runner.loops
+                if loops.owner is not owner or loops.factory is not _factory_of(item, plan):
+                    live.exit_()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        """Run an async fixture in the task of its scope."""
+        found = self._async_fixture(fixturedef, self._item)
+        if found is None:
+            return (yield)
+        definition: Any = fixturedef
+        written = definition.func
+        definition.func = self._in_its_scope(found, request, _bound(written, request.instance))
+        try:
+            return (yield)
+        finally:
+            definition.func = written
+
+    def _async_fixture(self, definition: Any, item: Any) -> AsyncFixture | None:
+        """The async fixture that asyncunit is to run: all that its own test cases use are."""
+        found = self.collected.async_fixture(definition)
+        if found is None and _is_case(getattr(item, "cls", None)):
+            return self.collected.adopted(definition)
+        return found
+
+    def _in_its_scope(self, found: AsyncFixture, request: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        from asyncunit.functions import HostedFixture
+
+        definition = found.definition
+        hosted = HostedFixture(self._hosted(), found.fixture, id(definition))
+        finish = functools.partial(definition.finish, request)
+
+        def set_up(**kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            request.addfinalizer(hosted.tear_down)
+            runner, context = self._runner_for(found, request, finish)
+            if not found.fixture.is_async:
+                return hosted.set_up_beside(functools.partial(function, **kwargs), runner.loops.loop)
+            return hosted.set_up(functools.partial(function, **kwargs), runner, finish, context)
+
+        return set_up
+
+    def _runner_for(
+        self, found: AsyncFixture, request: Any, finish: Callable[[], None]
+    ) -> tuple[Any, contextvars.Context | None]:
+        """The task in which an async fixture runs, and the context, if that is the test's own."""
+        from asyncunit.collected import depth_of, depth_of_fixture
+        from asyncunit.functions import wide_runner
+
+        run, item, places = self._hosted(), self._item, self._places_of(self._item)
+        depth = depth_of_fixture(found, places)
+        is_of_test = depth > len(places)
+        if _is_case(item.cls if hasattr(item, "cls") else None):
+            if is_of_test:
+                test, runner = request.instance._asyncunit_open()
+                self._hold(item, test, request.instance._asyncunit_close)
+                run.catch_up(runner.scope)
+                test.outer.append(finish)
+                return runner, runner.scope.context
+            from asyncunit import loops
+
+            choice = loops.choose(item.cls, run.config)
+            standing = _standing(
+                places, depth_of(choice.scope, places), choice.factory, choice.configs[0], choice.config_at
+            )
+            return wide_runner(run, standing, depth, min(standing.depth, depth)), None
+        plan = self.collected.plan_for_fixtures(item)
+        loop_depth = self.collected.loop_depth(found, plan, places)
+        if is_of_test:
+            test = self._test(item, plan)
+            if test.outer is None:
+                test.outer = []
+                item.addfinalizer(functools.partial(self._close, item))
+            test.outer.append(finish)
+            return test.runner_on(loop_depth), None
+        return wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth)), None
+
+    def _hold(self, item: Any, test: Any, close: Callable[[], list[Exception]]) -> None:
+        """Have a test case that pytest's fixtures stand around closed after these."""
+        if test.outer is not None:
+            return
+        from asyncunit.hosted import raise_all
+
+        test.outer = []
+        item.addfinalizer(lambda: raise_all(close(), f"closing {item.nodeid}"))
+
+    def _test(self, item: Any, plan: Plan) -> FunctionTest:
+        """The test function while it runs."""
+        from asyncunit.functions import FunctionTest
+
+        test = self._tests.get(item)
+        if test is None:
+            test = self._tests[item] = FunctionTest(self._hosted(), self._standing_of(item, plan), item.name)
+        return test
+
+    def _standing_of(self, item: Any, plan: Plan) -> Standing:
+        """Where a test function stands."""
+        from asyncunit.functions import Standing
+
+        factory = _factory_of(item, plan)
+        standing = self._standings.get((id(plan), factory))
+        if standing is None:
+            standing = Standing(plan.path, plan.depth, factory, plan.config, plan.configs)
+            self._standings[id(plan), factory] = standing
+        return standing
+
+    def _close(self, item: Any) -> None:
+        """Close the scope of a test function; raises what that raised."""
+        from asyncunit.hosted import raise_all
+
+        if errors := self._closed(item):
+            raise_all(errors, f"closing {item.nodeid}")
+
+    def _closed(self, item: Any) -> list[BaseException]:
+        """Close the scope of a test function, and return what that raised; pytest-asyncio only warns of some of it."""
+        test = self._tests.pop(item)
+        errors: list[BaseException] = [*test.close()]
+        if errors and test.standing.config.is_lenient:
+            from asyncunit.findings import warn_of
+
+            errors = [
+                error for error in errors if not isinstance(error, AsyncUnitError) or not warn_of(error, item.nodeid)
+            ]
+        return errors
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object | None:
+        """Run an async test function."""
+        plan = self.collected.plan_of(pyfuncitem)
+        if plan is None:
+            return None
+        from asyncunit.collected import inner_test, is_async_function
+
+        item: Any = pyfuncitem
+        test = self._test(item, plan)
+        arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
+        try:
+            if inner_test(item.obj) is item.obj:
+                function = _unwrapped(item.obj)
+                is_traced = self.config.getoption("trace", False)
+                value = test.call(_stopping(function) if is_traced else function, arguments)
+            else:
+                value = _call_by_hypothesis(item.obj, test, arguments)
+        except BaseException:
+            if test.outer is None:
+                self._hosted().pending += self._closed(item)
+            raise
+        if test.outer is None:
+            self._close(item)
+        if value is not None or not is_async_function(getattr(item.obj, "__wrapped__", item.obj)):
+            _judge(item, plan, value)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        """The set-up is over."""
+        self._hosted().is_calling = True
+
+    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_teardown")
+    def pytest_call_is_over(self) -> None:
+        """The tear-down begins. (pytest looks for hooks by their prefix.)"""
+        self._hosted().is_calling = False
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Leave what the next test does not stand in, and report what has not been."""
+        run = self._run
+        if run is None:
+            return
+        if nextitem is not None and nextitem.parent is not item.parent:
+            places = self._places_of(nextitem)
+            for open_scope, place in zip(list(run.chain), places, strict=False):
+                if (open_scope.scope, open_scope.key) != (place.scope, place.key):
+                    run.pending += run.leave(open_scope)
+                    break
+        if run.pending:
+            from asyncunit.hosted import raise_all
+
+            raise_all(run.take_pending(), f"after {item.nodeid}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """The run is over."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        from asyncunit import registry
+        from asyncunit.stderr import print_all
+
+        registry.end(run)
+        print_all("session", run.take_pending())
+
+
+def _standing(
+    places: tuple[Place, ...], depth: int, factory: Any, config: Config, config_at: Callable[[Any], Config]
+) -> Any:
+    from asyncunit.functions import Standing
+
+    path = tuple((place.scope, place.key) for place in places)
+    return Standing(path, depth, factory, config, [config_at(place.scope) for place in places])
+
+
+def _factory_of(item: Any, plan: Plan) -> Any:
+    """The loop factory that an item runs with."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return params.get(FACTORY, plan.config.loop_factory)
+
+
+def _bound(function: Any, instance: object) -> Any:
+    """The function of a fixture that stands in a class, for that instance."""
+    if instance is not None and isinstance(instance, type(getattr(function, "__self__", None))):
+        return function.__func__.__get__(instance)
+    return function
+
+
+def _unwrapped(function: Any) -> Any:
+    """The function itself, where pytest-asyncio has put one in front that runs it on a loop of its own."""
+    inner = getattr(function, "__wrapped__", None)
+    is_runner = getattr(function, "__code__", None) is not None and function.__code__.co_qualname.startswith(
+        "_synchronize_"
+    )
+    return inner if is_runner and inner is not None else function
+
+
+def inspect_is_generator(function: Any) -> bool:
+    """Whether it is written as an async generator."""
+    import inspect
+
+    return inspect.isasyncgenfunction(getattr(function, "__func__", function))
+
+
+def _call_by_hypothesis(function: Any, test: FunctionTest, arguments: Mapping[str, Any]) -> Any:
+    """Have hypothesis call an async test with its examples, each of them in the task of the test."""
+    written = function.hypothesis.inner_test
+
+    @functools.wraps(written)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return test.call(functools.partial(written, *args), kwargs)
+
+    function.hypothesis.inner_test = call
+    try:
+        return function(**arguments)
+    finally:
+        function.hypothesis.inner_test = written
+
+
+class _Tracing:
+    """What --trace needs: pytest calls an async test in the debugger, and drops the coroutine which that returns."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: Any) -> None:
+        """Have a test case stop in the debugger when its test begins."""
+        if _is_case(getattr(item, "cls", None)):
+            item.instance._asyncunit_substitute_of = _stopping
+
+
+def _stopping(function: Any) -> Any:
+    """What stops in the debugger when an async test begins; a sync one is called as pytest has it called."""
+    from asyncunit.collected import is_async_function
+
+    written = getattr(function, "__wrapped__", function)
+    if not is_async_function(written):
+        return function
+
+    async def stop_and_call(**arguments: Any) -> Any:
+        test = written(**arguments)
+        pytest.set_trace()
+        return await test  # step into it with s
+
+    return stop_and_call
+
+
+def _judge(item: Any, plan: Plan, value: Any) -> None:
+    """Say what is to be said of a test that is no async function, or that returned something."""
+    from asyncunit.collected import inner_test, is_async_function
+
+    if not is_async_function(inner_test(item.obj)) and value is None:
+        name = PEER if plan.is_peers else "asyncunit"
+        item.warn(
+            pytest.PytestWarning(
+                f"The test {item} is marked with '@pytest.mark.{name}' but it is not an async function. Please remove "
+                f"the {name} mark. If the test is not marked explicitly, check for global marks applied via "
+                f"'pytestmark'."
+            )
+        )
+    if value is not None and not plan.is_peers:
+        from asyncunit.case import judge_value
+
+        judge_value(item.obj, value)

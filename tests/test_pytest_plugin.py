@@ -1,0 +1,739 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from asyncunit import pytest_plugin
+from tests.support import ROOT
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    """Run pytest on the text of a module, with asyncunit's plugin and no other that is installed."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run(text=None, *args, **files):
+        if files:
+            pytester.makepyfile(**{name: textwrap.dedent(source) for name, source in files.items()})
+        if text is not None:
+            header = "import asyncio, contextlib, contextvars, unittest\nimport pytest\nimport asyncunit\n"
+            pytester.makepyfile(header + textwrap.dedent(text))
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-Wdefault", *args, plugins=[pytest_plugin])
+
+    return run
+
+
+def in_a_process(pytester, *args, **options):
+    """pytest with the plugin, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", "-p", "asyncunit.pytest_plugin", *args],
+        cwd=pytester.path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def outcomes(result):
+    return {key: count for key, count in result.parseoutcomes().items() if key != "seconds"}
+
+
+# Functions and fixtures.
+
+FUNCTIONS = """
+    loops = []
+
+    @asyncunit.fixture(scope="session")
+    async def pool():
+        loops.append("up")
+        yield asyncio.get_running_loop()
+        loops.append("down")
+        print("pool", loops)
+
+    @asyncunit.fixture
+    async def connection(pool):
+        async with asyncio.timeout(5):
+            yield pool, asyncio.current_task()
+
+    @pytest.mark.asyncunit
+    async def test_one(connection, pool):
+        assert connection == (asyncio.get_running_loop(), asyncio.current_task())
+
+    @pytest.mark.asyncunit
+    class TestGroup:
+        @pytest.mark.parametrize("number", [1, 2])
+        async def test_method(self, number, connection):
+            assert connection[0] is asyncio.get_running_loop()
+
+    def test_sync(connection):
+        assert not connection[0].is_running()
+
+    @pytest.mark.asyncunit
+    async def test_own_loop():
+        loops.append(asyncio.get_running_loop())
+
+    @pytest.mark.asyncunit
+    async def test_another_own_loop(pool):
+        assert asyncio.get_running_loop() is pool is not loops[-1]
+"""
+
+
+def test_functions_run_on_the_loop_of_the_widest_fixture_that_they_ask_for(run):
+    result = run(FUNCTIONS, "-s")
+    assert outcomes(result) == {"passed": 6}
+    result.stdout.fnmatch_lines("*pool ['up', *'down'?")
+
+
+def test_an_unmarked_async_function_is_left_alone_in_strict_mode(run):
+    assert outcomes(run("async def test_x(): pass")) == {"failed": 1}
+
+
+@pytest.mark.parametrize("option", ["--asyncunit-mode=auto", "--asyncio-mode=auto"])
+def test_auto_mode_takes_every_async_function_and_fixture(run, option):
+    result = run(
+        """
+        @pytest.fixture(autouse=True)
+        async def around(request):
+            request.node.loop = asyncio.get_running_loop()
+
+        async def test_x(request):
+            assert request.node.loop is asyncio.get_running_loop()
+        """,
+        option,
+    )
+    assert outcomes(result) == {"passed": 1}
+
+
+def test_anyios_and_trios_functions_are_left_alone_in_auto_mode(run):
+    result = run(
+        """
+        @pytest.mark.anyio
+        async def test_anyio(): pass
+
+        @pytest.mark.trio
+        async def test_trio(): pass
+        """,
+        "--asyncunit-mode=auto",
+        "-Wignore::pytest.PytestUnknownMarkWarning",
+    )
+    assert outcomes(result) == {"failed": 2}
+
+
+def test_fixtures_of_a_conftest_and_of_classes_have_params_names_and_requests(run):
+    conftest = """
+        import asyncunit
+
+        @asyncunit.fixture(params=[1, asyncunit.param(2, id="two")], name="number")
+        async def _number(request):
+            return request.param
+
+        @asyncunit.fixture(autouse=True, scope="module")
+        async def around(request):
+            yield request.node.name
+    """
+    result = run(
+        """
+        @pytest.mark.asyncunit
+        class TestNumbers:
+            @asyncunit.fixture
+            async def doubled(self, number, tmp_path):
+                return number * 2
+
+            async def test_x(self, doubled, number, around):
+                assert doubled == 2 * number and around.endswith(".py")
+        """,
+        "-v",
+        conftest=conftest,
+    )
+    assert outcomes(result) == {"passed": 2}
+    result.stdout.fnmatch_lines(["*::test_x?1? PASSED*", "*::test_x?two? PASSED*"])
+
+
+def test_a_fixture_is_overridden_and_asked_for_from_a_sync_one(run):
+    conftest = "import asyncunit\n\n@asyncunit.fixture\nasync def value():\n    return 1\n"
+    result = run(
+        """
+        @asyncunit.fixture
+        async def value(value):
+            return value + 1
+
+        @pytest.fixture
+        def dynamic(request):
+            return request.getfixturevalue("value")
+
+        @pytest.mark.asyncunit
+        async def test_x(dynamic):
+            assert dynamic == 2
+        """,
+        conftest=conftest,
+    )
+    assert outcomes(result) == {"passed": 1}
+
+
+def test_a_package_fixture_lives_where_pytest_places_it(run, pytester):
+    for name in ("a", "a/b"):
+        pytester.mkpydir(name)
+        pytester.path.joinpath(name, "test_x.py").write_text(
+            "import asyncio, pytest\n\n@pytest.mark.asyncunit\nasync def test_x(lasting):\n"
+            "    assert lasting is asyncio.get_running_loop()\n"
+        )
+    pytester.path.joinpath("a", "conftest.py").write_text(
+        "import asyncio, asyncunit\n\n@asyncunit.fixture(scope='package')\nasync def lasting():\n"
+        "    yield asyncio.get_running_loop()\n    print('down once')\n"
+    )
+    result = run(None, "-s")
+    assert outcomes(result) == {"passed": 2}
+    assert result.stdout.str().count("down once") == 1
+
+
+def test_a_fixture_that_lives_on_another_loop_is_set_up_anew(run):
+    result = run(
+        """
+        @asyncunit.fixture(scope="module")
+        async def loop():
+            return asyncio.get_running_loop()
+
+        @asyncunit.fixture(scope="session")
+        async def wide(): pass
+
+        @pytest.mark.asyncunit
+        async def test_module(loop):
+            assert loop is asyncio.get_running_loop()
+
+        @pytest.mark.asyncunit
+        async def test_session(wide, loop):
+            assert loop is asyncio.get_running_loop()
+
+        @pytest.mark.asyncunit
+        async def test_module_again(loop):
+            assert loop is asyncio.get_running_loop()
+        """
+    )
+    assert outcomes(result) == {"passed": 3}
+
+
+def test_context_variables_go_from_sync_fixtures_to_async_ones_and_back(run):
+    result = run(
+        """
+        variable = contextvars.ContextVar("variable", default=())
+
+        @pytest.fixture
+        def one():
+            token = variable.set((*variable.get(), 1))
+            yield
+            variable.reset(token)
+
+        @asyncunit.fixture
+        async def two(one):
+            variable.set((*variable.get(), 2))
+            yield
+            assert variable.get() == (1, 2)
+
+        @pytest.fixture
+        def three(two):
+            assert variable.get() == (1, 2)
+
+        @pytest.mark.asyncunit
+        async def test_x(three):
+            assert variable.get() == (1, 2)
+            variable.set("of the test")
+
+        @pytest.mark.asyncunit
+        async def test_y():
+            assert variable.get() == ()
+
+        def test_z():
+            assert variable.get() == ()
+        """
+    )
+    assert outcomes(result) == {"passed": 3}
+
+
+def test_a_session_fixture_that_crashes_ends_the_test_and_is_set_up_anew(run):
+    result = run(
+        """
+        started = []
+
+        @asyncunit.fixture(scope="session")
+        async def server():
+            crash = asyncio.Event()
+            started.append(crash)
+
+            async def serve():
+                await crash.wait()
+                raise OSError("the server crashed")
+
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(serve())
+                yield crash
+                task.cancel()
+
+        @pytest.mark.asyncunit
+        async def test_crash(server):
+            server.set()
+            await asyncio.Event().wait()
+
+        @pytest.mark.asyncunit
+        async def test_next(server):
+            assert len(started) == 2
+        """
+    )
+    assert outcomes(result) == {"failed": 1, "passed": 1}
+    result.stdout.fnmatch_lines("*OSError: the server crashed*")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("@pytest.mark.asyncunit('session')", "*::test_x: the marker asyncunit has the positional argument 'session'*"),
+        ("@pytest.mark.asyncunit(lop_scope='class')", "*there is no key 'lop_scope'*Did you mean 'loop_scope'?*"),
+        ("@pytest.mark.asyncunit(timeout=-1)", "*::test_x: the marker asyncunit: timeout is -1; expected a number*"),
+        ("@pytest.mark.asyncunit(mode='auto')", "*mode is for the whole run*"),
+        ("@asyncunit.settings(timeout=2)\n@pytest.mark.asyncunit(timeout=1)", "*says timeout=1.0, and*timeout=2.0; *"),
+        (
+            "@pytest.mark.asyncunit(loop_scope='class')",
+            "*loop_scope = \"function\"*fixture 'wide'*needs a loop*session*",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_marker_is_a_collection_error_with_the_node_and_the_mend(run, text, message):
+    fixture = "@asyncunit.fixture(scope='session')\nasync def wide(): pass\n"
+    if "class" in text and "lop" not in text:
+        message = message.replace('"function"', '"class"')
+    result = run(fixture + text + "\nasync def test_x(wide): pass\n")
+    assert outcomes(result) == {"errors": 1}
+    result.stdout.fnmatch_lines(message)
+
+
+def test_a_sync_test_with_a_marker_is_warned_about_and_a_generator_refused(run):
+    result = run(
+        """
+        pytestmark = pytest.mark.asyncunit
+
+        def test_sync(): pass
+
+        async def test_generator():
+            yield
+        """
+    )
+    assert outcomes(result) == {"passed": 1, "failed": 1, "warnings": 1}
+    result.stdout.fnmatch_lines(["*test_generator is an async generator*", "*but it is not an async function*"])
+
+
+def test_a_leaked_task_fails_where_it_is_to_and_else_warns(run):
+    result = run(
+        """
+        async def leak():
+            asyncio.ensure_future(asyncio.Event().wait())
+
+        @pytest.mark.asyncunit(fail_on="leaked_tasks")
+        async def test_fails(): await leak()
+
+        @pytest.mark.asyncunit
+        async def test_warns(): await leak()
+
+        @pytest.mark.asyncio
+        async def test_of_the_peer(): await leak()
+        """,
+        "-Werror",
+    )
+    assert outcomes(result) == {"failed": 2, "passed": 1, "warnings": 1}
+    result.stdout.fnmatch_lines(
+        [
+            "*LeftBehindError: *test_fails left behind:*",
+            "*a pending task *",
+            "*AsyncUnitWarning: *test_warns left behind:*",
+            "*AsyncUnitWarning: *test_of_the_peer left behind:*",
+        ]
+    )
+
+
+def test_a_timeout_names_the_step_and_what_waits(run):
+    result = run("@pytest.mark.asyncunit(timeout=0.05)\nasync def test_x(): await asyncio.Event().wait()\n")
+    assert outcomes(result) == {"failed": 1}
+    result.stdout.fnmatch_lines("*test_x() did not end within its timeout of 0.05 seconds*")
+
+
+def test_loop_factories_come_from_a_hook_and_are_chosen_by_a_marker(run):
+    conftest = """
+        import asyncio
+
+        class Special(asyncio.SelectorEventLoop): pass
+
+        def pytest_asyncunit_loop_factories(config, item):
+            return {"plain": asyncio.SelectorEventLoop, "special": Special}
+    """
+    result = run(
+        """
+        @asyncunit.fixture(scope="module")
+        async def kind():
+            return type(asyncio.get_running_loop()).__name__
+
+        @pytest.mark.asyncunit
+        async def test_all(kind):
+            assert type(asyncio.get_running_loop()).__name__ == kind
+
+        @pytest.mark.asyncunit(loop_factories=["special", "missing"])
+        async def test_some(kind):
+            assert kind == "Special"
+        """,
+        "-v",
+        "-rs",
+        conftest=conftest,
+    )
+    assert outcomes(result) == {"passed": 3, "skipped": 1}
+    result.stdout.fnmatch_lines(["*::test_all?plain?*", "*'missing' is not available*plain, special*"])
+
+
+def test_configured_loop_factories_that_cannot_be_imported_skip_their_tests(run):
+    result = run(
+        "@pytest.mark.asyncunit\nasync def test_x(): pass\n",
+        "--asyncunit-loop-factories=own=asyncio:SelectorEventLoop,gone=no_such_module:Loop",
+        "-rs",
+    )
+    assert outcomes(result) == {"passed": 1, "skipped": 1}
+    result.stdout.fnmatch_lines("*cannot be imported: No module named 'no_such_module'*")
+
+
+def test_markers_that_a_hook_adds_count(run):
+    conftest = """
+        import pytest, asyncunit
+
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                if asyncunit.is_async_test(item):
+                    item.add_marker(pytest.mark.asyncunit(loop_scope="session"), append=False)
+    """
+    result = run(
+        """
+        loops = set()
+
+        @pytest.mark.asyncunit
+        async def test_x(): loops.add(asyncio.get_running_loop())
+
+        @pytest.mark.asyncunit
+        async def test_y(request):
+            assert asyncio.get_running_loop() in loops
+            assert request.node.get_closest_marker("asyncunit").kwargs["loop_scope"] == "session"
+        """,
+        conftest=conftest,
+    )
+    assert outcomes(result) == {"passed": 2}
+
+
+# Test cases.
+
+CASES = """
+    calls = []
+
+    def setUpModule(): calls.append("setUpModule")
+    async def asyncSetUpModule():
+        calls.append("asyncSetUpModule")
+        asyncunit.addAsyncModuleCleanup(cleanup, "module")
+    async def asyncTearDownModule(): calls.append("asyncTearDownModule")
+    def tearDownModule(): calls.append("tearDownModule")
+    async def cleanup(what):
+        calls.append(f"cleanup {what}")
+        if what == "module":
+            print(" ".join(calls))
+
+    class TestCase(asyncunit.AsyncTestCase):
+        @classmethod
+        def setUpClass(cls): calls.append("setUpClass")
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.addAsyncClassCleanup(cleanup, "class")
+            calls.append("asyncSetUpClass")
+        @classmethod
+        async def asyncTearDownClass(cls): calls.append("asyncTearDownClass")
+        @classmethod
+        def tearDownClass(cls): calls.append("tearDownClass")
+        def setUp(self): calls.append("setUp")
+        async def asyncSetUp(self):
+            self.addAsyncCleanup(cleanup, "test")
+            calls.append("asyncSetUp")
+        async def asyncTearDown(self): calls.append("asyncTearDown")
+        def tearDown(self): calls.append("tearDown")
+        async def test_x(self): calls.append("test")
+"""
+
+
+def test_the_hooks_of_a_test_case_are_called_in_the_order_of_unittest(run, pytester):
+    result = run(CASES, "-s")
+    assert outcomes(result) == {"passed": 1}
+    name = next(pytester.path.glob("test_*.py")).stem
+    plain = subprocess.run(
+        [sys.executable, "-m", "unittest", name],
+        cwd=pytester.path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = [line for line in plain.stdout.splitlines() if line.startswith("setUpModule")]
+    assert line in result.stdout.str()
+
+
+def test_a_class_set_up_that_fails_is_an_error_of_each_test_with_the_original_error(run):
+    result = run(
+        """
+        class TestCase(asyncunit.AsyncTestCase):
+            @classmethod
+            async def asyncSetUpClass(cls): raise OSError("no database")
+            async def test_x(self): pass
+            async def test_y(self): pass
+        """
+    )
+    assert outcomes(result) == {"errors": 2}
+    result.stdout.fnmatch_lines(["*ERROR at setup of TestCase.test_x*", "E *OSError: no database"])
+
+
+def test_a_module_set_up_that_fails_is_tried_once(run):
+    result = run(
+        """
+        tries = []
+
+        async def asyncSetUpModule():
+            print("tries", len(tries), "before")
+            tries.append(1)
+            raise OSError("no database")
+
+        class TestOne(asyncunit.AsyncTestCase):
+            async def test_x(self): pass
+
+        class TestTwo(asyncunit.AsyncTestCase):
+            async def test_x(self): pass
+        """,
+        "-s",
+    )
+    assert outcomes(result) == {"errors": 2}
+    assert "tries 0 before" in result.stdout.str()
+    assert "tries 1 before" not in result.stdout.str()
+
+
+def test_async_fixtures_of_pytest_run_on_the_loop_of_a_test_case_in_its_task(run):
+    result = run(
+        """
+        variable = contextvars.ContextVar("variable", default=None)
+
+        @pytest.fixture(scope="module")
+        async def wide(): return asyncio.get_running_loop()
+
+        @pytest.fixture(scope="class")
+        async def of_class(request, wide):
+            request.cls.loop = asyncio.get_running_loop()
+
+        @pytest.fixture
+        async def of_test(request):
+            request.instance.task = asyncio.current_task()
+            variable.set("set")
+            async with asyncio.timeout(5):
+                yield
+                assert asyncio.current_task() is request.instance.task
+
+        @pytest.mark.usefixtures("of_class", "of_test")
+        class TestCase(asyncunit.AsyncTestCase):
+            async def asyncSetUp(self):
+                assert asyncio.current_task() is self.task
+
+            async def test_x(self):
+                assert asyncio.get_running_loop() is self.loop
+                assert asyncio.current_task() is self.task
+                assert variable.get() == "set"
+
+        def test_after():
+            assert variable.get() is None
+        """
+    )
+    assert outcomes(result) == {"passed": 2}
+
+
+def test_effective_values_stand_on_the_marker_which_selects(run):
+    text = """
+        class TestCase(asyncunit.ModuleLoopTestCase):
+            @pytest.mark.asyncunit(timeout=7)
+            async def test_x(self): pass
+            async def test_y(self): pass
+
+        @pytest.mark.asyncunit
+        async def test_function(): pass
+
+        def test_sync(): pass
+
+        @pytest.fixture(autouse=True)
+        def shown(request):
+            marker = request.node.get_closest_marker("asyncunit")
+            print(request.node.name, marker and (marker.kwargs["loop_scope"], marker.kwargs["timeout"]))
+    """
+    result = run(text, "-s", "-m", "asyncunit", "--asyncunit-timeout=9")
+    assert outcomes(result) == {"passed": 3, "deselected": 1}
+    result.stdout.fnmatch_lines_random(
+        ["*test_x ('module', 7.0)*", "*test_y ('module', 9.0)*", "*test_function ('function', 9.0)*"]
+    )
+    assert outcomes(run(text, "-m", "asyncunit(loop_scope='module')")) == {"passed": 2, "deselected": 2}
+
+
+def test_a_marker_on_a_class_that_disagrees_with_its_attribute_is_a_collection_error(run):
+    result = run(
+        """
+        @pytest.mark.asyncunit(loop_scope="class")
+        class TestCase(asyncunit.SessionLoopTestCase):
+            loop_scope = "session"
+            async def test_x(self): pass
+        """
+    )
+    assert outcomes(result) == {"errors": 1}
+    result.stdout.fnmatch_lines("*TestCase says loop_scope = 'session' and*")
+
+
+def test_subtests_expected_failures_and_skips_are_reported_as_pytest_does(run):
+    result = run(
+        """
+        class TestCase(asyncunit.ClassLoopTestCase):
+            @unittest.expectedFailure
+            async def test_expected(self): assert False
+            @unittest.skip("not now")
+            async def test_skipped(self): pass
+            async def test_skips(self): self.skipTest("after all not")
+            async def test_pytest_skip(self): pytest.skip("as pytest says")
+        """
+    )
+    assert outcomes(result) == {"xfailed": 1, "skipped": 3}
+
+
+def test_trace_stops_in_front_of_each_test_which_runs_then(pytester):
+    pytester.makepyfile(
+        """
+        import pytest, asyncunit
+
+        class TestCase(asyncunit.AsyncTestCase):
+            async def test_case(self): print("the case ran")
+
+        @pytest.mark.asyncunit
+        async def test_function(): print("the function ran")
+        """
+    )
+    process = in_a_process(pytester, "--trace", "-s", stdin=subprocess.PIPE)
+    output, _ = process.communicate("c\nc\n", timeout=30)
+    assert output.count("(Pdb)") == 2
+    assert "the case ran" in output
+    assert "the function ran" in output
+
+
+# Configuration.
+
+
+def test_every_key_is_an_option_and_an_ini_key_that_help_explains(run):
+    text = run(None, "--help").stdout.str()
+    for key in pytest_plugin.KEYS:
+        assert f"--asyncunit-{key.replace('_', '-')}=" in text
+        assert f"asyncunit_{key} (string):" in text
+    run(None, "--markers").stdout.fnmatch_lines("@pytest.mark.asyncunit(background_tasks=...*")
+
+
+@pytest.mark.parametrize(
+    ("args", "ini", "message"),
+    [
+        (["--asyncunit-timeout=soon"], "", "--asyncunit-timeout: timeout is 'soon'; expected a number of seconds*"),
+        ([], "asyncunit_mode = atuo", "asyncunit_mode: mode is 'atuo'; expected 'strict' or 'auto'.*'auto'?"),
+        (["--asyncio-mode=True"], "", "ERROR: 'True' is not a valid asyncio_mode. Valid modes: auto, strict."),
+    ],
+)
+def test_a_bad_value_ends_the_run_with_what_is_allowed(run, pytester, args, ini, message):
+    pytester.makeini(f"[pytest]\n{ini}\n")
+    result = run("def test_x(): pass", *args)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(f"*{message}")
+
+
+def test_the_command_line_is_nearer_than_the_environment_and_that_than_the_ini_file(run, pytester, monkeypatch):
+    text = """
+        @pytest.mark.asyncunit
+        async def test_x(request):
+            print("timeout", request.node.get_closest_marker("asyncunit").kwargs["timeout"])
+    """
+    pytester.makepyprojecttoml("[tool.asyncunit]\ntimeout = 1\n")
+    run(text, "-s").stdout.fnmatch_lines("*timeout 1.0*")
+    pytester.makeini("[pytest]\nasyncunit_timeout = 2\n")
+    run(text, "-s").stdout.fnmatch_lines("*timeout 2.0*")
+    monkeypatch.setenv("ASYNCUNIT_TIMEOUT", "3")
+    run(text, "-s").stdout.fnmatch_lines("*timeout 3.0*")
+    run(text, "-s", "--asyncunit-timeout=4").stdout.fnmatch_lines("*timeout 4.0*")
+
+
+def test_of_two_spellings_that_differ_asyncunits_own_wins_and_says_so(run):
+    result = run("async def test_x(): pass", "--asyncunit-mode=auto", "--asyncio-mode=strict")
+    assert outcomes(result) == {"passed": 1, "warnings": 1}
+    result.stdout.fnmatch_lines("*says mode = auto, and asyncio_mode says strict: the former is in force*")
+
+
+def test_an_overridden_event_loop_policy_is_a_collection_error_that_shows_the_hook(run):
+    result = run(
+        """
+        @pytest.fixture
+        def event_loop_policy(): return None
+
+        @pytest.mark.asyncio
+        async def test_x(): pass
+        """
+    )
+    assert outcomes(result) == {"errors": 1}
+    result.stdout.fnmatch_lines("*def pytest_asyncunit_loop_factories(config, item):*")
+
+
+# What it costs, and how it ends.
+
+
+def test_without_async_tests_neither_asyncio_nor_the_lower_half_is_imported(pytester):
+    pytester.makepyfile(
+        "import sys\n\ndef test_x():\n    assert 'asyncio' not in sys.modules\n"
+        "    assert not {'asyncunit.runner', 'asyncunit.collected', 'asyncunit.fixtures'} & set(sys.modules)\n"
+    )
+    output, _ = in_a_process(pytester, "-p", "no:unraisableexception").communicate(timeout=30)
+    assert "1 passed" in output, output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_an_interrupt_runs_the_tear_down_of_all_that_is_open(pytester):
+    pytester.makepyfile(
+        """
+        import asyncio, pathlib, pytest, asyncunit
+
+        def note(text):
+            with open("notes", "a") as file:
+                file.write(text + "\\n")
+
+        @asyncunit.fixture(scope="session")
+        async def wide():
+            yield
+            note("session down")
+
+        @asyncunit.fixture
+        async def own(wide):
+            try:
+                yield
+            finally:
+                await asyncio.sleep(0)
+                note("test down")
+
+        @pytest.mark.asyncunit
+        async def test_x(own):
+            note("running")
+            await asyncio.Event().wait()
+        """
+    )
+    process = in_a_process(pytester)
+    notes = pytester.path / "notes"
+    deadline = time.monotonic() + 30
+    while not notes.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert notes.read_text().split("\n")[:-1] == ["running", "test down", "session down"]
+    assert "KeyboardInterrupt" in output
