@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         UnfinishedError,
     )
     from asyncunit.fixtures import Fixture, Request, fixture
+    from asyncunit.loader import AsyncTestLoader, load_tests
+    from asyncunit.main import main
     from asyncunit.params import param, parametrize
     from asyncunit.scopes import Scope
     from asyncunit.suite import addAsyncModuleCleanup, enterAsyncModuleContext
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 # Each public name, and the module that it is handed on from when it is first asked for (PEP 562).
 _HOMES = {
     "AsyncTestCase": "case",
+    "AsyncTestLoader": "loader",
     "AsyncUnitError": "errors",
     "AsyncUnitWarning": "errors",
     "ClassLoopTestCase": "case",
@@ -69,6 +72,8 @@ _HOMES = {
     "enterAsyncModuleContext": "suite",
     "fixture": "fixtures",
     "is_async_test": "collected",
+    "load_tests": "loader",
+    "main": "main",
     "param": "params",
     "parametrize": "params",
     "settings": "config",
@@ -79,6 +84,7 @@ _MODULES = ("mixins",)
 
 __all__ = [
     "AsyncTestCase",
+    "AsyncTestLoader",
     "AsyncUnitError",
     "AsyncUnitWarning",
     "ClassLoopTestCase",
@@ -102,6 +108,8 @@ __all__ = [
     "enterAsyncModuleContext",
     "fixture",
     "is_async_test",
+    "load_tests",
+    "main",
     "param",
     "parametrize",
     "settings",

@@ -118,7 +118,10 @@ def _is(node: Any, name: str) -> bool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AsyncFixture:
-    """An async fixture of pytest's that asyncunit runs; ``is_peers`` where it has pytest-asyncio's meaning."""
+    """A fixture of pytest's that asyncunit runs; ``is_peers`` where it has pytest-asyncio's meaning.
+
+    It is async, or sync and lives in a scope where asyncunit's test cases find it, too.
+    """
 
     fixture: Fixture[Any]
     definition: Any
@@ -279,7 +282,8 @@ class Collected:
         function = getattr(definition.func, "__func__", definition.func)
         made = getattr(function, ATTRIBUTE, None)
         if made is not None:
-            return AsyncFixture(made, definition, is_peers=False) if made.is_async else None
+            is_ours = made.is_async or made.scope >= Scope.MODULE
+            return AsyncFixture(made, definition, is_peers=False) if is_ours else None
         # What pytest-asyncio's decorator leaves on its functions.
         is_peers = getattr(function, "_force_asyncio_fixture", False)
         if self.taker.is_peer_active and (is_peers or self.taker.peer_mode == "auto"):
@@ -289,6 +293,11 @@ class Collected:
         if not is_peers and self.taker.config.mode != "auto" and self.taker.peer_mode != "auto":
             return None
         return self._adopt(definition, is_peers=is_peers or self.taker.config.mode != "auto")
+
+    def is_of_cases(self, definition: Any) -> bool:
+        """Whether asyncunit's test cases set the fixture up themselves, for each test or class."""
+        made = getattr(getattr(definition.func, "__func__", definition.func), ATTRIBUTE, None)
+        return made is not None and made.scope <= Scope.CLASS
 
     def adopted(self, definition: Any) -> AsyncFixture | None:
         """The fixture of pytest's if it is async, whoever would run it for test functions."""
@@ -466,6 +475,8 @@ def _depth_of_package(definition: Any, places: tuple[Place, ...]) -> int:
 def depth_needed(found: AsyncFixture, places: tuple[Place, ...]) -> int:
     """As `depth_of`, for the loop that a fixture needs."""
     fixture = found.fixture
+    if not fixture.is_async and not found.is_peers:
+        return len(places) + 1
     depth = depth_of_fixture(found, places)
     return depth if fixture.loop_scope is None else min(depth, depth_of(fixture.loop_scope, places))
 

@@ -16,19 +16,20 @@ from asyncunit.config import Config
 from asyncunit.contexts import Carried, Within
 from asyncunit.fixtures import Fixture
 from asyncunit.graph import Node
-from asyncunit.halves import cut_short, half_of, mend
+from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.hooks import loop_in
 from asyncunit.hosted import HostedRun, raise_all
 from asyncunit.keys import LoopFactory
 from asyncunit.open_scopes import OpenScope
-from asyncunit.runner import current_loop
+from asyncunit.runner import LoopRunner, current_loop
 from asyncunit.running import OpenTest
 from asyncunit.scopes import Path, Scope
+from asyncunit.stacks import Place
 from asyncunit.tasks import ScopeRunner
 from asyncunit.values import Live, ScopeFixtures
 from asyncunit.yields import AsyncExit, Exit, SyncExit, leave, no_yield
 
-__all__ = ["FunctionTest", "HostedFixture", "Standing", "wide_runner"]
+__all__ = ["FunctionTest", "HostedFixture", "Standing", "value_in", "wide_runner"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -69,8 +70,9 @@ class Standing:
 class FunctionTest(OpenTest):
     """One test function while it runs. ``errors`` are those that could not be raised where they came up."""
 
-    def __init__(self, run: HostedRun, standing: Standing, name: str) -> None:
+    def __init__(self, run: HostedRun, standing: Standing, name: str, place: Place | None = None) -> None:
         self.run = run
+        self._place = place
         self.standing = standing
         self.name = name
         self.errors: list[BaseException] = []
@@ -89,6 +91,7 @@ class FunctionTest(OpenTest):
         standing.enter(run, len(standing.path))
         open_scope = run.open(Scope.FUNCTION, self.name)
         open_scope.config = standing.config
+        open_scope.place = self._place
         try:
             loops = loop_in(
                 run, open_scope if standing.has_own_loop else run.chain[standing.depth - 1], standing.factory
@@ -147,6 +150,11 @@ class FunctionTest(OpenTest):
         return errors
 
 
+def value_in(scope: OpenScope, fixture: Fixture[Any], loops: LoopRunner | None) -> Live | None:
+    """The fixture as it is live in a scope, on that loop."""
+    return scope.fixtures.shared(fixture, loops) if isinstance(scope.fixtures, ScopeFixtures) else None
+
+
 def wide_runner(run: HostedRun, standing: Standing, depth: int, loop_depth: int) -> ScopeRunner:
     """The task of a scope around a test, on the loop of that scope or of a wider one."""
     open_scope = standing.enter(run, depth)
@@ -167,14 +175,21 @@ class HostedFixture:
         self._carried: Carried | None = None
         self._in: ScopeFixtures | None = None
 
-    def set_up_beside(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> Any:
-        """Run a sync fixture, or its first half, outside the loop, which is the current one meanwhile."""
+    def set_up_beside(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) -> Any:
+        """Run a sync fixture, or its first half, outside any loop; one that is given is the current one meanwhile."""
         made = _beside(loop, call)
         if not inspect.isgenerator(made):
             return made
         steps = SyncExit(self._fixture, made)
         self._exit = functools.partial(_beside, loop, steps.leave)
         return _beside(loop, steps.enter)
+
+    def share(self, scope: OpenScope, half: AsyncHalf | None, value: Any, finish: Callable[[], None]) -> None:
+        """Have it found in its scope. ``finish`` has the host tear it down, if the scope breaks, or closes."""
+        live = Live(Node(self._fixture, ()), half)
+        live.value, live.exit_ = value, finish
+        self._in = scope.fixtures or ScopeFixtures(scope)
+        self._in.live[self._key] = live
 
     def set_up(
         self,
@@ -208,10 +223,7 @@ class HostedFixture:
             raise self._cut_short(runner, cut)
         self._carried = Carried(context)
         if scope.scope is not Scope.FUNCTION:
-            live = Live(Node(self._fixture, ()), half_of(scope, runner.loops))
-            live.value, live.exit_ = value, finish
-            self._in = scope.fixtures or ScopeFixtures(scope)
-            self._in.live[self._key] = live
+            self.share(scope, half_of(scope, runner.loops), value, finish)
         return value
 
     def _begin(self, made: AsyncGenerator[Any, Any], runner: ScopeRunner, within: _Within) -> Any:
@@ -233,18 +245,25 @@ class HostedFixture:
 
     def tear_down(self) -> None:
         """Run the second half, and put back what was set in context variables. May be called twice."""
+        errors: list[BaseException] = []
         if self._in is not None:
             self._in.live.pop(self._key, None)
+            for fixtures in [each.fixtures for each in reversed(self._run.chain)]:
+                if isinstance(fixtures, ScopeFixtures):
+                    errors += fixtures.tear_down_what_rests_on(self._fixture)
         exit_, self._exit = self._exit, None
         try:
             if exit_ is not None:
-                raise_all(leave(exit_), f"tearing down {self._fixture}")
+                errors += leave(exit_)
+            raise_all(errors, f"tearing down {self._fixture}")
         finally:
             if self._carried is not None:
                 self._carried.put_back()
 
 
-def _beside(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> Any:
+def _beside(loop: asyncio.AbstractEventLoop | None, call: Callable[[], Any]) -> Any:
+    if loop is None:
+        return call()
     before = current_loop()
     asyncio.set_event_loop(loop)
     try:

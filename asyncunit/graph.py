@@ -39,6 +39,10 @@ class Node:
         )
         self.needs_loop: bool = fixture.is_async or any(node.needs_loop for _, node in dependencies)
 
+    def rests_on(self, fixture: Fixture[Any]) -> bool:
+        """Whether a fixture is it, or one of those behind it."""
+        return self.fixture is fixture or any(node.rests_on(fixture) for _, node in self.dependencies)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.fixture}>"
 

@@ -99,6 +99,8 @@ def parse_loop_factories(value: object, where: str) -> LoopFactories | None:
 
 
 def _available(value: object, where: str) -> LoopFactory | Unavailable:
+    if isinstance(value, Unavailable):
+        return value
     try:
         factory = parse_loop_factory(value, where)
     except ConfigurationError as error:

@@ -7,18 +7,19 @@ import sys
 import types
 import unittest
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from asyncunit import config as configuration
 from asyncunit import plans
 from asyncunit.config import Config
-from asyncunit.errors import ConfigurationError, LoopScopeError
+from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.keys import LoopFactory, parse_loop_factory
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name, class_with_place
 
 __all__ = [
+    "CHOSEN",
     "CLASS_HOOKS",
     "MODULE_HOOKS",
     "LoopChoice",
@@ -27,6 +28,7 @@ __all__ = [
     "choose",
     "choose_for_module",
     "class_hooks",
+    "config_of_class",
     "config_of_module",
     "configs_of_tests",
     "empty_hook",
@@ -37,6 +39,9 @@ __all__ = [
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 Hook = Callable[[], object]
+
+# The name of the loop factory that a class was made for, where there are several.
+CHOSEN = "_asyncunit_chosen"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CLASS_HOOKS = ("asyncSetUpClass", "asyncTearDownClass")
@@ -152,7 +157,7 @@ def configs_of_tests(cls: type, config: Config) -> dict[str, Config]:
 def _choose_alone(cls: type, config: Config) -> LoopChoice:
     """What the class asks for, whatever stands around it in its module."""
     of_run, config = config, config_of_module(cls.__module__, config)
-    own = config.merged(configuration.settings_of(cls), class_name(cls))
+    own = config_of_class(cls, config)
     configs = (own, config, of_run)
     factory = _factory(cls, config)
     explicit = _explicit_scope(cls)
@@ -180,6 +185,11 @@ def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: plans.
         raise _too_narrow(cls, explicit, str(demand), demand.scope)
 
 
+def config_of_class(cls: type, config: Config) -> Config:
+    """The configuration in force for a class, ``config`` being that of its module."""
+    return config.merged(configuration.settings_of(cls), class_name(cls))
+
+
 def config_of_module(name: str, config: Config) -> Config:
     """The configuration in force for a module, ``config`` being that of the run."""
     return config.merged(configuration.settings_of_module(name), f"{name}.asyncunit_settings")
@@ -194,8 +204,19 @@ def _factory(cls: type, config: Config) -> LoopFactory | None:
     # Read from the class: from an instance, a plain function would come as a method.
     value = getattr(cls, "loop_factory", None)
     if value is None:
-        return config.loop_factory
+        return _only_factory(cls, config)
     return parse_loop_factory(value, f"{class_name(cls)}.loop_factory")
+
+
+def _only_factory(cls: type, config: Config) -> LoopFactory | None:
+    """The configured loop factory; raises DefinitionError where there are several, and no class for each."""
+    factories = config_of_class(cls, config).loop_factories
+    if not isinstance(factories, Mapping) or getattr(cls, CHOSEN, None) is not None:
+        return config.loop_factory
+    raise DefinitionError(
+        f"{class_name(cls)} has several loop_factories ({', '.join(factories)}), of which unittest's own loader knows "
+        f"nothing. Write in the module:  from asyncunit import load_tests  or run  python -m asyncunit"
+    )
 
 
 def empty_hook(function: Function) -> Function:
@@ -235,9 +256,10 @@ def _classes_of(name: str) -> list[type]:
 def _too_narrow(cls: type, scope: Scope, what: str, needed: Scope) -> LoopScopeError:
     said_by = next((base for base in cls.__mro__ if vars(base).get("loop_scope") is not None), cls)
     source = "" if said_by is cls else f" (from {said_by.__qualname__})"
+    mend: str = getattr(cls, "_asyncunit_mend", f'Write in {cls.__qualname__}:  loop_scope = "{{scope}}"')
     return LoopScopeError(
         f'{class_with_place(cls)} has loop_scope = "{scope}"{source}, but {what} needs a loop that lasts for the '
-        f'{needed}. Write in {cls.__qualname__}:  loop_scope = "{needed}"  or leave loop_scope out, and it is inferred.'
+        f"{needed}. {mend.format(scope=needed)}  or leave loop_scope out, and it is inferred."
     )
 
 

@@ -32,6 +32,10 @@ _REPORTED = "__asyncunit_is_reported__"
 _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
+# What asyncio says of a task that was collected as garbage, with all that could have ended it.
+_DESTROYED = "Task was destroyed but it is pending"
+
+
 class Unhandled(NamedTuple):
     """Something that reached the exception handler of a loop, and whose it is."""
 
@@ -93,7 +97,10 @@ class Observer:
         owner = current_owner() if thing is None else owner_of(thing)
         place = None if owner is None or thing is None else owner.place_of(thing)
         if issubclass(type(thing), asyncio.Task):
-            message = f"{message}: {describe_task(thing, place)}"
+            described = describe_task(thing, place)
+            if message.startswith(_DESTROYED):
+                return Unhandled(owner, Finding("leaked_tasks", f"a pending {described}, which nobody held", place))
+            message = f"{message}: {described}"
         elif issubclass(type(thing), asyncio.Future):
             if owner is None and self.test is not None and not self.test.is_over:
                 owner = self.test  # a future does not say where it is from

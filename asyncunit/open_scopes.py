@@ -50,6 +50,8 @@ class OpenScope:
     hooks: Any = None
     fixtures: Any = None
     is_over = False
+    # Where a test is written that its class does not tell the place of.
+    place: Place | None = None
     # What was set around the run when it opened, where a host may set something meanwhile.
     around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
     made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None
@@ -75,9 +77,17 @@ class OpenScope:
     def __str__(self) -> str:
         if isinstance(self.key, type):
             return f"{self.scope} {self.key.__module__}.{self.key.__qualname__}"
-        if self.scope is Scope.FUNCTION and self.within is not None and isinstance(cls := self.within.key, type):
-            return f"{self.key} ({cls.__module__}.{cls.__qualname__}.{self.key})"  # as unittest names a test
+        if self.scope is Scope.FUNCTION and self.within is not None:
+            return f"{self.key} ({self._place()}.{self.key})"  # as unittest names a test
         return f"{self.scope} {self.key}" if self.key else str(self.scope)
+
+    def _place(self) -> str:
+        """The dotted name of what a test stands in: its class, or for a function its module."""
+        around = None if self.within is None else self.within.key
+        if not isinstance(around, type):
+            return str(around)
+        is_function = around.__qualname__ == str(self.key).partition("[")[0]
+        return around.__module__ if is_function else f"{around.__module__}.{around.__qualname__}"
 
     @property
     def is_left(self) -> bool:

@@ -17,7 +17,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -53,6 +53,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         option = f"--asyncunit-{key.replace('_', '-')}"
         group.addoption(option, dest=f"asyncunit_{key}", default=None, metavar=key.upper(), help=meaning)
         parser.addini(f"asyncunit_{key}", meaning, type="string", default=None)
+    group.addoption(
+        "--asyncunit-plan",
+        action="store_true",
+        help="run nothing; draw which tests share which event loop, and why, and where fixtures are set up",
+    )
     if _is_peer_there(pluginmanager):
         return
     text = "as pytest-asyncio's; see --asyncunit-"
@@ -146,6 +151,18 @@ def pytest_plugin_registered(plugin: object) -> None:
         _convert(plugin, vars(plugin).items())
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> object | None:
+    """Under --asyncunit-plan, draw what would be run, and run nothing."""
+    if not session.config.getoption("asyncunit_plan"):
+        return None
+    from asyncunit import outline
+
+    drawn = _activate(session.config).outline(session.items)
+    sys.stdout.write("\n" + outline.as_text(drawn, color=outline.takes_color(sys.stdout)) + "\n")
+    return True
+
+
 class _Ports:
     """The fixtures for unused ports, by the names of pytest-asyncio."""
 
@@ -225,7 +242,7 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 def _prepare_module(collector: pytest.Module) -> None:
     members = list(vars(collector.obj).items())
-    if any(_is_async(member) for _, member in members):
+    if any(_is_async(member) or _has_async_tests(member) for _, member in members):
         _activate(collector.config)
     _convert(collector.obj, members)
     if cases := [member for _, member in members if _is_case(member)]:
@@ -251,6 +268,14 @@ def _is_case(member: object) -> bool:
     """Whether it is one of asyncunit's test classes."""
     case = sys.modules.get("asyncunit.case")
     return case is not None and isinstance(member, type) and issubclass(member, case.AsyncTestCase)
+
+
+def _has_async_tests(member: object) -> bool:
+    """Whether it is a test case of unittest's with something async in it."""
+    case = sys.modules.get("unittest.case")
+    if case is None or not isinstance(member, type) or not issubclass(member, case.TestCase):
+        return False
+    return any(_is_async(each) for base in member.__mro__ for each in vars(base).values())
 
 
 def _is_async(member: Any) -> bool:
@@ -441,6 +466,8 @@ class AsyncRun:
         self._item: Any = None
         self._parent: Any = None
         self._standings: dict[Any, Standing] = {}
+        # The names of the classes that are being collected in the place of one.
+        self._made: set[str] = set()
         self._tests: dict[Any, FunctionTest] = {}
         if config.getoption("trace", False):
             config.pluginmanager.register(_Tracing(), "asyncunit-tracing")
@@ -449,6 +476,41 @@ class AsyncRun:
     def _loop_factory(self, request: pytest.FixtureRequest) -> Any:
         """The loop factory that the test is run with."""
         return request.param
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> object | None:
+        """Collect a test case once for each of its loop factories, and a plain one such that its tests are awaited."""
+        if not isinstance(obj, type) or name in self._made or not _has_async_tests(obj):
+            return None
+        from asyncunit.loader import AsyncTestLoader, cases_of
+
+        cases = cases_of(AsyncTestLoader(self.collected.taker.config.mode), cast("Any", obj))
+        if cases == [obj]:
+            return None
+        self._made |= {case.__name__ for case in cases}
+        nodes = []
+        for case in cases:
+            node = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=case.__name__, obj=case)
+            node.obj = case
+            nodes.append(node)
+        self._made.clear()
+        return nodes
+
+    def outline(self, items: Iterable[Any]) -> Any:
+        """What would be run, as a tree."""
+        from asyncunit import outline
+
+        session = outline.Outline("session", "")
+        for item in items:
+            cls = getattr(item, "cls", None)
+            if _is_case(cls):
+                outline.add_case(session, cast("Any", cls), item.name, self.collected.taker.config)
+            elif hasattr(item, "module"):
+                classes = [] if cls is None else [cls]
+                outline.add_function(session, item.module.__name__, classes, item.name, self.collected.plan_of(item))
+            else:
+                session.child("test", item.nodeid)
+        return session
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -559,6 +621,7 @@ class AsyncRun:
 
         for node, own in cases.items():
             cls = node.obj
+            self._places_of(own[0])  # what the user's markers say, before ours is among them
             for item in {tuple(item._fixtureinfo.names_closure): item for item in own}.values():
                 self._demand(item)
             try:
@@ -666,12 +729,18 @@ class AsyncRun:
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
         """Run an async fixture in the task of its scope."""
+        is_case = _is_case(getattr(self._item, "cls", None))
         found = self._async_fixture(fixturedef, self._item)
-        if found is None:
+        if found is None and not is_case:
             return (yield)
         definition: Any = fixturedef
         written = definition.func
-        definition.func = self._in_its_scope(found, request, _bound(written, request.instance))
+        if is_case and self.collected.is_of_cases(definition):
+            definition.func = _nothing
+        elif found is None:
+            return (yield)
+        else:
+            definition.func = self._in_its_scope(found, request, _bound(written, request.instance))
         try:
             return (yield)
         finally:
@@ -685,7 +754,7 @@ class AsyncRun:
         return found
 
     def _in_its_scope(self, found: AsyncFixture, request: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-        from asyncunit.functions import HostedFixture
+        from asyncunit.functions import HostedFixture, value_in
 
         definition = found.definition
         hosted = HostedFixture(self._hosted(), found.fixture, id(definition))
@@ -693,13 +762,30 @@ class AsyncRun:
 
         def set_up(**kwargs: Any) -> Any:
             __tracebackhide__ = True
+            call = functools.partial(function, **kwargs)
             request.addfinalizer(hosted.tear_down)
+            if not found.fixture.is_async and not found.is_peers:
+                scope = self._scope_for(found)
+                if live := value_in(scope, found.fixture, None):
+                    return live.value
+                value = hosted.set_up_beside(call, None)
+                hosted.share(scope, None, value, finish)
+                return value
             runner, context = self._runner_for(found, request, finish)
             if not found.fixture.is_async:
-                return hosted.set_up_beside(functools.partial(function, **kwargs), runner.loops.loop)
-            return hosted.set_up(functools.partial(function, **kwargs), runner, finish, context)
+                return hosted.set_up_beside(call, runner.loops.loop)
+            if live := value_in(runner.scope, found.fixture, runner.loops):
+                return live.value
+            return hosted.set_up(call, runner, finish, context)
 
         return set_up
+
+    def _scope_for(self, found: AsyncFixture) -> OpenScope:
+        """The open scope in which a fixture lives that is wider than a test."""
+        from asyncunit.collected import depth_of_fixture
+
+        standing = self._standing_of(self._item, self.collected.plan_for_fixtures(self._item))
+        return standing.enter(self._hosted(), depth_of_fixture(found, self._places_of(self._item)))
 
     def _runner_for(
         self, found: AsyncFixture, request: Any, finish: Callable[[], None]
@@ -748,10 +834,13 @@ class AsyncRun:
     def _test(self, item: Any, plan: Plan) -> FunctionTest:
         """The test function while it runs."""
         from asyncunit.functions import FunctionTest
+        from asyncunit.stacks import place_of_function
 
         test = self._tests.get(item)
         if test is None:
-            test = self._tests[item] = FunctionTest(self._hosted(), self._standing_of(item, plan), item.name)
+            test = self._tests[item] = FunctionTest(
+                self._hosted(), self._standing_of(item, plan), item.name, place_of_function(item.obj)
+            )
         return test
 
     def _standing_of(self, item: Any, plan: Plan) -> Standing:
@@ -859,6 +948,10 @@ def _standing(
 
     path = tuple((place.scope, place.key) for place in places)
     return Standing(path, depth, factory, config, [config_at(place.scope) for place in places])
+
+
+def _nothing(**_: object) -> None:
+    """In the place of a fixture that asyncunit's test cases set up themselves."""
 
 
 def _factory_of(item: Any, plan: Plan) -> Any:

@@ -63,6 +63,18 @@ class ScopeFixtures:
             None,
         )
 
+    def shared(self, fixture: Fixture[Any], loops: LoopRunner | None) -> Live | None:
+        """The fixture as it is live here, on that loop, whoever has set it up; not one with params."""
+        for live in self.live.values():
+            on = None if live.half is None else live.half.runner.loops
+            if live.node.fixture is fixture and on is loops and not live.node.varies and live.error is None:
+                return live
+        return None
+
+    def tear_down_what_rests_on(self, fixture: Fixture[Any]) -> list[Exception]:
+        """Tear down what would outlive a fixture that it needs, and return what that raised."""
+        return self._tear_down([key for key, live in self.live.items() if live.node.rests_on(fixture)])
+
     def tear_down(self, half: AsyncHalf) -> list[Exception]:
         """Tear down what goes down with the async half, and return what that raised."""
         return self._tear_down([key for key, live in self.live.items() if live.half is half])
@@ -150,6 +162,8 @@ class ClassFixtures:
         loops = self.loops if node.needs_loop else None
         key = (node, loops, *(chosen[varying].id for varying in node.varies))
         live = fixtures.live.get(key)
+        if live is None and self._run.host is not None:
+            live = fixtures.shared(node.fixture, loops)
         if live is None:
             half = self._half(node, open_scope)
             live = Live(node, half if node.needs_loop else None)

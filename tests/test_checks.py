@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import dataclasses
+import gc
 import io
 import logging
 import socket
@@ -1165,3 +1166,17 @@ def test_runs_of_several_threads_keep_their_findings_and_deadlines_apart():
     for thread in threads:
         thread.join()
     assert sorted(results, key=str) == sorted([(Healthy, True), (Faulty, False)] * 5, key=str)
+
+
+def test_a_pending_task_that_is_collected_as_garbage_is_a_leaked_one():
+    class Test(ClassLoopTestCase):
+        @settings(fail_on="leaked_tasks")
+        async def test_x(self):
+            asyncio.ensure_future(asyncio.Event().wait())
+            await asyncio.sleep(0)
+            gc.collect()
+
+    error = run(Test).only_error()
+    assert isinstance(error, LeftBehindError)
+    assert "a pending task 'Task-" in str(error)
+    assert "which nobody held" in str(error)

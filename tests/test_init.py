@@ -50,6 +50,10 @@ HOUSE = [
     "running",
     "case",
     "mixins",
+    "loader",
+    "outline",
+    "main",
+    "__main__",
     "hosted",
     "functions",
     "pytest_plugin",
@@ -80,6 +84,7 @@ def test_a_module_imports_only_from_those_above_it(room):
 
 @pytest.mark.parametrize("room", HOUSE)
 def test_a_module_has_a_test_module(room):
+    room = "main" if room == "__main__" else room
     assert (ROOT / "tests" / f"test_{room}.py").exists()
 
 

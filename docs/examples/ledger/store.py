@@ -64,7 +64,10 @@ class Store:
         return row[0] if row else 0
 
     def _change(self, changes: dict[str, int]) -> int:
-        self._connection.execute("SAVEPOINT change")  # a transaction, or a part of the one that has begun
+        is_whole = not self._connection.in_transaction
+        if is_whole:  # one that begins with reading cannot wait for another's to end
+            self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("SAVEPOINT change")
         try:
             for account, cents in changes.items():
                 balance = self._balance(account) + cents
@@ -76,4 +79,6 @@ class Store:
             raise
         finally:
             self._connection.execute("RELEASE change")
+            if is_whole:
+                self._connection.execute("COMMIT")
         return self._balance(next(iter(changes)))

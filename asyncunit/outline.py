@@ -1,0 +1,171 @@
+"""What would be run, drawn as a tree: which tests share which event loop, and why; where fixtures are set up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import unittest
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from asyncunit import config as configuration
+from asyncunit import loops, plans
+from asyncunit.case import AsyncTestCase
+from asyncunit.config import Config
+from asyncunit.errors import AsyncUnitError
+from asyncunit.graph import Node
+from asyncunit.loader import FunctionTestCase, flat
+from asyncunit.loops import LoopChoice
+from asyncunit.scopes import Scope, path_of_module
+
+__all__ = ["Outline", "add_case", "add_function", "as_json", "as_text", "of_suite", "takes_color"]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+# How the loops of each scope are coloured, as ANSI terminals number colours.
+_COLORS = {"session": 35, "package": 34, "module": 36, "class": 32, "function": 33}
+
+
+@dataclasses.dataclass
+class Outline:
+    """A scope, or a test, and what stands in it.
+
+    ``loop`` is the scope that owns the loop on which it runs, None where it needs none; ``why`` says why that is so,
+    and ``error`` what is wrong with it. ``fixtures`` are set up for it.
+    """
+
+    kind: str
+    name: str
+    loop: str | None = None
+    why: str | None = None
+    error: str | None = None
+    fixtures: list[str] = dataclasses.field(default_factory=list)
+    children: list[Outline] = dataclasses.field(default_factory=list)
+
+    def child(self, kind: str, name: str) -> Outline:
+        """The child of that name: the last one, if it is that, or a new one."""
+        for known in self.children:
+            if (known.kind, known.name) == (kind, name):
+                return known
+        self.children.append(Outline(kind, name))
+        return self.children[-1]
+
+    def set_up(self, fixtures: Iterable[str]) -> None:
+        """Note fixtures that are set up for it, each once."""
+        self.fixtures += [name for name in dict.fromkeys(fixtures) if name not in self.fixtures]
+
+
+def of_suite(suite: unittest.TestSuite, config: Config | None = None) -> Outline:
+    """The tree of a suite of unittest's."""
+    session = Outline("session", "")
+    for test in flat(suite):
+        add_case(session, type(test), test._testMethodName, config or configuration.load())
+    return session
+
+
+def module_of(session: Outline, name: str) -> tuple[Outline, Outline]:
+    """The package and the module of that name."""
+    package = session.child("package", str(path_of_module(name)[1][1]) or "(modules outside any package)")
+    return package, package.child("module", name)
+
+
+def add_case(session: Outline, cls: type[unittest.TestCase], name: str, config: Config) -> None:
+    """Add a test of a class; a function at the top of a module is one, too."""
+    package, module = module_of(session, cls.__module__)
+    is_function = issubclass(cls, FunctionTestCase)
+    around = module if is_function else module.child("class", cls.__qualname__)
+    test = around.child("test", name)
+    if not issubclass(cls, AsyncTestCase):
+        return
+    try:
+        choice = loops.choose(cls, config)
+        plan = plans.plan_of(cls)
+        own = plan.of_test(name, getattr(cls, name))
+    except AsyncUnitError as error:
+        (test if is_function else around).error = str(error)
+        return
+    at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: module, Scope.CLASS: around}
+    nodes = [*plan.shared, *own.wide, *own.own, *own.named]
+    for node in nodes:
+        (test if node.is_of_test else at[node.fixture.scope]).set_up([_title(node)])
+    _say_loop(test if is_function else around, choice)
+    test.loop = str(choice.scope)
+
+
+def _title(node: Node) -> str:
+    return f"{node.fixture.name}{'' if node.fixture.is_async else ' (sync)'}"
+
+
+def _say_loop(outline: Outline, choice: LoopChoice) -> None:
+    outline.loop, outline.why = str(choice.scope), choice.reason
+
+
+def add_function(session: Outline, module: str, classes: Iterable[type], name: str, plan: Any) -> None:
+    """Add a test function as pytest has collected it; ``plan`` is None where it is not asyncunit's."""
+    package, around = module_of(session, module)
+    at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: around}
+    for cls in classes:
+        around = around.child("class", cls.__qualname__)
+        at[Scope.CLASS] = around
+    test = around.child("test", name)
+    if plan is None:
+        return
+    test.loop, test.why = str(plan.loop_scope), plan.reason
+    for found in plan.fixtures:
+        at.get(found.fixture.scope, test).set_up([found.fixture.name])
+
+
+def as_json(outline: Outline) -> str:
+    """The tree for other programs: objects with the attributes of `Outline`, those left out that say nothing."""
+    return json.dumps(_as_dict(outline), indent=2)
+
+
+def _as_dict(outline: Outline) -> dict[str, Any]:
+    found = {field.name: getattr(outline, field.name) for field in dataclasses.fields(outline)}
+    made = {key: value for key, value in found.items() if value not in (None, "", [])}
+    if outline.children:
+        made["children"] = [_as_dict(child) for child in outline.children]
+    return made
+
+
+def takes_color(stream: TextIO) -> bool:
+    """Whether colours are for the stream: a terminal, and NO_COLOR is not set (no-color.org)."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def as_text(outline: Outline, *, color: bool = False) -> str:
+    """The tree for people."""
+    return "\n".join(_lines(outline, "", "", color=color))
+
+
+def _lines(outline: Outline, first: str, others: str, *, color: bool) -> Iterator[str]:
+    yield first + _line(outline, color=color)
+    if outline.error is not None:
+        for line in outline.error.splitlines():
+            yield f"{others}│  {_painted(line, 31, color=color)}"
+    if outline.fixtures and outline.kind != "test":
+        yield f"{others}{'│' if outline.children else ' '}  fixtures: {', '.join(outline.fixtures)}"
+    for child in outline.children:
+        is_last = child is outline.children[-1]
+        yield from _lines(
+            child, others + ("└─ " if is_last else "├─ "), others + ("   " if is_last else "│  "), color=color
+        )
+
+
+def _line(outline: Outline, *, color: bool) -> str:
+    name = outline.name if outline.kind == "test" else f"{outline.kind} {outline.name}".rstrip()
+    if outline.why is not None:
+        loop = "a loop of its own" if outline.loop == "function" else f"the {outline.loop} loop"
+        if outline.kind == "class" and outline.loop == "function":
+            loop = "a loop for each test"
+        why = outline.why.replace(f"{Path.cwd()}{os.sep}", "")
+        name += f"  on {_painted(loop, _COLORS[str(outline.loop)], color=color)} ({why})"
+    if outline.kind == "test" and outline.fixtures:
+        name += f"  fixtures: {', '.join(outline.fixtures)}"
+    return name
+
+
+def _painted(text: str, number: int, *, color: bool) -> str:
+    return f"\033[{number}m{text}\033[0m" if color else text

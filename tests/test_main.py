@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+from tests.support import python
+
+SUITE = """
+import asyncio
+import unittest
+import asyncunit
+
+
+@asyncunit.fixture(scope="module")
+async def loop():
+    return asyncio.get_running_loop()
+
+
+async def test_one(loop):
+    assert loop is asyncio.get_running_loop()
+
+
+class Plain(unittest.TestCase):
+    async def test_two(self):
+        self.fail("it ran")
+
+
+if __name__ == "__main__":
+    asyncunit.main()
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    return tmp_path
+
+
+def test_it_takes_what_unittest_takes_and_runs_functions_in_auto_mode(suite):
+    (suite / "setup.cfg").write_text("[asyncunit]\nmode = auto\n")
+    for args in ([], ["discover", "-v"], ["-v", "test_suite"], ["-v", "test_suite.py"]):
+        result = python("-m", "asyncunit", *args, cwd=suite)
+        assert "AssertionError: it ran" in result.stderr
+        assert "Ran 2 tests" in result.stderr
+        assert result.returncode == 1
+    result = python("-m", "asyncunit", "-v", "test_suite.test_one", cwd=suite)
+    assert "test_one (test_suite.test_one) ... ok" in result.stderr
+    assert result.returncode == 0
+
+
+def test_in_strict_mode_what_would_pass_without_running_is_an_error(suite):
+    result = python("-m", "asyncunit", cwd=suite)
+    assert "Write asyncunit.AsyncTestCase as the base of Plain" in result.stderr
+    assert "Ran 1 test" in result.stderr
+
+
+def test_its_help_names_it(suite):
+    assert "usage: python -m asyncunit" in python("-m", "asyncunit", "--help", cwd=suite).stdout
+
+
+def test_a_module_can_run_its_own_tests(suite):
+    result = python("test_suite.py", "-v", cwd=suite)
+    assert "Plain.test_two" in result.stderr
+    assert result.returncode == 1
+
+
+def test_plan_runs_nothing_and_draws_the_tree(suite):
+    (suite / "setup.cfg").write_text("[asyncunit]\nmode = auto\n")
+    result = python("-m", "asyncunit", "plan", cwd=suite)
+    assert (
+        "test_one  on the module loop (inferred from the fixture 'loop' of test_suite (test_suite.py:7))"
+        in result.stdout
+    )
+    assert "\033" not in result.stdout
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
+def test_plan_takes_a_selection_and_gives_json(suite):
+    result = python("-m", "asyncunit", "plan", "--json", "test_suite.Plain", cwd=suite)
+    (package,) = json.loads(result.stdout)["children"]
+    assert package["children"][0]["children"][0]["name"] == "Plain"
+
+
+def test_a_selection_that_matches_nothing_and_a_module_that_fails_to_import_are_answered_as_by_unittest(suite):
+    (suite / "test_broken.py").write_text("import no_such_module\n")
+    result = python("-m", "asyncunit", "test_broken", cwd=suite)
+    assert "No module named 'no_such_module'" in result.stderr
+    assert result.returncode == 1
+    result = python("-m", "asyncunit", "-k", "nothing_of_the_kind", "test_suite", cwd=suite)
+    assert "Ran 0 tests" in result.stderr

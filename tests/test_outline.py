@@ -1,0 +1,110 @@
+import json
+import unittest
+
+import pytest
+
+from asyncunit.config import Config
+from asyncunit.outline import Outline, as_json, as_text, of_suite, takes_color
+from tests.support import module_of
+
+TEXT = """
+import unittest
+from asyncunit import load_tests
+
+@asyncunit.fixture(scope="session")
+async def pool(): ...
+
+@asyncunit.fixture
+def name(): ...
+
+class TestShared(asyncunit.ClassLoopTestCase):
+    async def test_x(self, name): ...
+
+class TestOwn(asyncunit.AsyncTestCase):
+    async def test_x(self): ...
+
+class TestPlain(unittest.TestCase):
+    def test_x(self): ...
+
+async def test_wide(pool): ...
+"""
+
+
+@pytest.fixture
+def outline():
+    with module_of(TEXT, "example_outline") as module:
+        yield of_suite(unittest.TestLoader().loadTestsFromModule(module), Config())
+
+
+def test_the_tree_says_what_shares_which_loop_and_why_and_where_fixtures_are_set_up(outline):
+    text = as_text(outline).replace(__file__, "FILE")
+    lines = [line.partition(" of example_outline")[0] for line in text.splitlines()]
+    assert lines == [
+        "session",
+        "│  fixtures: pool",
+        "└─ package (modules outside any package)",
+        "   └─ module example_outline",
+        "      ├─ class TestOwn  on a loop for each test (by default)",
+        "      │  └─ test_x",
+        "      ├─ class TestPlain",
+        "      │  └─ test_x",
+        "      ├─ class TestShared  on the class loop (as asyncunit.case.ClassLoopTestCase says)"
+        if "asyncunit.case" in text
+        else "      ├─ class TestShared  on the class loop (as example_outline.TestShared says)",
+        "      │  └─ test_x  fixtures: name (sync)",
+        "      └─ test_wide  on the session loop (inferred from the fixture 'pool'",
+    ]
+
+
+def test_the_tree_has_colours_where_they_are_asked_for(outline):
+    assert "\033[32mthe class loop\033[0m" in as_text(outline, color=True)
+    assert "\033" not in as_text(outline)
+
+
+def test_the_tree_is_json_for_other_programs(outline):
+    found = json.loads(as_json(outline))
+    (package,) = found["children"]
+    (module,) = package["children"]
+    assert module["kind"] == "module"
+    assert [child["name"] for child in module["children"]] == ["TestOwn", "TestPlain", "TestShared", "test_wide"]
+    assert module["children"][-1]["loop"] == "session"
+    assert found["fixtures"] == ["pool"]
+
+
+def test_what_is_wrong_with_a_class_stands_in_its_place():
+    text = """
+class Test(asyncunit.AsyncTestCase):
+    loop_scope = "function"
+    async def test_x(self, late): ...
+
+@asyncunit.fixture(scope="session")
+async def late(): ...
+"""
+    with module_of(text, "example_wrong_outline") as module:
+        drawn = as_text(of_suite(unittest.TestLoader().loadTestsFromModule(module), Config()))
+    assert 'has loop_scope = "function", but the fixture' in drawn
+
+
+def test_a_child_is_made_once():
+    outline = Outline("session", "")
+    assert outline.child("module", "a") is outline.child("module", "a")
+    outline.set_up(["x", "x"])
+    outline.set_up(["x", "y"])
+    assert outline.fixtures == ["x", "y"]
+
+
+class Stream:
+    def __init__(self, is_terminal):
+        self.isatty = lambda: is_terminal
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "environ", "expected"),
+    [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": ""}, False), (True, {"TERM": "dumb"}, False)],
+)
+def test_colours_are_for_terminals_that_show_them(monkeypatch, is_terminal, environ, expected):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert takes_color(Stream(is_terminal)) is expected
