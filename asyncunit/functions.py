@@ -68,7 +68,12 @@ class Standing:
 
 
 class FunctionTest(OpenTest):
-    """One test function while it runs. ``errors`` are those that could not be raised where they came up."""
+    """One test function while it runs. ``errors`` are those that could not be raised where they came up.
+
+    ``is_called_often`` is true where it is called more than once, as by hypothesis.
+    """
+
+    is_called_often = False
 
     def __init__(self, run: HostedRun, standing: Standing, name: str, place: Place | None = None) -> None:
         self.run = run
@@ -130,10 +135,18 @@ class FunctionTest(OpenTest):
                 return value
             if not is_fresh:
                 value = Within(context, _coroutine(value))
-            return runner.run(value)
+            return runner.run(value, self)
         except asyncio.CancelledError as error:
             cut = error
         raise self.cut_short(cut)
+
+    def what_follows(self, went_well: bool) -> bool:
+        """Whether nothing is left to be run in the task: it ends with the test then, in the same run of the loop."""
+        return went_well and self.outer is None and not self.is_called_often
+
+    def sequel_failed(self, error: BaseException) -> None:
+        """Nothing is run as a sequel."""
+        raise error
 
     def leave_behind(self, errors: Sequence[BaseException]) -> None:  # noqa: D102 - see the base
         self.errors += errors

@@ -986,6 +986,7 @@ def inspect_is_generator(function: Any) -> bool:
 def _call_by_hypothesis(function: Any, test: FunctionTest, arguments: Mapping[str, Any]) -> Any:
     """Have hypothesis call an async test with its examples, each of them in the task of the test."""
     written = function.hypothesis.inner_test
+    test.is_called_often = True
 
     @functools.wraps(written)
     def call(*args: Any, **kwargs: Any) -> Any:

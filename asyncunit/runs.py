@@ -19,6 +19,7 @@ import inspect
 import sys
 import types
 import unittest
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -26,6 +27,7 @@ from unittest.case import _module_cleanups  # type: ignore[attr-defined]
 from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
 from asyncunit import registry, warned, watchdog
+from asyncunit.errors import AsyncUnitWarning
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
 from asyncunit.scopes import Scope
@@ -102,12 +104,31 @@ def _results() -> Iterator[Any]:
 
 
 def _begin(result: Any) -> Registry:
+    _warn_where_pytest_says_nothing()
     begun = Registry(result, functools.partial(_report_closing, result))
     begun.at_end(let_go_of_process)
     if callable(getattr(result, "stopTestRun", None)):
         begun.notices = []
         _end_with(result, begun)
     return registry.begin(begun)
+
+
+def _warn_where_pytest_says_nothing() -> None:
+    """Say what is missing where pytest calls the test cases, and asyncunit's plugin is not there to tell of the run."""
+    if "_pytest.unittest" not in sys.modules:
+        return
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") != "_pytest.unittest":
+        frame = frame.f_back
+    if frame is not None:
+        warnings.warn(
+            AsyncUnitWarning(
+                "pytest runs asyncunit's test cases without asyncunit's plugin, so module, package and session scopes "
+                "close when the process ends, and async fixtures of pytest's do not run. Take out  -p no:asyncunit  or "
+                "load the plugin:  -p asyncunit.pytest_plugin"
+            ),
+            stacklevel=2,
+        )
 
 
 def _end_with(result: Any, begun: Registry) -> None:

@@ -93,6 +93,7 @@ def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(run):
             tasks.append(asyncio.current_task())
 
     test = FunctionTest(run, standing(1), "test_x")
+    test.outer = []
     hosted, value = set_up(run, one, test.runner_on(1))
     assert value == "value"
     tasks.append(test.call(running_task, {}))

@@ -626,6 +626,15 @@ def test_trace_stops_in_front_of_each_test_which_runs_then(pytester):
     assert "the function ran" in output
 
 
+def test_without_the_plugin_test_cases_run_and_what_is_missing_is_said(pytester):
+    pytester.makepyfile(
+        "import asyncunit\n\nclass TestCase(asyncunit.SessionLoopTestCase):\n    async def test_x(self): pass\n"
+    )
+    output, _ = in_a_process(pytester, "-p", "no:asyncunit.pytest_plugin").communicate(timeout=30)
+    assert "1 passed, 1 warning" in output, output
+    assert "pytest runs asyncunit's test cases without asyncunit's plugin" in output
+
+
 # Configuration.
 
 
