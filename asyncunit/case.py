@@ -128,7 +128,12 @@ def judge_value(method: Callable[[], object], value: object) -> None:
 def _refuse_bare_name(cls: type, name: str) -> None:
     """Raise for the name of a test that has become many; unittest would run it without its parameters."""
     plan = plans.planned(cls)
-    if plan is not None and plan.variants.get(name) and variants.is_bare_name(bare := getattr(cls, name, None)):
+    if (
+        plan is not None
+        and plan.variants
+        and plan.variants.get(name)
+        and variants.is_bare_name(bare := getattr(cls, name, None))
+    ):
         raise ValueError(repr(bare))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from asyncunit import config as configuration
@@ -182,10 +182,13 @@ class Taker:
     test_scope: Scope
     fixture_scope: Scope | None
 
-    def take(self, node: Any, function: Any) -> str | None:
-        """The marker by which a function is taken; None where it is not. Raises DefinitionError where both claim it."""
-        marked = node.get_closest_marker(MARKER) is not None
-        marked_by_peer = node.get_closest_marker(PEER_MARKER) is not None
+    def take(self, markers: Set[str], function: Any) -> str | None:
+        """The marker by which a function is taken that has markers of these names; None where it is not.
+
+        Raises DefinitionError where both plugins claim it.
+        """
+        marked = MARKER in markers
+        marked_by_peer = PEER_MARKER in markers
         if marked and marked_by_peer and self.is_peer_active and self.peer_mode == "strict":
             raise DefinitionError(
                 "it is marked both asyncunit and asyncio, and pytest-asyncio is active, so both are told to run it. "
@@ -197,7 +200,7 @@ class Taker:
             return None
         if marked_by_peer:
             return None if self.is_peer_active else PEER_MARKER
-        if any(node.get_closest_marker(name) for name in OTHERS):
+        if not markers.isdisjoint(OTHERS):
             return None
         if self.is_peer_active and self.peer_mode == "auto":
             return None
@@ -217,6 +220,8 @@ class Collected:
         self._others: dict[int, tuple[Any, Plan]] = {}
         self._fixtures: dict[int, tuple[Any, AsyncFixture | None]] = {}
         self._surroundings: dict[Any, _Surroundings] = {}
+        # The names of the markers of what functions stand in.
+        self._markers: dict[Any, frozenset[str]] = {}
         # The marker that says what is in force for an item, and how many of the kind it has; and what has changed
         # since.
         self._marked: dict[Any, tuple[Any, int]] = {}
@@ -224,7 +229,7 @@ class Collected:
 
     def plan_of(self, item: Any) -> Plan | None:
         """The plan of an item; None where it is not an async test function of asyncunit's."""
-        if item in self._changed:
+        if self._changed and item in self._changed:
             return self._changed[item]
         found = self._plans.get(id(getattr(item, "_fixtureinfo", None)))
         return None if found is None else found[1]
@@ -234,7 +239,7 @@ class Collected:
 
         Raises ConfigurationError, DefinitionError and LoopScopeError for what is wrong with it.
         """
-        taken_by = self.taker.take(node, node.obj)
+        taken_by = self.taker.take(self._markers_of(node), node.obj)
         if taken_by is None:
             return None
         plan = self._plan(node, is_peers=taken_by == PEER_MARKER)
@@ -246,20 +251,27 @@ class Collected:
 
         Raises as `plan` does.
         """
-        own = [mark for mark in item.own_markers if mark.name in (MARKER, PEER_MARKER)]
-        ours, count = self._marked[item]
-        if len(own) == count:
+        marked = self._marked.get(item)
+        if marked is None or _count(item) == marked[1]:
             return False
+        ours = marked[0]
         item.own_markers[:] = [mark for mark in item.own_markers if mark is not ours]
-        taken_by = self.taker.take(item, item.obj)
+        taken_by = self.taker.take(self._markers_of(item), item.obj)
         self._changed[item] = self._plan(item, is_peers=taken_by == PEER_MARKER)
         return True
 
     def mark(self, item: Any, marker: Any) -> None:
         """Have the item say by a marker what is in force for it; remember which markers it has by now."""
         item.add_marker(marker, append=False)
-        own = sum(mark.name in (MARKER, PEER_MARKER) for mark in item.own_markers)
-        self._marked[item] = item.own_markers[0], own
+        self._marked[item] = item.own_markers[0], _count(item)
+
+    def _markers_of(self, node: Any) -> Set[str]:
+        """The names of the markers that a function has, its own and those of what it stands in."""
+        around = self._markers.get(node.parent)
+        if around is None:
+            around = frozenset(mark.name for each in node.parent.listchain() for mark in each.own_markers)
+            self._markers[node.parent] = around
+        return around.union(mark.name for mark in node.own_markers) if node.own_markers else around
 
     def plan_for_fixtures(self, item: Any) -> Plan:
         """The plan of any item, by which its async fixtures are set up."""
@@ -321,9 +333,8 @@ class Collected:
     def _plan(self, node: Any, *, is_peers: bool, is_sync: bool = False) -> Plan:
         surroundings = self.surroundings(node)
         fixtures = self._fixtures_of(node)
-        own = [mark for mark in node.own_markers if mark.name in (MARKER, PEER_MARKER)]
         written = _settings_of(node)
-        if not own and not written and not fixtures:
+        if not written and not fixtures and not _count(node):
             # Most functions of a module are alike in all that is planned.
             plan = surroundings.plans.get(is_peers)
             if plan is None:
@@ -442,6 +453,11 @@ class Collected:
                 return min(depth_of(self.taker.fixture_scope, places), needed)
             return needed
         return min(plan.depth, needed)
+
+
+def _count(node: Any) -> int:
+    """How many markers a node has itself that say something of asyncunit."""
+    return sum(mark.name in (MARKER, PEER_MARKER) for mark in node.own_markers) if node.own_markers else 0
 
 
 def depth_of(scope: Scope, places: tuple[Place, ...]) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -125,7 +126,10 @@ def parse_settings(values: Mapping[str, object], where: str) -> dict[str, Any]:
 def settings_of(target: object) -> Mapping[str, Any]:
     """What ``settings`` says of a class (its bases included) or a function."""
     if not issubclass(type(target), type):  # isinstance() would wake a lazy object
-        own: Mapping[str, Any] = inspect.getattr_static(target, ATTRIBUTE, {})
+        is_function = type(target) is types.FunctionType
+        own: Mapping[str, Any] = (
+            vars(target).get(ATTRIBUTE, {}) if is_function else inspect.getattr_static(target, ATTRIBUTE, {})
+        )
         return own
     merged: dict[str, Any] = {}
     for base in reversed(inspect.getmro(cast("type", target))):

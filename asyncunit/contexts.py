@@ -17,13 +17,22 @@ Values = Mapping[contextvars.ContextVar[Any], Any]
 _NOTHING = object()
 
 
-def values_around() -> Values:
-    """What is set in the current context."""
-    return dict(contextvars.copy_context())
+def values_around(before: Values | None = None) -> Values:
+    """What is set in the current context: ``before`` itself, where that is the same still."""
+    context = contextvars.copy_context()
+    if before is not None and len(context) == len(before):
+        for variable, value in context.items():
+            if before.get(variable, _NOTHING) is not value:
+                break
+        else:
+            return before
+    return dict(context.items())
 
 
 def changes(before: Values, after: Values) -> Values:
     """What is set in ``after`` and was not, or was another object, in ``before``."""
+    if before is after:
+        return {}
     return {
         variable: value
         for variable, value in after.items()

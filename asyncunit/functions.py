@@ -59,12 +59,15 @@ class Standing:
 
     def enter(self, run: HostedRun, depth: int) -> OpenScope:
         """Open the scopes of the path, so many of them at least, and return the innermost of these."""
-        standing = run.chain[: len(self.path)]
-        if [(each.scope, each.key) for each in standing[:depth]] != list(self.path[:depth]) or len(standing) < depth:
+        chain = run.chain
+        if len(chain) < depth or any(
+            each.scope is not scope or each.key != key
+            for each, (scope, key) in zip(chain, self.path[:depth], strict=False)
+        ):
             run.enter(self.path[:depth])
-        for open_scope, config in zip(run.chain, self.configs, strict=False):
+        for open_scope, config in zip(chain, self.configs, strict=False):
             open_scope.config = config
-        return run.chain[depth - 1]
+        return chain[depth - 1]
 
 
 class FunctionTest(OpenTest):

@@ -45,7 +45,7 @@ class HostedRun(Registry):
         return self.paths.get(name) or super().path_of_module(name)
 
     def open(self, scope: Scope, key: Hashable) -> OpenScope:  # noqa: D102 - see the base
-        self._around = values_around()
+        self._around = values_around(self._around)
         opened = super().open(scope, key)
         opened.around = self._around
         if scope is Scope.SESSION:
@@ -67,7 +67,7 @@ class HostedRun(Registry):
 
     def catch_up(self, open_scope: OpenScope) -> None:
         """Have a scope see what was set around the run since it opened."""
-        around = values_around()
+        around = values_around(open_scope.around)
         for variable, value in changes(open_scope.around, around).items():
             open_scope.context.run(variable.set, value)
         open_scope.around = around

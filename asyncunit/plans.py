@@ -187,6 +187,9 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
     tests: dict[str, TestPlan] = {}
     all_variants: dict[str, list[Variant]] = {}
     for name, function in written.items():
+        if not resolver.names and not params.param_sets_of(function):
+            tests[name] = usual
+            continue
         own_variants, plans = _plan_test(resolver, whole, usual, name, function)
         tests |= plans
         if own_variants is not None:

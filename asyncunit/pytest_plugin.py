@@ -250,7 +250,8 @@ def _prepare_module(collector: pytest.Module) -> None:
 
         _activate(collector.config)
         collected.adopt_markers(collector.obj, cases)
-        if any(case.__module__ == collector.obj.__name__ for case in cases):
+        # pytest looks through a module's hooks for each of its tests.
+        if suite.has_module_hooks(collector.obj) and any(case.__module__ == collector.obj.__name__ for case in cases):
             suite.adopt_module(collector.obj.__name__)
 
 
@@ -462,14 +463,16 @@ class AsyncRun:
         self.config = config
         self.collected = collected
         self._run: HostedRun | None = None
-        # The one that pytest has come to, and its parent.
+        # The one that pytest has come to, its parent, and the test case if that is one.
         self._item: Any = None
         self._parent: Any = None
+        self._case: Any = None
         self._standings: dict[Any, Standing] = {}
         # The names of the classes that are being collected in the place of one.
         self._made: set[str] = set()
         self._tests: dict[Any, FunctionTest] = {}
-        if config.getoption("trace", False):
+        self._is_traced: bool = config.getoption("trace", False)
+        if self._is_traced:
             config.pluginmanager.register(_Tracing(), "asyncunit-tracing")
 
     @pytest.fixture(scope="session", name=FACTORY)
@@ -551,10 +554,8 @@ class AsyncRun:
 
         hooks = ("pytest_asyncunit_loop_factories", "pytest_asyncio_loop_factories")
         hook: Any
-        if (
-            not any(getattr(node.ihook, name, _NO_HOOK).get_hookimpls() for name in hooks)
-            and not plan.config.loop_factories
-        ):
+        known = self.config.hook
+        if not plan.config.loop_factories and not any(getattr(known, name, _NO_HOOK).get_hookimpls() for name in hooks):
             return None
         chosen = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
         names = chosen if isinstance(chosen, list | tuple) else None
@@ -587,7 +588,8 @@ class AsyncRun:
         """Have each item say what is in force for it, in its marker."""
         from asyncunit.collected import effective
 
-        made: dict[Any, pytest.MarkDecorator] = {}
+        made: dict[int, pytest.MarkDecorator] = {}
+        cases: dict[Any, list[Any]] = {}
         for item in items:
             plan = self.collected.plan_of(item)
             if plan is not None:
@@ -597,7 +599,9 @@ class AsyncRun:
                 if plan.is_peers:
                     self._mark_as_peer(item, plan)
                 self.collected.mark(item, made[key])
-        self._mark_cases(items)
+            elif _is_case(getattr(item.parent, "obj", None)):
+                cases.setdefault(item.parent, []).append(item)
+        self._mark_cases(cases)
         if self.config.getoption("loadgroup", False) or self.config.getoption("dist", None) == "loadgroup":
             self._group(items)
 
@@ -609,14 +613,8 @@ class AsyncRun:
             item.warn(pytest.PytestCollectionWarning(reason))
             item.add_marker(pytest.mark.xfail(run=False, reason=reason))
 
-    def _mark_cases(self, items: Iterable[Any]) -> None:
+    def _mark_cases(self, cases: Mapping[Any, list[Any]]) -> None:
         """Have the classes of test cases say what is in force for them, and what pytest's fixtures ask for."""
-        cases: dict[Any, list[Any]] = {}
-        for item in items:
-            if _is_case(getattr(item, "cls", None)):
-                cases.setdefault(item.parent, []).append(item)
-        if not cases:
-            return
         from asyncunit import collected, loops
 
         for node, own in cases.items():
@@ -665,8 +663,6 @@ class AsyncRun:
         from asyncunit.collected import effective
 
         for item in session.items:
-            if self.collected.plan_of(item) is None:
-                continue
             try:
                 if self.collected.plan_again(item) and (plan := self.collected.plan_of(item)):
                     self.collected.mark(item, pytest.mark.asyncunit(**effective(plan.config, plan.loop_scope)))
@@ -702,9 +698,11 @@ class AsyncRun:
         self._item = item
         plan = self.collected.plan_of(item)
         run = self._hosted()
-        run.result, run.cls = item, getattr(item, "cls", None)
+        run.result = item
         if item.parent is not self._parent:
             self._parent = item.parent
+            run.cls = getattr(item, "cls", None)
+            self._case = run.cls if _is_case(run.cls) else None
             path = tuple((place.scope, place.key) for place in self._places_of(item) if str(place.scope) != "class")
             if len(path) > 1:
                 run.paths[path[-1][1]] = path
@@ -729,7 +727,7 @@ class AsyncRun:
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
         """Run an async fixture in the task of its scope."""
-        is_case = _is_case(getattr(self._item, "cls", None))
+        is_case = self._case is not None
         found = self._async_fixture(fixturedef, self._item)
         if found is None and not is_case:
             return (yield)
@@ -797,7 +795,7 @@ class AsyncRun:
         run, item, places = self._hosted(), self._item, self._places_of(self._item)
         depth = depth_of_fixture(found, places)
         is_of_test = depth > len(places)
-        if _is_case(item.cls if hasattr(item, "cls") else None):
+        if self._case is not None:
             if is_of_test:
                 test, runner = request.instance._asyncunit_open()
                 self._hold(item, test, request.instance._asyncunit_close)
@@ -882,34 +880,34 @@ class AsyncRun:
         from asyncunit.collected import inner_test, is_async_function
 
         item: Any = pyfuncitem
+        function = item.obj
         test = self._test(item, plan)
         arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
         try:
-            if inner_test(item.obj) is item.obj:
-                function = _unwrapped(item.obj)
-                is_traced = self.config.getoption("trace", False)
-                value = test.call(_stopping(function) if is_traced else function, arguments)
+            if inner_test(function) is function:
+                function = _unwrapped(function)
+                value = test.call(_stopping(function) if self._is_traced else function, arguments)
             else:
-                value = _call_by_hypothesis(item.obj, test, arguments)
+                value = _call_by_hypothesis(function, test, arguments)
         except BaseException:
             if test.outer is None:
                 self._hosted().pending += self._closed(item)
             raise
         if test.outer is None:
             self._close(item)
-        if value is not None or not is_async_function(getattr(item.obj, "__wrapped__", item.obj)):
+        if value is not None or not is_async_function(getattr(function, "__wrapped__", function)):
             _judge(item, plan, value)
         return True
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
-        """The set-up is over."""
-        self._hosted().is_calling = True
-
-    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_teardown")
-    def pytest_call_is_over(self) -> None:
-        """The tear-down begins. (pytest looks for hooks by their prefix.)"""
-        self._hosted().is_calling = False
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """Say that the test is called."""
+        run = self._hosted()
+        run.is_calling = True
+        try:
+            return (yield)
+        finally:
+            run.is_calling = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import inspect
 import sys
+import types
 import unittest
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -34,6 +35,7 @@ __all__ = [
     "clean_up_class",
     "enterAsyncModuleContext",
     "half_of_class",
+    "has_module_hooks",
     "innermost_class",
     "refuse_async",
     "running_class",
@@ -154,6 +156,8 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
         return
     refuse_running_loop()
     module = open_module(runs.current_run(), cls.__module__)
+    if module.run.host is not None and module.state is HookState.NOT_CALLED:
+        module.state = HookState.SET_UP  # a host that finds no hooks in a module calls none
     has_test = runs.has_test_to_run(cls)
     choice, fixtures = prepare_class(module, cls) if has_test else (loops.choose(cls, module.config), None)
     if has_test and not module.attempt_set_up(module.ensure):
@@ -182,13 +186,18 @@ def clean_up_class(cls: type[unittest.TestCase]) -> list[Exception] | None:
     return None if scope is None else scope.run.leave(scope.open_scope)
 
 
+def has_module_hooks(module: types.ModuleType) -> bool:
+    """Whether a module has a set-up or a tear-down of its own."""
+    return any(hasattr(module, hook) for hook in (*_SyncHooks._fields, "asyncSetUpModule", "asyncTearDownModule"))
+
+
 def adopt_module(name: str) -> None:
     """Stand in front of the sync hooks of a module, before unittest looks for them."""
     module = sys.modules.get(name)
     if module is None:
         return
-    found = [getattr(module, hook, _nothing) for hook in _SyncHooks._fields]
-    if all(getattr(hook, "asyncunit_module", None) == name for hook in found):
+    found = getattr(module, "setUpModule", _nothing), getattr(module, "tearDownModule", _nothing)
+    if _module_of_front(found[0]) == name == _module_of_front(found[1]):
         return
     # A hook that is imported from another module may have a front there.
     hooks = _SyncHooks(*(getattr(hook, "asyncunit_written", hook) for hook in found))
@@ -211,6 +220,11 @@ def _front(act: Callable[[], None], name: str, written: Callable[[], object]) ->
     hook.asyncunit_module = name  # type: ignore[attr-defined]
     hook.asyncunit_written = written  # type: ignore[attr-defined]
     return hook
+
+
+def _module_of_front(hook: object) -> str | None:
+    name: str | None = getattr(hook, "asyncunit_module", None)
+    return name
 
 
 @runs.interruptible
