@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import types
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
@@ -216,6 +217,8 @@ class Collected:
         self.taker = taker
         # By the id of what pytest knows of the fixtures of a function, which all its variants share.
         self._plans: dict[int, tuple[Any, Plan]] = {}
+        # Of the coroutine functions of a module or a class that say nothing of their own.
+        self._usual: dict[Any, Plan] = {}
         # Of what is no async test, but may ask for async fixtures.
         self._others: dict[int, tuple[Any, Plan]] = {}
         self._fixtures: dict[int, tuple[Any, AsyncFixture | None]] = {}
@@ -239,11 +242,18 @@ class Collected:
 
         Raises ConfigurationError, DefinitionError and LoopScopeError for what is wrong with it.
         """
+        info = node._fixtureinfo
+        says_nothing = not node.own_markers and not info.name2fixturedefs and _is_bare_coroutine_function(node.obj)
+        if says_nothing and (plan := self._usual.get(node.parent)):
+            self._plans[id(info)] = info, plan
+            return plan
         taken_by = self.taker.take(self._markers_of(node), node.obj)
         if taken_by is None:
             return None
         plan = self._plan(node, is_peers=taken_by == PEER_MARKER)
-        self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
+        self._plans[id(info)] = info, plan
+        if says_nothing:
+            self._usual[node.parent] = plan
         return plan
 
     def plan_again(self, item: Any) -> bool:
@@ -334,7 +344,7 @@ class Collected:
         surroundings = self.surroundings(node)
         fixtures = self._fixtures_of(node)
         written = _settings_of(node)
-        if not written and not fixtures and not _count(node):
+        if not written and not fixtures and not (node.own_markers and _count(node)):
             # Most functions of a module are alike in all that is planned.
             plan = surroundings.plans.get(is_peers)
             if plan is None:
@@ -433,6 +443,8 @@ class Collected:
     def _fixtures_of(self, node: Any) -> tuple[AsyncFixture, ...]:
         # The last definition of a name overrides those before it, and may ask for them.
         definitions = node._fixtureinfo.name2fixturedefs.values()
+        if not definitions:
+            return ()
         found = [self.async_fixture(each[-1]) for each in definitions if each]
         return tuple(each for each in found if each is not None)
 
@@ -457,7 +469,11 @@ class Collected:
 
 def _count(node: Any) -> int:
     """How many markers a node has itself that say something of asyncunit."""
-    return sum(mark.name in (MARKER, PEER_MARKER) for mark in node.own_markers) if node.own_markers else 0
+    count = 0
+    for mark in node.own_markers:
+        if mark.name in (MARKER, PEER_MARKER):
+            count += 1
+    return count
 
 
 def depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
@@ -495,6 +511,16 @@ def depth_needed(found: AsyncFixture, places: tuple[Place, ...]) -> int:
         return len(places) + 1
     depth = depth_of_fixture(found, places)
     return depth if fixture.loop_scope is None else min(depth, depth_of(fixture.loop_scope, places))
+
+
+def _is_bare_coroutine_function(function: Any) -> bool:
+    """Whether it is a coroutine function that nothing has been written on, asked in the shortest way."""
+    function = getattr(function, "__func__", function)
+    return (
+        type(function) is types.FunctionType
+        and not function.__dict__
+        and bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    )
 
 
 def _settings_of(node: Any) -> Mapping[str, Any]:

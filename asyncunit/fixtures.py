@@ -175,10 +175,10 @@ def is_fixture(value: object) -> TypeGuard[Fixture[Any]]:
 def hidden_fixture(member: Any) -> Fixture[Any] | None:
     """The fixture that another decorator has made something else of."""
     inside: object = None
-    if type(member) in (classmethod, staticmethod):
-        inside = member.__func__
-    elif type(member) is types.FunctionType:
+    if type(member) is types.FunctionType:
         inside = vars(member).get("__wrapped__")
+    elif type(member) in (classmethod, staticmethod):
+        inside = member.__func__
     elif type(member) is property:
         inside = member.fget
     elif type(member) is functools.cached_property:

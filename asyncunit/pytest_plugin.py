@@ -37,6 +37,7 @@ __tracebackhide__ = True
 
 PEER = "asyncio"  # pytest-asyncio, as its plugin is named
 FACTORY = "_asyncunit_loop_factory"
+FACTORY_HOOKS = ("pytest_asyncunit_loop_factories", "pytest_asyncio_loop_factories")
 SCOPES = ("function", "class", "module", "package", "session")
 PREFIX = "_asyncunit_fixture_"
 
@@ -241,11 +242,11 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 
 def _prepare_module(collector: pytest.Module) -> None:
-    members = list(vars(collector.obj).items())
+    members = [(name, member) for name, member in vars(collector.obj).items() if not _is_plain(member)]
     if any(_is_async(member) or _has_async_tests(member) for _, member in members):
         _activate(collector.config)
     _convert(collector.obj, members)
-    if cases := [member for _, member in members if _is_case(member)]:
+    if cases := [member for _, member in members if isinstance(member, type) and _is_case(member)]:
         from asyncunit import collected, suite
 
         _activate(collector.config)
@@ -260,7 +261,7 @@ def _prepare_class(collector: pytest.Class) -> None:
     if _is_case(cls):
         return
     members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
-    if any(_is_async(member) for member in members.values()):
+    if any(not _is_plain(member) and _is_async(member) for member in members.values()):
         _activate(collector.config)
     _convert(cls, list(members.items()))
 
@@ -277,6 +278,11 @@ def _has_async_tests(member: object) -> bool:
     if case is None or not isinstance(member, type) or not issubclass(member, case.TestCase):
         return False
     return any(_is_async(each) for base in member.__mro__ for each in vars(base).values())
+
+
+def _is_plain(member: object) -> bool:
+    """Whether it is a sync function that nothing has been written on, as most members of a module are."""
+    return type(member) is types.FunctionType and not (member.__code__.co_flags & _ASYNC or member.__dict__)
 
 
 def _is_async(member: Any) -> bool:
@@ -309,18 +315,20 @@ def _convert(holder: Any, members: Iterable[tuple[str, Any]]) -> None:
     fixtures = sys.modules.get("asyncunit.fixtures")
     if fixtures is None:
         return
+    found = [(name, member) for name, member in members if type(member) is fixtures.Fixture]
+    if not found:
+        return
     from asyncunit.collected import mark_fixture
 
-    for name, member in list(members):
-        if fixtures.is_fixture(member):
-            scope: Any = str(member.scope)
-            found = pytest.fixture(
-                scope=scope,
-                params=None if member.param_set is None else [_param(each) for each in member.param_set.params],
-                autouse=bool(member.autouse),
-                name=member.given_name or name,
-            )(mark_fixture(member))
-            setattr(holder, f"{PREFIX}{name}", found)
+    for name, member in found:
+        scope: Any = str(member.scope)
+        made = pytest.fixture(
+            scope=scope,
+            params=None if member.param_set is None else [_param(each) for each in member.param_set.params],
+            autouse=bool(member.autouse),
+            name=member.given_name or name,
+        )(mark_fixture(member))
+        setattr(holder, f"{PREFIX}{name}", made)
 
 
 def _param(param: Any) -> Any:
@@ -461,7 +469,10 @@ class AsyncRun:
 
     def __init__(self, config: pytest.Config, collected: Collected) -> None:
         self.config = config
+        from asyncunit.params import param_sets_of
+
         self.collected = collected
+        self._param_sets_of = param_sets_of
         self._run: HostedRun | None = None
         # The one that pytest has come to, its parent, and the test case if that is one.
         self._item: Any = None
@@ -471,6 +482,7 @@ class AsyncRun:
         # The names of the classes that are being collected in the place of one.
         self._made: set[str] = set()
         self._tests: dict[Any, FunctionTest] = {}
+        self._factory_hooks: list[Any] = [getattr(config.hook, name, _NO_HOOK) for name in FACTORY_HOOKS]
         self._is_traced: bool = config.getoption("trace", False)
         if self._is_traced:
             config.pluginmanager.register(_Tracing(), "asyncunit-tracing")
@@ -518,8 +530,6 @@ class AsyncRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Plan an async test function, and run it once with each of its loop factories."""
-        from asyncunit.params import param_sets_of
-
         node = metafunc.definition
         try:
             plan = self.collected.plan(node)
@@ -528,7 +538,7 @@ class AsyncRun:
                     pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=...")
                 )
             factories = None if plan is None else self._factories(node, plan)
-            for each in param_sets_of(metafunc.function):
+            for each in self._param_sets_of(metafunc.function):
                 values = [_param(param) for param in each.params]
                 metafunc.parametrize(each.names, values)
         except AsyncUnitError as error:
@@ -552,14 +562,16 @@ class AsyncRun:
         """The loop factories that a test is run with, by name; None where there is but the configured one."""
         from asyncunit.keys import Unavailable
 
-        hooks = ("pytest_asyncunit_loop_factories", "pytest_asyncio_loop_factories")
+        for each in self._factory_hooks:
+            if each.get_hookimpls():
+                break
+        else:
+            if not plan.config.loop_factories:
+                return None
         hook: Any
-        known = self.config.hook
-        if not plan.config.loop_factories and not any(getattr(known, name, _NO_HOOK).get_hookimpls() for name in hooks):
-            return None
         chosen = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
         names = chosen if isinstance(chosen, list | tuple) else None
-        for name in hooks:
+        for name in FACTORY_HOOKS:
             hook = getattr(node.ihook, name, _NO_HOOK)
             if not hook.get_hookimpls() or (self.collected.taker.is_peer_active and PEER in name):
                 continue
