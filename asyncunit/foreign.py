@@ -33,7 +33,7 @@ class _Known(NamedTuple):
     """What is to be said of the scope that closes a loop: its name, the scopes that it is in, and its class."""
 
     name: str
-    path: tuple[tuple[Scope, str], ...]
+    path: list[tuple[Scope, str]]
     class_name: str | None
 
 
@@ -44,9 +44,8 @@ _known: weakref.WeakKeyDictionary[Loop, _Known] = weakref.WeakKeyDictionary()
 def know(loop: Loop, owner: OpenScope) -> None:
     """Remember whose a loop is."""
     scopes = list(owner.outwards())
-    classes = (scope.key.__qualname__ for scope in scopes if isinstance(scope.key, type))
-    keys = tuple((scope.scope, str(scope)) for scope in scopes)
-    _known[loop] = _Known(str(owner), keys, next(classes, None))
+    class_name = next((scope.key.__qualname__ for scope in scopes if isinstance(scope.key, type)), None)
+    _known[loop] = _Known(owner.name, [(scope.scope, scope.name) for scope in scopes], class_name)
 
 
 def explain(error: BaseException, loop: Loop) -> None:

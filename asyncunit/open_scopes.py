@@ -7,6 +7,7 @@ event loops: a scope keeps whatever it is given, and closes it when it is left.
 from __future__ import annotations
 
 import contextvars
+import functools
 import gc
 import types
 import weakref
@@ -75,6 +76,11 @@ class OpenScope:
         self._mark = weakref.ref(mark)
 
     def __str__(self) -> str:
+        return self.name
+
+    @functools.cached_property
+    def name(self) -> str:
+        """What the scope is called in a message."""
         if isinstance(self.key, type):
             return f"{self.scope} {self.key.__module__}.{self.key.__qualname__}"
         if self.scope is Scope.FUNCTION and self.within is not None:
