@@ -531,6 +531,7 @@ class AsyncRun:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Plan an async test function, and run it once with each of its loop factories."""
         node = metafunc.definition
+        text = None
         try:
             plan = self.collected.plan(node)
             if plan is not None and plan.is_peers and plan.marker is not None and "scope" in plan.marker.kwargs:
@@ -543,6 +544,7 @@ class AsyncRun:
                 metafunc.parametrize(each.names, values)
         except AsyncUnitError as error:
             text = str(error)
+        if text is not None:
             pytest.fail(text if text.startswith(node.nodeid) else f"{node.nodeid}: {text}", pytrace=False)
         if plan is None or not factories:
             return

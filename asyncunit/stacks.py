@@ -149,9 +149,8 @@ def describe_task(task: Any, made_at: Place | None = None) -> str:
 
 
 def _describe_task(task: Any, made_at: Place | None) -> str:
-    coroutine = task.get_coro()
-    running = (
-        f", running {coroutine_name(coroutine)}()" if coroutine is not None else ""
-    )  # None: it was eager, and is done
+    coroutine, name = task.get_coro(), task.get_name()
+    # An eager task that is done has no coroutine; Python 3.13.0 gave eager tasks no name.
+    running = f", running {coroutine_name(coroutine)}()" if coroutine is not None else ""
     made = f", made at {made_at}" if made_at is not None else ""
-    return f"task {task.get_name()!r}{running}{made}"
+    return f"task {name!r}{running}{made}" if name is not None else f"eager task{running}{made}"
