@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from asyncunit.scopes import Scope
     from asyncunit.suite import addAsyncModuleCleanup, enterAsyncModuleContext
 
+# What  pytest -p asyncunit  loads where asyncunit is not installed, and its entry point is not there.
+pytest_plugins = ("asyncunit.pytest_plugin",)
+
 # Each public name, and the module that it is handed on from when it is first asked for (PEP 562).
 _HOMES = {
     "AsyncTestCase": "case",

@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
-from asyncunit import loops, plans, runs, suite, variants
+from asyncunit import examples, loops, plans, runs, suite, variants
 from asyncunit.awaitables import discard, is_async_def, is_awaitable
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.foreign import explain
@@ -383,6 +383,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             elif is_async_def(method):
                 coroutine: Any = method(**arguments)
                 value = runner.run(coroutine, test)
+            elif getattr(method, "is_hypothesis_test", False):
+                with examples.substitute(method, runner.call):
+                    method(**arguments)
             else:
                 value = runner.call_sync(method, **arguments)
                 if is_awaitable(value):

@@ -1,8 +1,8 @@
 """Test functions as pytest has collected them: whose each is, what is configured for it, and which loop it runs on.
 
 Nothing here imports pytest: what is said of nodes, items and fixture definitions is what pytest documents of them,
-but for ``item._fixtureinfo``, the only place that tells which fixtures an item asks for,
-``session._fixturemanager``, the only one that tells of a fixture that nobody asks for, and ``hypothesis.inner_test``.
+but for ``item._fixtureinfo``, the only place that tells which fixtures an item asks for, and
+``session._fixturemanager``, the only one that tells of a fixture that nobody asks for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from asyncunit import config as configuration
 from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
+from asyncunit.examples import inner_test
 from asyncunit.fixtures import Fixture
 from asyncunit.loops import check_class, config_of_module
 from asyncunit.scopes import Path, Scope, path_of_module
@@ -33,7 +34,6 @@ __all__ = [
     "Taker",
     "adopt_markers",
     "effective",
-    "inner_test",
     "is_async_function",
     "is_async_test",
     "mark_fixture",
@@ -56,13 +56,6 @@ def is_async_function(function: Any) -> bool:
     """Whether it is written as a coroutine function or an async generator."""
     function = getattr(function, "__func__", function)
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-
-
-def inner_test(function: Any) -> Any:
-    """The test that hypothesis calls with its examples; the function itself where that is not hypothesis's."""
-    if getattr(function, "is_hypothesis_test", False):
-        return getattr(getattr(function, "hypothesis", None), "inner_test", function)
-    return function
 
 
 def is_async_test(item: Any) -> bool:

@@ -891,7 +891,8 @@ class AsyncRun:
         plan = self.collected.plan_of(pyfuncitem)
         if plan is None:
             return None
-        from asyncunit.collected import inner_test, is_async_function
+        from asyncunit.collected import is_async_function
+        from asyncunit.examples import inner_test, substitute
 
         item: Any = pyfuncitem
         function = item.obj
@@ -902,7 +903,9 @@ class AsyncRun:
                 function = _unwrapped(function)
                 value = test.call(_stopping(function) if self._is_traced else function, arguments)
             else:
-                value = _call_by_hypothesis(function, test, arguments)
+                test.is_called_often = True
+                with substitute(function, lambda written, **examples: test.call(written, examples)):
+                    value = function(**arguments)
         except BaseException:
             if test.outer is None:
                 self._hosted().pending += self._closed(item)
@@ -995,22 +998,6 @@ def inspect_is_generator(function: Any) -> bool:
     return inspect.isasyncgenfunction(getattr(function, "__func__", function))
 
 
-def _call_by_hypothesis(function: Any, test: FunctionTest, arguments: Mapping[str, Any]) -> Any:
-    """Have hypothesis call an async test with its examples, each of them in the task of the test."""
-    written = function.hypothesis.inner_test
-    test.is_called_often = True
-
-    @functools.wraps(written)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return test.call(functools.partial(written, *args), kwargs)
-
-    function.hypothesis.inner_test = call
-    try:
-        return function(**arguments)
-    finally:
-        function.hypothesis.inner_test = written
-
-
 class _Tracing:
     """What --trace needs: pytest calls an async test in the debugger, and drops the coroutine which that returns."""
 
@@ -1039,7 +1026,8 @@ def _stopping(function: Any) -> Any:
 
 def _judge(item: Any, plan: Plan, value: Any) -> None:
     """Say what is to be said of a test that is no async function, or that returned something."""
-    from asyncunit.collected import inner_test, is_async_function
+    from asyncunit.collected import is_async_function
+    from asyncunit.examples import inner_test
 
     if not is_async_function(inner_test(item.obj)) and value is None:
         name = PEER if plan.is_peers else "asyncunit"

@@ -125,7 +125,7 @@ def _warn_where_pytest_says_nothing() -> None:
             AsyncUnitWarning(
                 "pytest runs asyncunit's test cases without asyncunit's plugin, so module, package and session scopes "
                 "close when the process ends, and async fixtures of pytest's do not run. Take out  -p no:asyncunit  or "
-                "load the plugin:  -p asyncunit.pytest_plugin"
+                "load the plugin:  -p asyncunit"
             ),
             stacklevel=2,
         )

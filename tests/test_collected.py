@@ -12,7 +12,6 @@ from asyncunit.collected import (
     depth_needed,
     depth_of,
     effective,
-    inner_test,
     is_async_function,
     mark_fixture,
     parse_marker,
@@ -85,14 +84,6 @@ PLACES = tuple(Place(scope, str(scope), object()) for scope in (Scope.SESSION, S
 @pytest.mark.parametrize(("function", "expected"), [(coroutine_function, True), (generator, True), (taker, False)])
 def test_an_async_function_is_a_coroutine_function_or_an_async_generator(function, expected):
     assert is_async_function(function) is expected
-
-
-def test_the_test_of_hypothesis_is_the_one_that_it_calls():
-    wrapped = types.SimpleNamespace(
-        is_hypothesis_test=True, hypothesis=types.SimpleNamespace(inner_test=coroutine_function)
-    )
-    assert inner_test(wrapped) is coroutine_function
-    assert inner_test(taker) is taker
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ HOUSE = [
     "registry",
     "findings",
     "signatures",
+    "examples",
     "params",
     "variants",
     "fixtures",

@@ -1,0 +1,59 @@
+import re
+
+import pytest
+
+from tests.doc_blocks import PAGES, ROOT, blocks_of, missing_lines, run, unknown_imports, write
+
+KINDS = ("suite", "file", "needs", "output", "fails", "shown")
+
+
+def title(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_path):
+    runners, output, code = set(), "", None
+    for number, block in enumerate(blocks_of(page)):
+        if block.kind in ("suite", "file"):
+            runners |= set(write(block, tmp_path, number))
+        elif block.kind == "needs":
+            compile(block.text, block.where, "exec")
+            assert unknown_imports(block) == [], block.where
+        elif block.kind == "output":
+            assert missing_lines(block.text, output) == [], f"{block.where}\n{output}"
+        elif block.language == "sh" and block.kind in ("", "fails") and page.parent != ROOT:
+            code, output = run(block.text, tmp_path)
+            assert (code != 0) is (block.kind == "fails"), f"{block.where}\n{output}"
+    for runner in sorted(runners):
+        command = "python -m unittest discover" if runner == "unittest" else "python -m pytest -q -W error"
+        code, output = run(command, tmp_path / f"for_{runner}")
+        assert code == 0, output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_each_block_of_code_says_what_it_is_for(page):
+    for block in blocks_of(page):
+        assert block.kind in ("", *KINDS), block.where
+        assert block.kind or block.language in ("sh", "toml", "ini"), f"{block.where}: no mark above it"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = page.parent / path if path else page
+        assert file.exists(), f"{title(page)}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.M)
+            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{title(page)}: {target}"
+
+
+def test_lines_of_output_are_told_from_others():
+    printed = "test_x ... ok\n\nRan 1 test in 0.003s\n"
+    assert missing_lines("test_x ... ok\nRan 1 test in 0.002s\n", printed) == []
+    assert missing_lines("test_y ... ok\n", printed) == ["test_y ... ok"]
+    assert missing_lines("Ran 1 test in 0.002s\ntest_x ... ok\n", printed) == ["test_x ... ok"]
