@@ -154,6 +154,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
     _asyncunit_test: RunningTest | None = None
     _asyncunit_is_running = False
     _asyncunit_substitute: AwaitingContext | None = None
+    # Whether another runner has what is left after the test run later, by _asyncunit_finish().
+    _asyncunit_is_postponed = False
     # What another runner has called in the place of the test.
     _asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
     _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
@@ -313,6 +315,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
 
     def doCleanups(self) -> Any:
         """Execute all cleanups and close the test's scope. Normally called for you after tearDown."""
+        if self._asyncunit_is_postponed:
+            return True
         success: Any = super().doCleanups()
         test = self._asyncunit_test
         if test is None or (test.runner is not None and test.runner.runs_code):
@@ -403,7 +407,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
 
     def _callTearDown(self) -> None:
         test = self._asyncunit_test
-        if test is not None and test.tear_down_steps:
+        if test is not None and test.tear_down_steps and not self._asyncunit_is_postponed:
             test.leave_behind(test.tear_down())
 
     def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -459,7 +463,12 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
     def _tearDownAsyncioRunner(self) -> None:
         """Close what a debug() that failed has left open, if nobody has called doCleanups()."""
         test = self._asyncunit_test
-        if test is not None and test.can_close and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        if (
+            test is not None
+            and test.can_close
+            and not self._asyncunit_is_postponed
+            and not isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        ):
             errors = self._asyncunit_close()
             if len(errors) > 1:
                 raise ExceptionGroup(f"closing {self}", errors)
@@ -503,6 +512,14 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             test.runner.in_flight = None
             for error in errors + self._asyncunit_close():
                 report_on_stderr(test.runner.scope, error)
+
+    def _asyncunit_finish(self) -> list[BaseException]:
+        """Run what was postponed, and return what it raised."""
+        test, self._asyncunit_is_postponed = self._asyncunit_test, False
+        if test is None:
+            return []
+        errors = test.finish_own()
+        return errors if test.outer is not None else errors + self._asyncunit_close()
 
     def _asyncunit_close(self) -> list[Exception]:
         test, self._asyncunit_test = self._asyncunit_test, None

@@ -548,9 +548,15 @@ def adopt_markers(module: Any, classes: Iterable[type]) -> None:
         module.asyncunit_settings = configuration.settings(**{**written, **said})
     marked = set()
     for cls in dict.fromkeys(base for case in classes for base in case.__mro__):
-        members = {class_name(cls): cls, **{f"{class_name(cls)}.{name}": each for name, each in vars(cls).items()}}
-        for where, member in members.items():
-            if "pytestmark" in getattr(member, "__dict__", ()) and (said := _marked(vars(member), where)):
+        marked_members = {
+            f"{class_name(cls)}.{name}": each
+            for name, each in vars(cls).items()
+            if "pytestmark" in getattr(each, "__dict__", ())
+        }
+        if "pytestmark" in vars(cls):
+            marked_members[class_name(cls)] = cls
+        for where, member in marked_members.items():
+            if said := _marked(vars(member), where):
                 check_agreement(said, vars(member).get(configuration.ATTRIBUTE, {}), where)
                 configuration.settings(**said)(member)
                 marked.add(cls)

@@ -186,6 +186,7 @@ class OpenScope:
                     errors += self._closers.pop()() or ()
                 except Exception as error:
                     errors.append(error)
+            self._kept = None  # what is kept refers to the scope
         return errors
 
 

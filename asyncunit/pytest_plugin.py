@@ -483,6 +483,7 @@ class AsyncRun:
         self._made: set[str] = set()
         self._tests: dict[Any, FunctionTest] = {}
         self._factory_hooks: list[Any] = [getattr(config.hook, name, _NO_HOOK) for name in FACTORY_HOOKS]
+        self._is_debugged: bool = config.getoption("usepdb", False)
         self._is_traced: bool = config.getoption("trace", False)
         if self._is_traced:
             config.pluginmanager.register(_Tracing(), "asyncunit-tracing")
@@ -917,8 +918,10 @@ class AsyncRun:
         return True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self) -> Generator[None, object, object]:
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Say that the test is called."""
+        if self._is_debugged and self._case is not None:
+            _postpone_tear_down(item)
         run = self._hosted()
         run.is_calling = True
         try:
@@ -996,6 +999,24 @@ def inspect_is_generator(function: Any) -> bool:
     import inspect
 
     return inspect.isasyncgenfunction(getattr(function, "__func__", function))
+
+
+def _postpone_tear_down(item: Any) -> None:
+    """Have what is left after a test case run when pytest leaves it: in the debugger all is still as the test left it.
+
+    pytest does so itself, but with the tearDown of sync tests alone, and later than what that needs.
+    """
+    from asyncunit.hosted import raise_all
+
+    case = item.instance
+    written, case.tearDown = case.tearDown, _nothing
+    case._asyncunit_is_postponed = True
+
+    def finish() -> None:
+        case.tearDown = written
+        raise_all(case._asyncunit_finish(), f"tearing down {item.nodeid}")
+
+    item.addfinalizer(finish)
 
 
 class _Tracing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
 import threading
@@ -97,18 +98,11 @@ class LoopRunner:
         self.is_closing = False
         self.stubborn: set[asyncio.Task[Any]] = set()
         self.exits: list[SystemExit] = []
-        self.runner = asyncio.Runner(loop_factory=self._make)
+        # Not by a method of its own: a cycle of references for each loop is much to collect.
+        self.runner = asyncio.Runner(loop_factory=functools.partial(_made_by, self._made_by))
         self.loop = self.runner.get_loop()
         self.observer = Observer(self.loop)
         know(self.loop, self.owner)
-
-    def _make(self) -> asyncio.AbstractEventLoop:
-        loop = self._made_by()
-        if not isinstance(loop, asyncio.AbstractEventLoop) or loop.is_closed() or loop.is_running():
-            raise ConfigurationError(
-                f"loop_factory {self._made_by!r} returned {loop!r}; expected an event loop, a new one at each call."
-            )
-        return loop
 
     def closed_by_user(self) -> LoopClosedError:
         """The error to raise where somebody else has closed the loop."""
@@ -215,6 +209,15 @@ class LoopRunner:
             + "".join(f"  - {what}\n" for what in described or ["an async generator that was left open"])
             + "End it in a tear-down. (A task that catches CancelledError must raise it again.)"
         )
+
+
+def _made_by(factory: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
+    loop: object = factory()
+    if not isinstance(loop, asyncio.AbstractEventLoop) or loop.is_closed() or loop.is_running():
+        raise ConfigurationError(
+            f"loop_factory {factory!r} returned {loop!r}; expected an event loop, a new one at each call."
+        )
+    return loop
 
 
 def abandon(task: asyncio.Task[Any]) -> None:

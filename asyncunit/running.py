@@ -207,7 +207,7 @@ class RunningTest(OpenTest):
 
     def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
         """The tear-down of a fixture, where nothing else is to be run before it; else whether nothing is left."""
-        if self.outer:
+        if self.outer or self._case._asyncunit_is_postponed:
             return False
         cleanups, fixtures = self._case._cleanups, self.fixtures
         if not cleanups and not self.tear_down_steps:
@@ -252,12 +252,15 @@ class RunningTest(OpenTest):
             errors += leave(functools.partial(self._case._callCleanup, function, *args, **kwargs))
         return errors
 
-    def finish(self) -> list[BaseException]:
-        """Run what is left of the test, the cancellation in flight passed through what it has entered."""
+    def finish_own(self) -> list[BaseException]:
+        """Run the tear-down hooks, the cleanups and the fixtures' second halves that are still to be run."""
         errors = self.tear_down() + self.clean_up()
         if self.fixtures is not None:
             errors += self.fixtures.tear_down()
-        return errors + super().finish()
+        return errors
+
+    def finish(self) -> list[BaseException]:  # noqa: D102 - see the base
+        return self.finish_own() + super().finish()
 
     def leave_behind(self, errors: Sequence[BaseException]) -> None:
         """Have unittest report each of the errors, which could not be raised where it came up: as that of a cleanup."""

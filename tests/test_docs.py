@@ -1,7 +1,10 @@
+import ast
 import re
 
 import pytest
 
+from asyncunit import errors
+from tests import reference
 from tests.doc_blocks import PAGES, ROOT, blocks_of, missing_lines, run, unknown_imports, write
 
 KINDS = ("suite", "file", "needs", "output", "fails", "shown")
@@ -57,3 +60,45 @@ def test_lines_of_output_are_told_from_others():
     assert missing_lines("test_x ... ok\nRan 1 test in 0.002s\n", printed) == []
     assert missing_lines("test_y ... ok\n", printed) == ["test_y ... ok"]
     assert missing_lines("Ran 1 test in 0.002s\ntest_x ... ok\n", printed) == ["test_x ... ok"]
+
+
+def test_the_reference_is_what_the_code_says():
+    """``python -m tests.reference`` writes it anew."""
+    page = reference.PAGE.read_text()
+    assert reference.rewritten(page) == page
+
+
+def test_the_reference_has_each_public_name():
+    page = reference.PAGE.read_text()
+    missing = [name for name in reference.asyncunit.__all__ if f"`{name}" not in page]
+    assert missing == []
+
+
+def _written(node):
+    """The text of a message, as it stands in the code, with an ellipsis for what is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(each.value if isinstance(each, ast.Constant) else "…" for each in node.values)
+    if isinstance(node, ast.BinOp):
+        return _written(node.left) + _written(node.right)
+    return "…"
+
+
+def messages():
+    """Each message of the code's, with the class of the error or the warning; without those made of parts elsewhere."""
+    for path in sorted((ROOT / "asyncunit").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in errors.__all__:
+                text = " ".join(re.sub("…+", "…", _written(node.args[0])).split()) if node.args else "…"
+                if len(text.strip("…: ")) > 0 and text != "…: the time of a step is over":
+                    yield node.func.id, text
+
+
+def test_each_error_and_warning_has_an_entry_and_each_entry_its_error():
+    page = (ROOT / "docs" / "errors.md").read_text()
+    listed = set(re.findall(r"^\| (\w+) \| `(.+?)` \|", page, re.M))
+    entries = {(name, text) for name, text in listed if name in errors.__all__}
+    assert entries == set(messages())
+    for name in errors.__all__:
+        assert f"`{name}`" in page or f"| {name} |" in page or name == "AsyncUnitError", name

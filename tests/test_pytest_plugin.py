@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -624,6 +625,52 @@ def test_trace_stops_in_front_of_each_test_which_runs_then(pytester):
     assert output.count("(Pdb)") == 2
     assert "the case ran" in output
     assert "the function ran" in output
+
+
+def test_in_the_debugger_all_is_as_the_test_left_it_and_is_torn_down_after(pytester):
+    pytester.makepyfile(
+        """
+        import asyncio, asyncunit, unittest
+
+        class TestCase(asyncunit.ClassLoopTestCase):
+            @asyncunit.fixture
+            async def value(self):
+                yield 42
+                print("value", asyncio.get_running_loop() is self.loop)
+
+            async def asyncSetUp(self):
+                self.loop = asyncio.get_running_loop()
+                self.addAsyncCleanup(self.clean_up)
+
+            async def clean_up(self): print("clean up")
+
+            async def asyncTearDown(self): print("asyncTearDown", self.value)
+
+            def tearDown(self):
+                print("tearDown", asyncio.get_event_loop() is self.loop)
+
+            async def test_async(self): raise ValueError("async")
+
+            def test_sync(self): raise ValueError("sync")
+
+            async def test_that_passes(self): pass
+
+            @unittest.skip("why")
+            async def test_that_is_skipped(self): pass
+
+        class TestTearDown(asyncunit.AsyncTestCase):
+            async def asyncTearDown(self): raise ValueError("tear down")
+
+            async def test_x(self): pass
+        """
+    )
+    process = in_a_process(pytester, "--pdb", "-s", stdin=subprocess.PIPE)
+    output, _ = process.communicate("p self.value\nc\np self.value\nc\nc\n", timeout=30)
+    assert output.count("(Pdb) 42") == 2
+    rest = re.findall("asyncTearDown 42|tearDown True|clean up|value True", output)
+    assert rest == ["asyncTearDown 42", "tearDown True", "clean up", "value True"] * 3
+    assert "ValueError: tear down" in output
+    assert "2 failed, 2 passed, 1 skipped, 1 error" in output
 
 
 def test_without_the_plugin_test_cases_run_and_what_is_missing_is_said(pytester):
