@@ -519,7 +519,9 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         if test is None:
             return []
         errors = test.finish_own()
-        return errors if test.outer is not None else errors + self._asyncunit_close()
+        if test.outer is None:
+            errors += self._asyncunit_close()
+        return errors
 
     def _asyncunit_close(self) -> list[Exception]:
         test, self._asyncunit_test = self._asyncunit_test, None

@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncunit.open_scopes import is_mark
 
-__all__ = ["Carried", "Within", "changes", "values_around"]
+__all__ = ["Carried", "Within", "changes", "values_around", "values_of"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -17,10 +17,14 @@ Values = Mapping[contextvars.ContextVar[Any], Any]
 _NOTHING = object()
 
 
-def values_around(before: Values | None = None) -> Values:
-    """What is set in the current context: ``before`` itself, where that is the same still."""
-    context = contextvars.copy_context()
-    if before is not None and len(context) == len(before):
+def values_around() -> Values:
+    """What is set in the current context."""
+    return dict(contextvars.copy_context().items())
+
+
+def values_of(context: contextvars.Context, before: Values) -> Values:
+    """What is set in a context: ``before`` itself, where that is the same still."""
+    if len(context) == len(before):
         for variable, value in context.items():
             if before.get(variable, _NOTHING) is not value:
                 break

@@ -145,7 +145,7 @@ def _is_named_by_a_filter() -> bool:
 
 def _place_of(owner: OpenScope) -> Place | None:
     """Where the test is written."""
-    if owner.place is not None:
-        return owner.place
+    if owner.function is not None:
+        return place_of_function(owner.function)
     cls = None if owner.within is None else owner.within.key
     return place_of_function(getattr(cls, str(owner.key), None))

@@ -24,7 +24,6 @@ from asyncunit.open_scopes import OpenScope
 from asyncunit.runner import LoopRunner, current_loop
 from asyncunit.running import OpenTest
 from asyncunit.scopes import Path, Scope
-from asyncunit.stacks import Place
 from asyncunit.tasks import ScopeRunner
 from asyncunit.values import Live, ScopeFixtures
 from asyncunit.yields import AsyncExit, Exit, SyncExit, leave, no_yield
@@ -78,9 +77,9 @@ class FunctionTest(OpenTest):
 
     is_called_often = False
 
-    def __init__(self, run: HostedRun, standing: Standing, name: str, place: Place | None = None) -> None:
+    def __init__(self, run: HostedRun, standing: Standing, name: str, function: Any = None) -> None:
         self.run = run
-        self._place = place
+        self._function = function
         self.standing = standing
         self.name = name
         self.errors: list[BaseException] = []
@@ -99,7 +98,7 @@ class FunctionTest(OpenTest):
         standing.enter(run, len(standing.path))
         open_scope = run.open(Scope.FUNCTION, self.name)
         open_scope.config = standing.config
-        open_scope.place = self._place
+        open_scope.function = self._function
         try:
             loops = loop_in(
                 run, open_scope if standing.has_own_loop else run.chain[standing.depth - 1], standing.factory

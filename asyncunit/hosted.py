@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncunit import registry, runs
 from asyncunit.config import Config
-from asyncunit.contexts import changes, values_around
+from asyncunit.contexts import changes, values_around, values_of
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
 from asyncunit.scopes import Path, Scope
@@ -32,7 +32,6 @@ class HostedRun(Registry):
         self.config = config
         self.host = self
         self.result: object = None
-        self.is_calling = False
         self.cls: type | None = None
         self.paths: dict[str, Path] = {}
         self.pending: list[BaseException] = []
@@ -45,19 +44,19 @@ class HostedRun(Registry):
         return self.paths.get(name) or super().path_of_module(name)
 
     def open(self, scope: Scope, key: Hashable) -> OpenScope:  # noqa: D102 - see the base
-        self._around = values_around(self._around)
         opened = super().open(scope, key)
         opened.around = self._around
-        if scope is Scope.SESSION:
-            opened.keep(Config, lambda: self.config, lambda _: None)
-            opened.config = self.config
         if scope is not Scope.FUNCTION:
+            if scope is Scope.SESSION:
+                opened.keep(Config, lambda: self.config, lambda _: None)
+                opened.config = self.config
             self._on_open(opened)
         return opened
 
     def context_within(self, within: OpenScope | None) -> contextvars.Context:
         """What is set around the run now, and in front of it what was set in the scope since that opened."""
         context = contextvars.copy_context()
+        self._around = values_of(context, self._around)
         if within is not None:
             changed_around = changes(within.around, self._around)
             for variable, value in changes(within.around, within.context).items():
@@ -67,7 +66,7 @@ class HostedRun(Registry):
 
     def catch_up(self, open_scope: OpenScope) -> None:
         """Have a scope see what was set around the run since it opened."""
-        around = values_around(open_scope.around)
+        around = values_of(contextvars.copy_context(), open_scope.around)
         for variable, value in changes(open_scope.around, around).items():
             open_scope.context.run(variable.set, value)
         open_scope.around = around

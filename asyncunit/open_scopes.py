@@ -51,8 +51,8 @@ class OpenScope:
     hooks: Any = None
     fixtures: Any = None
     is_over = False
-    # Where a test is written that its class does not tell the place of.
-    place: Place | None = None
+    # That of a test whose class does not have it.
+    function: Any = None
     # What was set around the run when it opened, where a host may set something meanwhile.
     around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
     made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None

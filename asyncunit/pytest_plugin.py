@@ -481,10 +481,12 @@ class AsyncRun:
         self._standings: dict[Any, Standing] = {}
         # The names of the classes that are being collected in the place of one.
         self._made: set[str] = set()
-        self._tests: dict[Any, FunctionTest] = {}
+        # The test function that pytest has come to, while its scope is open.
+        self._test_now: FunctionTest | None = None
         self._factory_hooks: list[Any] = [getattr(config.hook, name, _NO_HOOK) for name in FACTORY_HOOKS]
-        self._is_debugged: bool = config.getoption("usepdb", False)
         self._is_traced: bool = config.getoption("trace", False)
+        if config.getoption("usepdb", False):
+            config.pluginmanager.register(_Debugging(), "asyncunit-debugging")
         if self._is_traced:
             config.pluginmanager.register(_Tracing(), "asyncunit-tracing")
 
@@ -846,37 +848,37 @@ class AsyncRun:
 
     def _test(self, item: Any, plan: Plan) -> FunctionTest:
         """The test function while it runs."""
-        from asyncunit.functions import FunctionTest
-        from asyncunit.stacks import place_of_function
-
-        test = self._tests.get(item)
+        test = self._test_now
         if test is None:
-            test = self._tests[item] = FunctionTest(
-                self._hosted(), self._standing_of(item, plan), item.name, place_of_function(item.obj)
-            )
+            from asyncunit.functions import FunctionTest
+
+            test = FunctionTest(self._hosted(), self._standing_of(item, plan), item.name, item.obj)
+            self._test_now = test
         return test
 
     def _standing_of(self, item: Any, plan: Plan) -> Standing:
         """Where a test function stands."""
-        from asyncunit.functions import Standing
-
         factory = _factory_of(item, plan)
         standing = self._standings.get((id(plan), factory))
         if standing is None:
+            from asyncunit.functions import Standing
+
             standing = Standing(plan.path, plan.depth, factory, plan.config, plan.configs)
             self._standings[id(plan), factory] = standing
         return standing
 
     def _close(self, item: Any) -> None:
         """Close the scope of a test function; raises what that raised."""
-        from asyncunit.hosted import raise_all
-
         if errors := self._closed(item):
+            from asyncunit.hosted import raise_all
+
             raise_all(errors, f"closing {item.nodeid}")
 
     def _closed(self, item: Any) -> list[BaseException]:
         """Close the scope of a test function, and return what that raised; pytest-asyncio only warns of some of it."""
-        test = self._tests.pop(item)
+        test, self._test_now = self._test_now, None
+        if test is None:
+            return []
         errors: list[BaseException] = [*test.close()]
         if errors and test.standing.config.is_lenient:
             from asyncunit.findings import warn_of
@@ -892,42 +894,31 @@ class AsyncRun:
         plan = self.collected.plan_of(pyfuncitem)
         if plan is None:
             return None
-        from asyncunit.collected import is_async_function
-        from asyncunit.examples import inner_test, substitute
-
         item: Any = pyfuncitem
         function = item.obj
         test = self._test(item, plan)
         arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
         try:
-            if inner_test(function) is function:
-                function = _unwrapped(function)
-                value = test.call(_stopping(function) if self._is_traced else function, arguments)
-            else:
+            if getattr(function, "is_hypothesis_test", False):
+                from asyncunit.examples import substitute
+
                 test.is_called_often = True
                 with substitute(function, lambda written, **examples: test.call(written, examples)):
                     value = function(**arguments)
+            else:
+                if self.collected.taker.is_peer_active:
+                    function = _unwrapped(function)
+                value = test.call(_stopping(function) if self._is_traced else function, arguments)
         except BaseException:
             if test.outer is None:
                 self._hosted().pending += self._closed(item)
             raise
         if test.outer is None:
             self._close(item)
-        if value is not None or not is_async_function(getattr(function, "__wrapped__", function)):
+        code = getattr(function, "__code__", None)
+        if value is not None or code is None or not code.co_flags & _ASYNC:
             _judge(item, plan, value)
         return True
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Say that the test is called."""
-        if self._is_debugged and self._case is not None:
-            _postpone_tear_down(item)
-        run = self._hosted()
-        run.is_calling = True
-        try:
-            return (yield)
-        finally:
-            run.is_calling = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -1001,22 +992,28 @@ def inspect_is_generator(function: Any) -> bool:
     return inspect.isasyncgenfunction(getattr(function, "__func__", function))
 
 
-def _postpone_tear_down(item: Any) -> None:
-    """Have what is left after a test case run when pytest leaves it: in the debugger all is still as the test left it.
+class _Debugging:
+    """What --pdb needs: in the debugger all is to be as the test left it.
 
-    pytest does so itself, but with the tearDown of sync tests alone, and later than what that needs.
+    pytest sees to that itself, but with the tearDown of sync tests alone, and later than what that needs.
     """
-    from asyncunit.hosted import raise_all
 
-    case = item.instance
-    written, case.tearDown = case.tearDown, _nothing
-    case._asyncunit_is_postponed = True
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: Any) -> None:
+        """Have what is left after a test case run when pytest leaves it."""
+        if not _is_case(getattr(item, "cls", None)):
+            return
+        from asyncunit.hosted import raise_all
 
-    def finish() -> None:
-        case.tearDown = written
-        raise_all(case._asyncunit_finish(), f"tearing down {item.nodeid}")
+        case = item.instance
+        written, case.tearDown = case.tearDown, _nothing
+        case._asyncunit_is_postponed = True
 
-    item.addfinalizer(finish)
+        def finish() -> None:
+            case.tearDown = written
+            raise_all(case._asyncunit_finish(), f"tearing down {item.nodeid}")
+
+        item.addfinalizer(finish)
 
 
 class _Tracing:
@@ -1050,7 +1047,8 @@ def _judge(item: Any, plan: Plan, value: Any) -> None:
     from asyncunit.collected import is_async_function
     from asyncunit.examples import inner_test
 
-    if not is_async_function(inner_test(item.obj)) and value is None:
+    written = inner_test(item.obj)
+    if value is None and not is_async_function(getattr(written, "__wrapped__", written)):
         name = PEER if plan.is_peers else "asyncunit"
         item.warn(
             pytest.PytestWarning(

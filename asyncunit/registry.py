@@ -27,12 +27,10 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 class Host(Protocol):
     """Another runner of tests than unittest, which says itself which test it has come to, and when a scope ends.
 
-    ``result`` is what it has the test report to; ``cls`` is the class of the test. ``is_calling`` is true while it
-    calls the test, which may then begin runs of its own.
+    ``result`` is what it has the test report to; ``cls`` is the class of the test.
     """
 
     result: object
-    is_calling: bool
     cls: type | None
 
 

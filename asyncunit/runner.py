@@ -144,17 +144,16 @@ class LoopRunner:
     def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task."""
         loop = self.loop
-        task = asyncio.Task(coroutine, loop=loop, context=given_to(None))
+        task = asyncio.Task(_stopping(loop, coroutine), loop=loop, context=given_to(None))
         timeout = loop.call_later(CLOSE_TIMEOUT, loop.stop)
         while not task.done():
             try:
-                loop.run_until_complete(task)
+                loop.run_forever()
             except SystemExit as error:  # of another task
                 mark_as_reported(error)
                 self.exits.append(error)
-            except RuntimeError:
-                if timeout.when() <= loop.time():  # else somebody else has stopped the loop
-                    break
+            if timeout.when() <= loop.time():  # else somebody else may have stopped the loop
+                break
         timeout.cancel()
         return task
 
@@ -265,6 +264,15 @@ _asked: list[object] = []
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_asked.clear)  # asyncio forgets the loop of the thread, too
+
+
+async def _stopping(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+    """Await, and stop the loop in the same turn; run_until_complete() would take another."""
+    try:
+        await coroutine
+    finally:
+        if not loop.is_closed():  # as it is where this was abandoned
+            loop.stop()
 
 
 async def _shut_down(

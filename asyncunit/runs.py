@@ -59,8 +59,10 @@ _SUITE_RUN = unittest.TestSuite.run.__code__
 _TEST_RUN = unittest.TestCase.run.__code__
 
 
-def current_run() -> Registry:
+def current_run(*, in_hook: bool = False) -> Registry:
     """The run that is being executed in this thread, begun if it is new.
+
+    ``in_hook`` is true where a hook of a class or a module is called: a host does so without a result.
 
     A run inside the test of another is a run of its own. One that is no longer being executed, and whose runner
     never said so, ends here.
@@ -71,7 +73,7 @@ def current_run() -> Registry:
         if _in_a_test(innermost) or innermost.is_closing:
             break
         if innermost.host is not None:
-            if result is innermost.host.result or (result is None and not innermost.host.is_calling):
+            if result is innermost.host.result or (result is None and in_hook):
                 return innermost
             break
         if innermost.run is result:

@@ -155,7 +155,7 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
         sync_hook()
         return
     refuse_running_loop()
-    module = open_module(runs.current_run(), cls.__module__)
+    module = open_module(runs.current_run(in_hook=True), cls.__module__)
     if module.run.host is not None and module.state is HookState.NOT_CALLED:
         module.state = HookState.SET_UP  # a host that finds no hooks in a module calls none
     has_test = runs.has_test_to_run(cls)
@@ -230,7 +230,7 @@ def _module_of_front(hook: object) -> str | None:
 @runs.interruptible
 def _set_up_module(name: str, hooks: _SyncHooks) -> None:
     refuse_running_loop()
-    module = open_module(runs.current_run(), name)
+    module = open_module(runs.current_run(in_hook=True), name)
     module.sync_tear_down = hooks.tearDownModule
     module.state = HookState.SETTING_UP
     _set_up_first_class(module)
@@ -239,7 +239,7 @@ def _set_up_module(name: str, hooks: _SyncHooks) -> None:
 
 @runs.interruptible
 def _tear_down_module(name: str, hooks: _SyncHooks) -> None:
-    run = runs.current_run()
+    run = runs.current_run(in_hook=True)
     module = open_module(run, name)
     module.sync_tear_down = hooks.tearDownModule
     module.state = HookState.SET_UP  # says unittest, which tears down nothing else
