@@ -30,10 +30,9 @@ _RUNNING = (
 
 
 class _Known(NamedTuple):
-    """What is to be said of the scope that closes a loop: its name, the scopes that it is in, and its class."""
+    """What is to be said of the scope that closes a loop: its name and those of the scopes around it, and its class."""
 
-    name: str
-    path: list[tuple[Scope, str]]
+    path: tuple[tuple[Scope, str], ...]
     class_name: str | None
 
 
@@ -43,9 +42,8 @@ _known: weakref.WeakKeyDictionary[Loop, _Known] = weakref.WeakKeyDictionary()
 
 def know(loop: Loop, owner: OpenScope) -> None:
     """Remember whose a loop is."""
-    scopes = list(owner.outwards())
-    class_name = next((scope.key.__qualname__ for scope in scopes if isinstance(scope.key, type)), None)
-    _known[loop] = _Known(owner.name, [(scope.scope, scope.name) for scope in scopes], class_name)
+    class_name = next((scope.key.__qualname__ for scope in owner.outwards() if isinstance(scope.key, type)), None)
+    _known[loop] = _Known(owner.names, class_name)
 
 
 def explain(error: BaseException, loop: Loop) -> None:
@@ -110,7 +108,7 @@ def _name(loop: Loop) -> str:
     closed = ", which is closed" if loop.is_closed() else ""
     if owner is None:
         return f"a loop that asyncunit has not made ({loop!r})"
-    return f"the event loop of the scope '{owner.name}'{closed}"
+    return f"the event loop of the scope '{owner.path[0][1]}'{closed}"
 
 
 def _share(loop: Loop, other: Loop | None) -> str:

@@ -87,6 +87,12 @@ class OpenScope:
             return f"{self.key} ({self._place()}.{self.key})"  # as unittest names a test
         return f"{self.scope} {self.key}" if self.key else str(self.scope)
 
+    @functools.cached_property
+    def names(self) -> tuple[tuple[Scope, str], ...]:
+        """The names of the scope, and of those around it."""
+        own = ((self.scope, self.name),)
+        return own if self.within is None else own + self.within.names
+
     def _place(self) -> str:
         """The dotted name of what a test stands in: its class, or for a function its module."""
         around = None if self.within is None else self.within.key
