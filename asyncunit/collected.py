@@ -309,12 +309,17 @@ class Collected:
             return None
         return self._adopt(definition, is_peers=is_peers or self.taker.config.mode != "auto")
 
+    def async_fixture_for(self, definition: Any, *, is_case: bool) -> AsyncFixture | None:
+        """As `async_fixture`; all async ones that asyncunit's test cases use are its own to run."""
+        found = self.async_fixture(definition)
+        return self._adopted(definition) if found is None and is_case else found
+
     def is_of_cases(self, definition: Any) -> bool:
         """Whether asyncunit's test cases set the fixture up themselves, for each test or class."""
         made = getattr(getattr(definition.func, "__func__", definition.func), ATTRIBUTE, None)
         return made is not None and made.scope <= Scope.CLASS
 
-    def adopted(self, definition: Any) -> AsyncFixture | None:
+    def _adopted(self, definition: Any) -> AsyncFixture | None:
         """The fixture of pytest's if it is async, whoever would run it for test functions."""
         function = getattr(definition.func, "__func__", definition.func)
         if not is_async_function(function) or (

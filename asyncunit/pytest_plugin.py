@@ -10,7 +10,6 @@ up but the hook before it.
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import importlib.metadata
 import os
@@ -25,11 +24,9 @@ from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, ConfigurationErro
 from asyncunit.keys import KEYS, MEANINGS, MODES
 
 if TYPE_CHECKING:
-    from asyncunit.collected import AsyncFixture, Collected, Place, Plan
+    from asyncunit.collected import Collected, Plan
     from asyncunit.config import Config
-    from asyncunit.functions import FunctionTest, Standing
-    from asyncunit.hosted import HostedRun
-    from asyncunit.open_scopes import OpenScope
+    from asyncunit.items import Items
 
 __all__ = ["fixture", "is_async_test"]
 
@@ -473,16 +470,10 @@ class AsyncRun:
 
         self.collected = collected
         self._param_sets_of = param_sets_of
-        self._run: HostedRun | None = None
-        # The one that pytest has come to, its parent, and the test case if that is one.
-        self._item: Any = None
-        self._parent: Any = None
-        self._case: Any = None
-        self._standings: dict[Any, Standing] = {}
+        # None until the first of them is set up.
+        self._items: Items | None = None
         # The names of the classes that are being collected in the place of one.
         self._made: set[str] = set()
-        # The test function that pytest has come to, while its scope is open.
-        self._test_now: FunctionTest | None = None
         self._factory_hooks: list[Any] = [getattr(config.hook, name, _NO_HOOK) for name in FACTORY_HOOKS]
         self._is_traced: bool = config.getoption("trace", False)
         if config.getoption("usepdb", False):
@@ -625,7 +616,7 @@ class AsyncRun:
     def _mark_as_peer(self, item: Any, plan: Plan) -> None:
         if plan.marker is None:
             item.add_marker(PEER)
-        if inspect_is_generator(item.obj):
+        if _is_async_generator(item.obj):
             reason = f"Tests based on asynchronous generators are not supported. {item.name} will be ignored."
             item.warn(pytest.PytestCollectionWarning(reason))
             item.add_marker(pytest.mark.xfail(run=False, reason=reason))
@@ -636,7 +627,7 @@ class AsyncRun:
 
         for node, own in cases.items():
             cls = node.obj
-            self._places_of(own[0])  # what the user's markers say, before ours is among them
+            self.collected.surroundings(own[0])  # what the user's markers say, before ours is among them
             for item in {tuple(item._fixtureinfo.names_closure): item for item in own}.values():
                 self._demand(item)
             try:
@@ -657,7 +648,7 @@ class AsyncRun:
         from asyncunit.scopes import Scope
 
         for definitions in item._fixtureinfo.name2fixturedefs.values():
-            found = self._async_fixture(definitions[-1], item)
+            found = self.collected.async_fixture_for(definitions[-1], is_case=True)
             if found is None:
                 continue
             scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
@@ -671,7 +662,9 @@ class AsyncRun:
             marker = item.get_closest_marker("asyncunit")
             scope = None if marker is None else marker.kwargs.get("loop_scope")
             if scope in ("class", "module", "package") and item.get_closest_marker("xdist_group") is None:
-                place = next(each for each in reversed(self._places_of(item)) if str(each.scope) == scope)
+                place = next(
+                    each for each in reversed(self.collected.surroundings(item).places) if str(each.scope) == scope
+                )
                 key = place.node.nodeid if place.node is not None else str(place.key)
                 item.add_marker(pytest.mark.xdist_group(name=f"asyncunit {key}"))
 
@@ -688,292 +681,57 @@ class AsyncRun:
 
     # One item.
 
-    def _hosted(self) -> HostedRun:
-        """The run, with its open scopes; begun when the first test needs it."""
-        if self._run is None:
-            from asyncunit.hosted import HostedRun
-
-            self._run = HostedRun(self.collected.taker.config, self._close_with_node)
-        return self._run
-
-    def _close_with_node(self, open_scope: OpenScope) -> None:
-        """Have a scope that has opened closed as pytest leaves its node."""
-        run = self._hosted()
-        places = self._places_of(self._item)
-        for place in reversed(places):
-            if place.scope is open_scope.scope and place.node is not None and place.key in (open_scope.key, None):
-                place.node.addfinalizer(functools.partial(run.close_scope, open_scope))
-                return
-
-    def _places_of(self, item: Any) -> tuple[Place, ...]:
-        """The scopes that an item stands in."""
-        return self.collected.surroundings(item).places
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Say which test the run has come to; tear down what it uses and what lives on another loop than its own."""
-        self._item = item
-        plan = self.collected.plan_of(item)
-        run = self._hosted()
-        run.result = item
-        if item.parent is not self._parent:
-            self._parent = item.parent
-            run.cls = getattr(item, "cls", None)
-            self._case = run.cls if _is_case(run.cls) else None
-            path = tuple((place.scope, place.key) for place in self._places_of(item) if str(place.scope) != "class")
-            if len(path) > 1:
-                run.paths[path[-1][1]] = path
-        if plan is not None and plan.fixtures:
-            self._leave_other_loops(run, item, plan)
+        """Say which test the run has come to."""
+        if self._items is None:
+            from asyncunit.items import Items
 
-    def _leave_other_loops(self, run: HostedRun, item: Any, plan: Plan) -> None:
-        """Tear down those of its fixtures that live on another loop: pytest keeps one value at a time."""
-        for found in plan.fixtures:
-            for open_scope in run.chain:
-                live = open_scope.fixtures and open_scope.fixtures.live.get(id(found.definition))
-                if not live:
-                    continue
-                depth = self.collected.loop_depth(found, plan, plan.places)
-                owner = run.chain[depth - 1] if depth <= len(run.chain) else None
-                loops = live.half.runner.loops
-                if loops.owner is not owner or loops.factory is not _factory_of(item, plan):
-                    live.exit_()
+            self._items = Items(self.collected, FACTORY)
+        self._items.come_to(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
         """Run an async fixture in the task of its scope."""
-        is_case = self._case is not None
-        found = self._async_fixture(fixturedef, self._item)
-        if found is None and not is_case:
+        other = None if self._items is None else self._items.in_place_of(fixturedef, request)
+        if other is None:
             return (yield)
         definition: Any = fixturedef
-        written = definition.func
-        if is_case and self.collected.is_of_cases(definition):
-            definition.func = _nothing
-        elif found is None:
-            return (yield)
-        else:
-            definition.func = self._in_its_scope(found, request, _bound(written, request.instance))
+        written, definition.func = definition.func, other
         try:
             return (yield)
         finally:
             definition.func = written
 
-    def _async_fixture(self, definition: Any, item: Any) -> AsyncFixture | None:
-        """The async fixture that asyncunit is to run: all that its own test cases use are."""
-        found = self.collected.async_fixture(definition)
-        if found is None and _is_case(getattr(item, "cls", None)):
-            return self.collected.adopted(definition)
-        return found
-
-    def _in_its_scope(self, found: AsyncFixture, request: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-        from asyncunit.functions import HostedFixture, value_in
-
-        definition = found.definition
-        hosted = HostedFixture(self._hosted(), found.fixture, id(definition))
-        finish = functools.partial(definition.finish, request)
-
-        def set_up(**kwargs: Any) -> Any:
-            __tracebackhide__ = True
-            call = functools.partial(function, **kwargs)
-            request.addfinalizer(hosted.tear_down)
-            if not found.fixture.is_async and not found.is_peers:
-                scope = self._scope_for(found)
-                if live := value_in(scope, found.fixture, None):
-                    return live.value
-                value = hosted.set_up_beside(call, None)
-                hosted.share(scope, None, value, finish)
-                return value
-            runner, context = self._runner_for(found, request, finish)
-            if not found.fixture.is_async:
-                return hosted.set_up_beside(call, runner.loops.loop)
-            if live := value_in(runner.scope, found.fixture, runner.loops):
-                return live.value
-            return hosted.set_up(call, runner, finish, context)
-
-        return set_up
-
-    def _scope_for(self, found: AsyncFixture) -> OpenScope:
-        """The open scope in which a fixture lives that is wider than a test."""
-        from asyncunit.collected import depth_of_fixture
-
-        standing = self._standing_of(self._item, self.collected.plan_for_fixtures(self._item))
-        return standing.enter(self._hosted(), depth_of_fixture(found, self._places_of(self._item)))
-
-    def _runner_for(
-        self, found: AsyncFixture, request: Any, finish: Callable[[], None]
-    ) -> tuple[Any, contextvars.Context | None]:
-        """The task in which an async fixture runs, and the context, if that is the test's own."""
-        from asyncunit.collected import depth_of, depth_of_fixture
-        from asyncunit.functions import wide_runner
-
-        run, item, places = self._hosted(), self._item, self._places_of(self._item)
-        depth = depth_of_fixture(found, places)
-        is_of_test = depth > len(places)
-        if self._case is not None:
-            if is_of_test:
-                test, runner = request.instance._asyncunit_open()
-                self._hold(item, test, request.instance._asyncunit_close)
-                run.catch_up(runner.scope)
-                test.outer.append(finish)
-                return runner, runner.scope.context
-            from asyncunit import loops
-
-            choice = loops.choose(item.cls, run.config)
-            standing = _standing(
-                places, depth_of(choice.scope, places), choice.factory, choice.configs[0], choice.config_at
-            )
-            return wide_runner(run, standing, depth, min(standing.depth, depth)), None
-        plan = self.collected.plan_for_fixtures(item)
-        loop_depth = self.collected.loop_depth(found, plan, places)
-        if is_of_test:
-            test = self._test(item, plan)
-            if test.outer is None:
-                test.outer = []
-                item.addfinalizer(functools.partial(self._close, item))
-            test.outer.append(finish)
-            return test.runner_on(loop_depth), None
-        return wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth)), None
-
-    def _hold(self, item: Any, test: Any, close: Callable[[], list[Exception]]) -> None:
-        """Have a test case that pytest's fixtures stand around closed after these."""
-        if test.outer is not None:
-            return
-        from asyncunit.hosted import raise_all
-
-        test.outer = []
-        item.addfinalizer(lambda: raise_all(close(), f"closing {item.nodeid}"))
-
-    def _test(self, item: Any, plan: Plan) -> FunctionTest:
-        """The test function while it runs."""
-        test = self._test_now
-        if test is None:
-            from asyncunit.functions import FunctionTest
-
-            test = FunctionTest(self._hosted(), self._standing_of(item, plan), item.name, item.obj)
-            self._test_now = test
-        return test
-
-    def _standing_of(self, item: Any, plan: Plan) -> Standing:
-        """Where a test function stands."""
-        factory = _factory_of(item, plan)
-        standing = self._standings.get((id(plan), factory))
-        if standing is None:
-            from asyncunit.functions import Standing
-
-            standing = Standing(plan.path, plan.depth, factory, plan.config, plan.configs)
-            self._standings[id(plan), factory] = standing
-        return standing
-
-    def _close(self, item: Any) -> None:
-        """Close the scope of a test function; raises what that raised."""
-        if errors := self._closed(item):
-            from asyncunit.hosted import raise_all
-
-            raise_all(errors, f"closing {item.nodeid}")
-
-    def _closed(self, item: Any) -> list[BaseException]:
-        """Close the scope of a test function, and return what that raised; pytest-asyncio only warns of some of it."""
-        test, self._test_now = self._test_now, None
-        if test is None:
-            return []
-        errors: list[BaseException] = [*test.close()]
-        if errors and test.standing.config.is_lenient:
-            from asyncunit.findings import warn_of
-
-            errors = [
-                error for error in errors if not isinstance(error, AsyncUnitError) or not warn_of(error, item.nodeid)
-            ]
-        return errors
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object | None:
         """Run an async test function."""
         plan = self.collected.plan_of(pyfuncitem)
-        if plan is None:
+        if plan is None or self._items is None:
             return None
-        item: Any = pyfuncitem
-        function = item.obj
-        test = self._test(item, plan)
-        arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
-        try:
-            if getattr(function, "is_hypothesis_test", False):
-                from asyncunit.examples import substitute
-
-                test.is_called_often = True
-                with substitute(function, lambda written, **examples: test.call(written, examples)):
-                    value = function(**arguments)
-            else:
-                if self.collected.taker.is_peer_active:
-                    function = _unwrapped(function)
-                value = test.call(_stopping(function) if self._is_traced else function, arguments)
-        except BaseException:
-            if test.outer is None:
-                self._hosted().pending += self._closed(item)
-            raise
-        if test.outer is None:
-            self._close(item)
+        function: Any = pyfuncitem.obj
+        if self.collected.taker.is_peer_active:
+            function = _unwrapped(function)
+        value = self._items.call(pyfuncitem, plan, _stopping(function) if self._is_traced else function)
         code = getattr(function, "__code__", None)
         if value is not None or code is None or not code.co_flags & _ASYNC:
-            _judge(item, plan, value)
+            _judge(pyfuncitem, plan, value)
         return True
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Leave what the next test does not stand in, and report what has not been."""
-        run = self._run
-        if run is None:
-            return
-        if nextitem is not None and nextitem.parent is not item.parent:
-            places = self._places_of(nextitem)
-            for open_scope, place in zip(list(run.chain), places, strict=False):
-                if (open_scope.scope, open_scope.key) != (place.scope, place.key):
-                    run.pending += run.leave(open_scope)
-                    break
-        if run.pending:
-            from asyncunit.hosted import raise_all
-
-            raise_all(run.take_pending(), f"after {item.nodeid}")
+        if self._items is not None:
+            self._items.leave(item, nextitem)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """The run is over."""
-        run, self._run = self._run, None
-        if run is None:
-            return
-        from asyncunit import registry
-        from asyncunit.stderr import print_all
-
-        registry.end(run)
-        print_all("session", run.take_pending())
-
-
-def _standing(
-    places: tuple[Place, ...], depth: int, factory: Any, config: Config, config_at: Callable[[Any], Config]
-) -> Any:
-    from asyncunit.functions import Standing
-
-    path = tuple((place.scope, place.key) for place in places)
-    return Standing(path, depth, factory, config, [config_at(place.scope) for place in places])
-
-
-def _nothing(**_: object) -> None:
-    """In the place of a fixture that asyncunit's test cases set up themselves."""
-
-
-def _factory_of(item: Any, plan: Plan) -> Any:
-    """The loop factory that an item runs with."""
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    return params.get(FACTORY, plan.config.loop_factory)
-
-
-def _bound(function: Any, instance: object) -> Any:
-    """The function of a fixture that stands in a class, for that instance."""
-    if instance is not None and isinstance(instance, type(getattr(function, "__self__", None))):
-        return function.__func__.__get__(instance)
-    return function
+        items, self._items = self._items, None
+        if items is not None:
+            items.end()
 
 
 def _unwrapped(function: Any) -> Any:
@@ -985,8 +743,8 @@ def _unwrapped(function: Any) -> Any:
     return inner if is_runner and inner is not None else function
 
 
-def inspect_is_generator(function: Any) -> bool:
-    """Whether it is written as an async generator."""
+def _is_async_generator(function: Any) -> bool:
+    """Whether a function is written as one."""
     import inspect
 
     return inspect.isasyncgenfunction(getattr(function, "__func__", function))
@@ -1006,7 +764,7 @@ class _Debugging:
         from asyncunit.hosted import raise_all
 
         case = item.instance
-        written, case.tearDown = case.tearDown, _nothing
+        written, case.tearDown = case.tearDown, lambda: None
         case._asyncunit_is_postponed = True
 
         def finish() -> None:

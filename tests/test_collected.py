@@ -156,7 +156,8 @@ def test_the_function_of_a_fixture_knows_its_fixture():
 def test_an_unmarked_async_fixture_is_taken_in_auto_mode_and_by_test_cases():
     there = definition(coroutine_function)
     assert Collected(taker()).async_fixture(there) is None
-    assert Collected(taker()).adopted(there).fixture.is_async
+    assert Collected(taker()).async_fixture_for(there, is_case=True).fixture.is_async
+    assert Collected(taker()).async_fixture_for(there, is_case=False) is None
     assert Collected(taker(config=Config(mode="auto"))).async_fixture(there).is_peers is False
     assert Collected(taker(peer_mode="auto")).async_fixture(there).is_peers is True
     assert Collected(taker(is_peer_active=True, peer_mode="auto")).async_fixture(there) is None

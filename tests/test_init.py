@@ -57,6 +57,7 @@ HOUSE = [
     "__main__",
     "hosted",
     "functions",
+    "items",
     "pytest_plugin",
 ]
 # These are there in every run of pytest, also in one without an async test.

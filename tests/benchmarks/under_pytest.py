@@ -2,7 +2,7 @@
 
 Each suite is run several times, in turns with the others, in a process of its own, and so is one with a tenth of its
 tests; what counts is the difference of the shortest runs, as pytest states them, so that what a run costs once is left
-out. ``--peer PYTHON`` names an interpreter with pytest-asyncio, for its figures beside ours.
+out. ``--peer PYTHON`` names an interpreter with pytest-asyncio and anyio, for their figures.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 FUNCTION = "{0}def test_{1}(): pass\n"
+BACKEND = "@pytest.fixture\ndef anyio_backend(): return 'asyncio'\n"
 METHOD = "    {0}def test_{1}(self): pass\n"
 
 SUITES = {
@@ -36,7 +37,11 @@ SUITES = {
     ),
     "pytest-asyncio, own loop": ("import pytest\npytestmark = pytest.mark.asyncio\n", FUNCTION, "async "),
     "pytest-asyncio's sync function": ("", FUNCTION, ""),
+    "anyio, a runner for each test": ("import pytest\npytestmark = pytest.mark.anyio\n" + BACKEND, FUNCTION, "async "),
+    "anyio's sync function": ("", FUNCTION, ""),
 }
+# What each is run with; the others with asyncunit.
+PLUGINS = {"pytest-asyncio": "pytest_asyncio.plugin", "anyio": "anyio.pytest_plugin"}
 # What each is compared with.
 AGAINST = {
     "async function, shared loop": "sync function",
@@ -45,12 +50,13 @@ AGAINST = {
     "IsolatedAsyncioTestCase": "sync TestCase",
     "pytest-asyncio, module loop": "pytest-asyncio's sync function",
     "pytest-asyncio, own loop": "pytest-asyncio's sync function",
+    "anyio, a runner for each test": "anyio's sync function",
 }
 
 
 def run(python: str, directory: Path, name: str, file: str, *args: str) -> float:
     """One run, in seconds."""
-    plugin = ["-p", "pytest_asyncio.plugin"] if name.startswith("pytest-asyncio") else ["-p", "asyncunit.pytest_plugin"]
+    plugin = ["-p", next((PLUGINS[peer] for peer in PLUGINS if name.startswith(peer)), "asyncunit.pytest_plugin")]
     result = subprocess.run(
         [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *args, file],
         cwd=directory,
@@ -73,7 +79,7 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON")
     parser.add_argument("--collect", action="store_true", help="only collect")
     options = parser.parse_args()
-    names = [name for name in SUITES if options.peer or not name.startswith("pytest-asyncio")]
+    names = [name for name in SUITES if options.peer or not name.startswith(tuple(PLUGINS))]
     counts = (options.tests, options.tests // 10)
     times: dict[tuple[str, int], list[float]] = {(name, count): [] for name in names for count in counts}
     args = ["--collect-only"] if options.collect else []
@@ -86,7 +92,7 @@ def main() -> None:
                 (directory / f"test_{index}_{count}.py").write_text(text)
         for _ in range(options.runs):
             for index, name in enumerate(names):
-                python = options.peer if name.startswith("pytest-asyncio") else sys.executable
+                python = options.peer if name.startswith(tuple(PLUGINS)) else sys.executable
                 for count in counts:
                     times[name, count].append(run(python, directory, name, f"test_{index}_{count}.py", *args))
     many, few = counts

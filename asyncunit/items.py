@@ -1,0 +1,252 @@
+"""The items of pytest while they run: in which scopes each stands, and where its fixtures and the test itself run.
+
+Nothing here imports pytest. ``request.instance``, ``definition.func`` and ``definition.finish`` are what it has of a
+fixture that is being set up; nothing else tells which function is to be called, and how it is torn down.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from asyncunit import loops, registry
+from asyncunit.case import AsyncTestCase
+from asyncunit.collected import AsyncFixture, Collected, Place, Plan, depth_of, depth_of_fixture
+from asyncunit.errors import AsyncUnitError
+from asyncunit.examples import substitute
+from asyncunit.findings import warn_of
+from asyncunit.functions import FunctionTest, HostedFixture, Standing, value_in, wide_runner
+from asyncunit.hosted import HostedRun, raise_all
+from asyncunit.open_scopes import OpenScope
+from asyncunit.scopes import Scope
+from asyncunit.stderr import print_all
+from asyncunit.tasks import ScopeRunner
+
+__all__ = ["Items"]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Items:
+    """The one that pytest has come to, and the open scopes of its run.
+
+    ``factory_param`` is the name of the parameter by which an item says its loop factory.
+    """
+
+    def __init__(self, collected: Collected, factory_param: str) -> None:
+        self._collected = collected
+        self._factory_param = factory_param
+        self._run = HostedRun(collected.taker.config, self._close_with_node)
+        self._item: Any = None
+        self._parent: Any = None
+        # Whether it is one of asyncunit's test cases.
+        self._is_case = False
+        self._standings: dict[Any, Standing] = {}
+        # The test function that pytest has come to, while its scope is open.
+        self._test: FunctionTest | None = None
+
+    def _close_with_node(self, open_scope: OpenScope) -> None:
+        """Have a scope that has opened closed as pytest leaves its node."""
+        for place in reversed(self._places_of(self._item)):
+            if place.scope is open_scope.scope and place.node is not None and place.key in (open_scope.key, None):
+                place.node.addfinalizer(functools.partial(self._run.close_scope, open_scope))
+                return
+
+    def _places_of(self, item: Any) -> tuple[Place, ...]:
+        """The scopes that an item stands in."""
+        return self._collected.surroundings(item).places
+
+    # From one item to the next.
+
+    def come_to(self, item: Any) -> None:
+        """The item is going to be set up: tear down what it uses and what lives on another loop than its own."""
+        self._item = item
+        run = self._run
+        run.result = item
+        if item.parent is not self._parent:
+            self._parent = item.parent
+            run.cls = getattr(item, "cls", None)
+            self._is_case = run.cls is not None and issubclass(run.cls, AsyncTestCase)
+            path = tuple((place.scope, place.key) for place in self._places_of(item) if place.scope is not Scope.CLASS)
+            if len(path) > 1:
+                run.paths[str(path[-1][1])] = path
+        plan = self._collected.plan_of(item)
+        if plan is not None and plan.fixtures:
+            self._leave_other_loops(item, plan)
+
+    def _leave_other_loops(self, item: Any, plan: Plan) -> None:
+        """Tear down those of its fixtures that live on another loop: pytest keeps one value at a time."""
+        chain = self._run.chain
+        for found in plan.fixtures:
+            for open_scope in chain:
+                live = open_scope.fixtures and open_scope.fixtures.live.get(id(found.definition))
+                if not live:
+                    continue
+                depth = self._collected.loop_depth(found, plan, plan.places)
+                owner = chain[depth - 1] if depth <= len(chain) else None
+                home = live.half.runner.loops
+                if home.owner is not owner or home.factory is not self._factory_of(item, plan):
+                    live.exit_()
+
+    def leave(self, item: Any, nextitem: Any) -> None:
+        """Leave what the next item does not stand in, and raise what has not been reported."""
+        run = self._run
+        if nextitem is not None and nextitem.parent is not item.parent:
+            places = self._places_of(nextitem)
+            for open_scope, place in zip(list(run.chain), places, strict=False):
+                if (open_scope.scope, open_scope.key) != (place.scope, place.key):
+                    run.pending += run.leave(open_scope)
+                    break
+        if run.pending:
+            raise_all(run.take_pending(), f"after {item.nodeid}")
+
+    def end(self) -> None:
+        """The run is over; nobody reports what is raised from now on, so it goes to stderr."""
+        registry.end(self._run)
+        print_all("session", self._run.take_pending())
+
+    # Fixtures.
+
+    def in_place_of(self, definition: Any, request: Any) -> Callable[..., Any] | None:
+        """What pytest is to call in the place of a fixture's function; None where that is not asyncunit's to run."""
+        found = self._collected.async_fixture_for(definition, is_case=self._is_case)
+        if self._is_case and self._collected.is_of_cases(definition):
+            return _nothing
+        if found is None:
+            return None
+        return functools.partial(self._set_up, found, request, _bound(definition.func, request.instance))
+
+    def _set_up(self, found: AsyncFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
+        __tracebackhide__ = True
+        definition = found.definition
+        hosted = HostedFixture(self._run, found.fixture, id(definition))
+        finish = functools.partial(definition.finish, request)
+        call = functools.partial(function, **arguments)
+        request.addfinalizer(hosted.tear_down)
+        if not found.fixture.is_async and not found.is_peers:
+            scope = self._scope_for(found)
+            if live := value_in(scope, found.fixture, None):
+                return live.value
+            value = hosted.set_up_beside(call, None)
+            hosted.share(scope, None, value, finish)
+            return value
+        runner, context = self._runner_for(found, request, finish)
+        if not found.fixture.is_async:
+            return hosted.set_up_beside(call, runner.loops.loop)
+        if live := value_in(runner.scope, found.fixture, runner.loops):
+            return live.value
+        return hosted.set_up(call, runner, finish, context)
+
+    def _scope_for(self, found: AsyncFixture) -> OpenScope:
+        """The open scope in which a fixture lives that is wider than a test."""
+        standing = self._standing_of(self._item, self._collected.plan_for_fixtures(self._item))
+        return standing.enter(self._run, depth_of_fixture(found, self._places_of(self._item)))
+
+    def _runner_for(
+        self, found: AsyncFixture, request: Any, finish: Callable[[], None]
+    ) -> tuple[ScopeRunner, contextvars.Context | None]:
+        """The task in which an async fixture runs, and the context, if that is the test's own."""
+        run, item, places = self._run, self._item, self._places_of(self._item)
+        depth = depth_of_fixture(found, places)
+        is_of_test = depth > len(places)
+        if self._is_case:
+            if is_of_test:
+                return self._runner_of_case(item, request.instance, finish)
+            choice = loops.choose(item.cls, run.config)
+            path = tuple((place.scope, place.key) for place in places)
+            configs = [choice.config_at(place.scope) for place in places]
+            standing = Standing(path, depth_of(choice.scope, places), choice.factory, choice.configs[0], configs)
+            return wide_runner(run, standing, depth, min(standing.depth, depth)), None
+        plan = self._collected.plan_for_fixtures(item)
+        loop_depth = self._collected.loop_depth(found, plan, places)
+        if is_of_test:
+            test = self._open_test(item, plan)
+            if test.outer is None:
+                test.outer = []
+                item.addfinalizer(functools.partial(self._close, item))
+            test.outer.append(finish)
+            return test.runner_on(loop_depth), None
+        return wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth)), None
+
+    def _runner_of_case(
+        self, item: Any, case: Any, finish: Callable[[], None]
+    ) -> tuple[ScopeRunner, contextvars.Context]:
+        """The task of a test case, which is closed after the fixtures of pytest's that stand around it."""
+        test, runner = case._asyncunit_open()
+        if test.outer is None:
+            test.outer = []
+            item.addfinalizer(lambda: raise_all(case._asyncunit_close(), f"closing {item.nodeid}"))
+        self._run.catch_up(runner.scope)
+        test.outer.append(finish)
+        return runner, runner.scope.context
+
+    # Test functions.
+
+    def call(self, item: Any, plan: Plan, function: Callable[..., Any]) -> Any:
+        """Call a test function in its scope, await what it returns if that can be, and return what came of it."""
+        test = self._open_test(item, plan)
+        arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
+        try:
+            if getattr(function, "is_hypothesis_test", False):
+                test.is_called_often = True
+                with substitute(function, lambda written, **example: test.call(written, example)):
+                    value = function(**arguments)
+            else:
+                value = test.call(function, arguments)
+        except BaseException:
+            if test.outer is None:
+                self._run.pending += self._closed(item)
+            raise
+        if test.outer is None:
+            self._close(item)
+        return value
+
+    def _open_test(self, item: Any, plan: Plan) -> FunctionTest:
+        if self._test is None:
+            self._test = FunctionTest(self._run, self._standing_of(item, plan), item.name, item.obj)
+        return self._test
+
+    def _standing_of(self, item: Any, plan: Plan) -> Standing:
+        """Where a test function stands."""
+        factory = self._factory_of(item, plan)
+        standing = self._standings.get((id(plan), factory))
+        if standing is None:
+            standing = Standing(plan.path, plan.depth, factory, plan.config, plan.configs)
+            self._standings[id(plan), factory] = standing
+        return standing
+
+    def _factory_of(self, item: Any, plan: Plan) -> Any:
+        """The loop factory that an item runs with."""
+        callspec = getattr(item, "callspec", None)
+        configured = plan.config.loop_factory
+        return configured if callspec is None else callspec.params.get(self._factory_param, configured)
+
+    def _close(self, item: Any) -> None:
+        """Close the scope of a test function; raises what that raised."""
+        if errors := self._closed(item):
+            raise_all(errors, f"closing {item.nodeid}")
+
+    def _closed(self, item: Any) -> list[BaseException]:
+        """Close the scope of a test function, and return what that raised; pytest-asyncio only warns of some of it."""
+        test, self._test = self._test, None
+        if test is None:
+            return []
+        errors: list[BaseException] = [*test.close()]
+        if errors and test.standing.config.is_lenient:
+            return [
+                error for error in errors if not isinstance(error, AsyncUnitError) or not warn_of(error, item.nodeid)
+            ]
+        return errors
+
+
+def _nothing(**_: object) -> None:
+    """In the place of a fixture that asyncunit's test cases set up themselves."""
+
+
+def _bound(function: Any, instance: object) -> Any:
+    """The function of a fixture that stands in a class, for that instance."""
+    if instance is not None and isinstance(instance, type(getattr(function, "__self__", None))):
+        return function.__func__.__get__(instance)
+    return function
