@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, ConfigurationError
-from asyncunit.keys import KEYS, MEANINGS, MODES
+from asyncunit.errors import AsyncUnitError, ConfigurationError
+from asyncunit.keys import KEYS, MEANINGS
 
 if TYPE_CHECKING:
-    from asyncunit.collected import Collected, Plan
+    from asyncunit.collected import Collected, Plan, Taker
     from asyncunit.config import Config
     from asyncunit.items import Items
 
@@ -35,7 +35,12 @@ __tracebackhide__ = True
 PEER = "asyncio"  # pytest-asyncio, as its plugin is named
 FACTORY = "_asyncunit_loop_factory"
 FACTORY_HOOKS = ("pytest_asyncunit_loop_factories", "pytest_asyncio_loop_factories")
-SCOPES = ("function", "class", "module", "package", "session")
+PEER_KEYS = (
+    "asyncio_mode",
+    "asyncio_debug",
+    "asyncio_default_test_loop_scope",
+    "asyncio_default_fixture_loop_scope",
+)
 PREFIX = "_asyncunit_fixture_"
 
 _ASYNC = 0x80 | 0x200  # inspect.CO_COROUTINE, CO_ASYNC_GENERATOR
@@ -355,16 +360,27 @@ class _State:
             {key: value for key, value in options.items() if value is not None},
         )
 
+    def _written_for_peer(self) -> dict[str, Any]:
+        """What the options and ini keys of pytest-asyncio say, where that is not active."""
+        if self.is_peer_active:
+            return {}
+        said = {name: self.config.getoption(name, None) for name in PEER_KEYS}
+        said = {name: self.config.getini(name) if value is None else value for name, value in said.items()}
+        return {name: value for name, value in said.items() if value not in (None, "")}
+
     def check(self) -> None:
         """Raise pytest.UsageError for a bad value on the command line, in pytest's ini file or in the environment."""
         ini, options = self._written()
-        for name in () if self.is_peer_active else ("asyncio_mode", *_PEER_SCOPES):
-            self._peers(name)
-        if ini or options or any(name.startswith("ASYNCUNIT_") for name in os.environ):
-            try:
+        said = self._written_for_peer()
+        try:
+            if said:
+                from asyncunit.peers import check
+
+                check(said)
+            if ini or options or any(name.startswith("ASYNCUNIT_") for name in os.environ):
                 self.load()
-            except ConfigurationError as error:
-                raise pytest.UsageError(str(error)) from error
+        except ConfigurationError as error:
+            raise pytest.UsageError(str(error)) from error
 
     def load(self) -> Config:
         """The configuration of the run; raises ConfigurationError."""
@@ -373,67 +389,23 @@ class _State:
         ini, options = self._written()
         return load(self.config.rootpath, ini=ini, options=options)
 
-    def _peers(self, name: str) -> str | None:
-        """What one of pytest-asyncio's options or ini keys says."""
-        value = self.config.getoption(name, None)
-        value = self.config.getini(name) if value is None else value
-        allowed: tuple[str, ...] | None = SCOPES if name in _PEER_SCOPES else MODES if name == "asyncio_mode" else None
-        if name == "asyncio_default_fixture_loop_scope":
-            allowed = (*SCOPES, "fixture-scope")
-        if allowed is not None and value not in (None, "", *allowed):
-            what, valid = ("asyncio_mode", "auto, strict") if name == "asyncio_mode" else (name, ", ".join(SCOPES))
-            kind = "modes" if name == "asyncio_mode" else "scopes"
-            raise pytest.UsageError(f"{value!r} is not a valid {what}. Valid {kind}{_ARE[kind]} {valid}.")
-        return value or None
-
-    def taker(self) -> Any:
+    def taker(self) -> Taker:
         """What decides which functions are asyncunit's; raises ConfigurationError."""
-        from asyncunit.collected import Taker
-        from asyncunit.keys import parse_boolean
-        from asyncunit.scopes import Scope
-
         config = self.load()
         if self.is_peer_active:
+            from asyncunit.collected import Taker
+            from asyncunit.scopes import Scope
+
             mode = self.config.getoption("asyncio_mode") or self.config.getini("asyncio_mode")
             return Taker(config, True, mode, config, Scope.FUNCTION, None)
-        mode = self._peers("asyncio_mode")
-        debug = self._peers("asyncio_debug")
-        test_scope = self._peers("asyncio_default_test_loop_scope")
-        fixture_scope = self._peers("asyncio_default_fixture_loop_scope")
-        mode = self._agreed(config, "mode", "asyncio_mode", mode)
-        peer_config = config
-        debug = self._agreed(config, "loop_debug", "asyncio_debug", parse_boolean(debug, "asyncio_debug"))
-        if debug is not None:
-            peer_config = config.merged({"loop_debug": debug}, "asyncio_debug")
-        return Taker(
-            config,
-            False,
-            mode or "strict",
-            peer_config.leniently(),
-            Scope.parse(
-                self._agreed(config, "loop_scope", "asyncio_default_test_loop_scope", test_scope) or "function", ""
-            ),
-            None if fixture_scope in (None, "fixture-scope") else Scope.parse(fixture_scope, ""),
-        )
+        from asyncunit.peers import taker_of
 
-    def _agreed(self, config: Config, key: str, peers: str, value: Any) -> Any:
-        """What one of pytest-asyncio's keys says, or what asyncunit's own says where both are written and differ."""
-        if value is None or key not in config.sources:
-            return value
-        own = getattr(config, key)
-        if str(own) != str(value):
-            self.config.issue_config_time_warning(
-                AsyncUnitWarning(
-                    f"{config.sources[key]} says {key} = {own!s}, and {peers} says {value!s}: the former is in force. "
-                    f"Take one of the two out."
-                ),
-                stacklevel=2,
-            )
-        return own if key == "loop_debug" else str(own)
+        taker, warned = taker_of(config, self._written_for_peer())
+        for warning in warned:
+            self.config.issue_config_time_warning(warning, stacklevel=2)
+        return taker
 
 
-_PEER_SCOPES = ("asyncio_default_test_loop_scope", "asyncio_default_fixture_loop_scope")
-_ARE = {"modes": ":", "scopes": " are:"}
 _STATE = pytest.StashKey[_State]()
 
 

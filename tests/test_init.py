@@ -28,6 +28,7 @@ HOUSE = [
     "plans",
     "loops",
     "collected",
+    "peers",
     "signals",
     "watchdog",
     "foreign",
@@ -61,7 +62,7 @@ HOUSE = [
     "pytest_plugin",
 ]
 # These are there in every run of pytest, also in one without an async test.
-WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("collected") + 1]
+WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("peers") + 1]
 PACKAGE = ROOT / "asyncunit"
 
 

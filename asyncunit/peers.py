@@ -1,0 +1,71 @@
+"""What pytest-asyncio's options and ini keys say in a suite that is written for it, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncunit.collected import Taker
+from asyncunit.config import Config
+from asyncunit.errors import AsyncUnitWarning, ConfigurationError
+from asyncunit.keys import MODES, parse_boolean
+from asyncunit.scopes import Scope
+
+__all__ = ["check", "taker_of"]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+_SCOPES = tuple(str(scope) for scope in Scope)
+# What each of them may say, and what pytest-asyncio calls that.
+_ALLOWED = {
+    "asyncio_mode": (MODES, "modes: auto, strict"),
+    "asyncio_default_test_loop_scope": (_SCOPES, f"scopes are: {', '.join(_SCOPES)}"),
+    "asyncio_default_fixture_loop_scope": ((*_SCOPES, "fixture-scope"), f"scopes are: {', '.join(_SCOPES)}"),
+}
+
+
+def check(written: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for a value that pytest-asyncio does not know."""
+    for name, (allowed, valid) in _ALLOWED.items():
+        value = written.get(name)
+        if value is not None and value not in allowed:
+            raise ConfigurationError(f"{value!r} is not a valid {name}. Valid {valid}.")
+
+
+def taker_of(config: Config, written: Mapping[str, Any]) -> tuple[Taker, list[AsyncUnitWarning]]:
+    """What decides which functions are asyncunit's, where pytest-asyncio is not active; and what is to be warned of.
+
+    ``written`` are its options and ini keys as far as they are set. Raises ConfigurationError.
+    """
+    check(written)
+    warned: list[AsyncUnitWarning] = []
+
+    def agreed(key: str, name: str, value: Any) -> Any:
+        """What one of its keys says, or what asyncunit's own says where both are written and differ."""
+        if value is None or key not in config.sources:
+            return value
+        own = getattr(config, key)
+        if str(own) != str(value):
+            warned.append(
+                AsyncUnitWarning(
+                    f"{config.sources[key]} says {key} = {own!s}, and {name} says {value!s}: the former is in force. "
+                    f"Take one of the two out."
+                )
+            )
+        return own
+
+    mode = agreed("mode", "asyncio_mode", written.get("asyncio_mode"))
+    debug = agreed("loop_debug", "asyncio_debug", parse_boolean(written.get("asyncio_debug"), "asyncio_debug"))
+    name = "asyncio_default_test_loop_scope"
+    test_scope = agreed("loop_scope", name, written.get(name))
+    fixture_scope = written.get("asyncio_default_fixture_loop_scope", "fixture-scope")
+    config_of_peers = config if debug is None else config.merged({"loop_debug": debug}, "asyncio_debug")
+    taker = Taker(
+        config,
+        is_peer_active=False,
+        peer_mode=mode or "strict",
+        peer_config=config_of_peers.leniently(),
+        test_scope=Scope.parse(test_scope or "function", name),
+        fixture_scope=None if fixture_scope == "fixture-scope" else Scope.parse(fixture_scope, ""),
+    )
+    return taker, warned
