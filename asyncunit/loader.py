@@ -251,7 +251,9 @@ class AsyncTestLoader(unittest.TestLoader):
     ) -> unittest.TestSuite:
         """The tests of a module, its functions included."""
         tests = super().loadTestsFromModule(module, *args, pattern=pattern)
-        takes_functions = self.takes_all if self.takes_functions is None else self.takes_functions
+        takes_functions = self.takes_functions
+        if takes_functions is None:
+            takes_functions = self.takes_all or _package_says_so(module)
         if takes_functions and getattr(module, "load_tests", None) is not load_tests:
             tests.addTests(self.suite_of_functions(module))
         return tests
@@ -304,6 +306,13 @@ class AsyncTestLoader(unittest.TestLoader):
             return None
         is_bare = many and variants.is_bare_name(getattr(cls, test, None))
         return [case(each) for case in cases for each in (many if is_bare else [test])]
+
+
+def _package_says_so(module: types.ModuleType) -> bool:
+    """Whether a package that the module is in has `load_tests`, which speaks for all its modules."""
+    parts = module.__name__.split(".")[:-1]
+    packages = (sys.modules.get(".".join(parts[:count])) for count in range(len(parts), 0, -1))
+    return any(getattr(package, "load_tests", None) is load_tests for package in packages)
 
 
 def _name_of(test: unittest.TestCase) -> str:

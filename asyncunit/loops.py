@@ -128,7 +128,7 @@ def module_hook(name: str) -> str | None:
 def check_class(cls: type) -> None:
     """Raise, when a class is defined, for what can be known to be wrong with its loop then."""
     explicit = _explicit_scope(cls)
-    _factory(cls, Config())
+    parse_loop_factory(getattr(cls, "loop_factory", None), f"{class_name(cls)}.loop_factory")
     hook = _class_hook(cls)
     if explicit is not None:
         plan = plans.planned(cls)

@@ -210,6 +210,16 @@ def test_a_package_with_load_tests_has_the_functions_of_all_its_modules(tmp_path
     assert sorted(ids(unittest.TestLoader().loadTestsFromName("example_package"))) == sorted(expected)
 
 
+def test_a_packages_load_tests_speaks_for_a_module_that_our_loader_is_given_alone(tmp_path, monkeypatch):
+    package = tmp_path / "speaking"
+    package.mkdir()
+    (package / "__init__.py").write_text("from asyncunit import load_tests\n")
+    (package / "test_alone.py").write_text("async def test_x(): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    suite = AsyncTestLoader("strict").loadTestsFromName("speaking.test_alone")
+    assert ids(suite) == ["speaking.test_alone.test_x"]
+
+
 def test_load_tests_is_for_unittest_to_call():
     with pytest.raises(DefinitionError, match="leave it to unittest to call it: from asyncunit import load_tests"):
         load_tests(unittest.TestLoader(), unittest.TestSuite(), None)

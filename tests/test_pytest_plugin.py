@@ -392,6 +392,28 @@ def test_loop_factories_come_from_a_hook_and_are_chosen_by_a_marker(run):
     result.stdout.fnmatch_lines(["*::test_all?plain?*", "*'missing' is not available*plain, special*"])
 
 
+def test_a_marker_gives_a_class_several_loop_factories(run):
+    factories = "loop_factories={'one': asyncio.new_event_loop, 'two': asyncio.SelectorEventLoop}"
+    result = run(
+        f"""
+        import asyncio, asyncunit, pytest
+
+        @pytest.mark.asyncunit({factories})
+        class TestCase(asyncunit.ClassLoopTestCase):
+            async def test_case(self): pass
+
+        @pytest.mark.asyncunit({factories})
+        class TestOfPytest:
+            async def test_method(self): pass
+        """,
+        "-v",
+    )
+    for name in ("TestCase[[]one]::test_case", "TestCase[[]two]::test_case"):
+        result.stdout.fnmatch_lines([f"*::{name} PASSED*"])
+    for name in ("TestOfPytest::test_method[[]one]", "TestOfPytest::test_method[[]two]"):
+        result.stdout.fnmatch_lines([f"*::{name} PASSED*"])
+
+
 def test_configured_loop_factories_that_cannot_be_imported_skip_their_tests(run):
     result = run(
         "@pytest.mark.asyncunit\nasync def test_x(): pass\n",
