@@ -11,51 +11,34 @@ import dataclasses
 import functools
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from asyncunit import config as configuration
 from asyncunit.config import Config
-from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
-from asyncunit.examples import inner_test
+from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.fixtures import Fixture
-from asyncunit.loops import check_class, config_of_module
-from asyncunit.scopes import Path, Scope, path_of_module
-from asyncunit.signatures import class_name
+from asyncunit.loops import config_of_module
+from asyncunit.markers import MARKER, PEER_MARKER, check_agreement, parse_marker, parse_peer_marker
+from asyncunit.places import Place, depth_of, places_of
+from asyncunit.scopes import Path, Scope
+from asyncunit.taker import Taker, is_async_function
 
 __all__ = [
-    "MARKER",
-    "PEER_MARKER",
     "RUN",
     "AsyncFixture",
     "Collected",
-    "Place",
     "Plan",
-    "Taker",
-    "adopt_markers",
-    "effective",
-    "is_async_function",
     "is_async_test",
     "mark_fixture",
-    "places_of",
 ]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
-MARKER = "asyncunit"
-PEER_MARKER = "asyncio"
-# The markers of other plugins that run async functions.
-OTHERS = ("anyio", "trio")
 # The name under which the part of the plugin is registered that is only there where something is async.
 RUN = "asyncunit-run"
 # Where the function of a fixture keeps what `asyncunit.fixture` has made of it.
 ATTRIBUTE = "__asyncunit_fixture__"
-
-
-def is_async_function(function: Any) -> bool:
-    """Whether it is written as a coroutine function or an async generator."""
-    function = getattr(function, "__func__", function)
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def is_async_test(item: Any) -> bool:
@@ -71,43 +54,6 @@ def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:
         function = functools.wraps(function)(functools.partial(function))
     setattr(function, ATTRIBUTE, fixture)
     return function
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """A scope that an item stands in: the node of pytest that lasts as long, None if there is none."""
-
-    scope: Scope
-    key: Any
-    node: Any
-
-
-def places_of(item: Any) -> tuple[Place, ...]:
-    """The scopes that an item of pytest stands in, widest first, without its own."""
-    chain = item.listchain()
-    places = [Place(Scope.SESSION, None, chain[0])]
-    module = next((node for node in chain if _is(node, "Module")), None)
-    if module is None:
-        return tuple(places)
-    name = module.obj.__name__
-    of_package, of_module = path_of_module(name)[1:]
-    package = str(of_package[1])
-    packages = [node for node in chain if _is(node, "Package")]
-    names = [package]
-    while packages and len(names) < len(packages):
-        names.insert(0, names[0].rpartition(".")[0] or packages[len(packages) - len(names) - 1].nodeid)
-    nodes = packages if package else [None]
-    places += [Place(Scope.PACKAGE, key, node) for key, node in zip(names[-len(nodes) :], nodes or [None], strict=True)]
-    places.append(Place(*of_module, module))
-    cls = getattr(item, "cls", None)
-    if cls is not None:
-        places.append(Place(Scope.CLASS, cls, next(node for node in reversed(chain) if _is(node, "Class"))))
-    return tuple(places)
-
-
-def _is(node: Any, name: str) -> bool:
-    """Whether a node is of that class of pytest's, by its name."""
-    return any(cls.__name__ == name and cls.__module__ == "_pytest.python" for cls in type(node).__mro__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -158,49 +104,6 @@ class _Surroundings:
     configs: tuple[Config, ...]
     explicit: Scope | None
     plans: dict[bool, Plan]
-
-
-@dataclasses.dataclass(frozen=True)
-class Taker:
-    """What decides which functions are asyncunit's.
-
-    ``config`` is that of the run. ``peer_mode`` is pytest-asyncio's mode, and ``is_peer_active`` whether that plugin
-    runs its tests itself. Where it does not, ``peer_config`` is what its own options say, ``test_scope`` and
-    ``fixture_scope`` its default loop scopes.
-    """
-
-    config: Config
-    is_peer_active: bool
-    peer_mode: str
-    peer_config: Config
-    test_scope: Scope
-    fixture_scope: Scope | None
-
-    def take(self, markers: Set[str], function: Any) -> str | None:
-        """The marker by which a function is taken that has markers of these names; None where it is not.
-
-        Raises DefinitionError where both plugins claim it.
-        """
-        marked = MARKER in markers
-        marked_by_peer = PEER_MARKER in markers
-        if marked and marked_by_peer and self.is_peer_active and self.peer_mode == "strict":
-            raise DefinitionError(
-                "it is marked both asyncunit and asyncio, and pytest-asyncio is active, so both are told to run it. "
-                "Take one of the markers away, or switch pytest-asyncio off with  -p no:asyncio"
-            )
-        if marked:
-            return MARKER
-        if not is_async_function(inner_test(function)) and not marked_by_peer:
-            return None
-        if marked_by_peer:
-            return None if self.is_peer_active else PEER_MARKER
-        if not markers.isdisjoint(OTHERS):
-            return None
-        if self.is_peer_active and self.peer_mode == "auto":
-            return None
-        if self.config.mode == "auto":
-            return MARKER
-        return PEER_MARKER if self.peer_mode == "auto" else None
 
 
 class Collected:
@@ -474,14 +377,6 @@ def _count(node: Any) -> int:
     return count
 
 
-def depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
-    """How many of the places last as long as a scope; one more than there are for what is the test's own.
-
-    Outside a class, the scope of a class is the test's own.
-    """
-    return next((depth for depth in range(len(places), 0, -1) if places[depth - 1].scope is scope), len(places) + 1)
-
-
 def depth_of_fixture(found: AsyncFixture, places: tuple[Place, ...]) -> int:
     """As `depth_of`, for where pytest has a fixture live."""
     scope = found.fixture.scope
@@ -528,102 +423,3 @@ def _settings_of(node: Any) -> Mapping[str, Any]:
         configuration.ATTRIBUTE, {}
     )
     return written
-
-
-def parse_marker(marker: Any, where: str) -> dict[str, Any]:
-    """What the marker ``asyncunit`` says; raises ConfigurationError for what it cannot say."""
-    if marker.args:
-        known = ", ".join(f"{key}=" for key in configuration.SETTINGS)
-        raise ConfigurationError(
-            f"{where}: the marker asyncunit has the positional argument {marker.args[0]!r}; expected keywords, some of "
-            f"{known}"
-        )
-    return configuration.parse_settings(marker.kwargs, f"{where}: the marker asyncunit")
-
-
-def adopt_markers(module: Any, classes: Iterable[type]) -> None:
-    """Have asyncunit's test classes, their methods and their module know what markers say of them.
-
-    Raises ConfigurationError where that is not what ``asyncunit.settings`` says in the same place.
-    """
-    said = _marked(vars(module), module.__name__)
-    if said:
-        written = configuration.settings_of_module(module.__name__)
-        check_agreement(said, written, module.__name__)
-        module.asyncunit_settings = configuration.settings(**{**written, **said})
-    marked = set()
-    for cls in dict.fromkeys(base for case in classes for base in case.__mro__):
-        marked_members = {
-            f"{class_name(cls)}.{name}": each
-            for name, each in vars(cls).items()
-            if "pytestmark" in getattr(each, "__dict__", ())
-        }
-        if "pytestmark" in vars(cls):
-            marked_members[class_name(cls)] = cls
-        for where, member in marked_members.items():
-            if said := _marked(vars(member), where):
-                check_agreement(said, vars(member).get(configuration.ATTRIBUTE, {}), where)
-                configuration.settings(**said)(member)
-                marked.add(cls)
-    for cls in classes:
-        if marked.intersection(cls.__mro__):
-            check_class(cls)
-
-
-def _marked(members: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What the markers ``asyncunit`` say that stand in one place, the nearest first."""
-    marks = members.get("pytestmark", ())
-    said: dict[str, Any] = {}
-    for each in marks if isinstance(marks, list | tuple) else (marks,):
-        mark = getattr(each, "mark", each)
-        if getattr(mark, "name", None) == MARKER:
-            said = {**parse_marker(mark, where), **said}
-    return said
-
-
-def effective(config: Config, loop_scope: Scope) -> dict[str, Any]:
-    """The values in force for a test, as its marker has them."""
-    values = {key: getattr(config, key) for key in configuration.SETTINGS}
-    return {**values, "loop_scope": str(loop_scope), "fail_on": sorted(config.fail_on)}
-
-
-def check_agreement(marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> None:
-    """Raise ConfigurationError where a marker and ``asyncunit.settings`` in the same place say different things."""
-    for key in marked.keys() & written.keys():
-        if marked[key] != written[key]:
-            raise ConfigurationError(
-                f"{where}: the marker asyncunit says {key}={marked[key]!r}, and asyncunit.settings says "
-                f"{key}={written[key]!r}; write one of the two."
-            )
-
-
-def parse_peer_marker(marker: Any) -> dict[str, Any]:
-    """What the marker ``asyncio`` says, as pytest-asyncio reads it."""
-    if marker is None:
-        return {}
-    if marker.args or set(marker.kwargs) - {"loop_scope", "scope", "loop_factories"}:
-        raise ConfigurationError(
-            "mark.asyncio accepts only keyword arguments 'loop_scope' and 'loop_factories'. With more of them, as "
-            "timeout=, there is mark.asyncunit."
-        )
-    if {"scope", "loop_scope"} <= set(marker.kwargs):
-        raise ConfigurationError(
-            'An asyncio pytest marker defines both "scope" and "loop_scope", but it should only use "loop_scope".'
-        )
-    found: dict[str, Any] = {}
-    scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
-    if scope is not None:
-        names = [str(each) for each in reversed(Scope)]
-        if scope not in names:
-            raise ConfigurationError(
-                f"mark.asyncio got an unexpected loop scope value {scope!r}. Valid scopes are: "
-                f"{', '.join(map(str, Scope))}."
-            )
-        found["loop_scope"] = Scope.parse(scope, "loop_scope")
-    names = marker.kwargs.get("loop_factories")
-    if names is not None:
-        is_list = isinstance(names, list | tuple) and names and all(isinstance(name, str) and name for name in names)
-        if not is_list:
-            raise ConfigurationError("mark.asyncio 'loop_factories' must be a non-empty sequence of strings.")
-        found["loop_factories"] = tuple(names)
-    return found

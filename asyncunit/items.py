@@ -13,13 +13,14 @@ from typing import Any
 
 from asyncunit import loops, registry
 from asyncunit.case import AsyncTestCase
-from asyncunit.collected import AsyncFixture, Collected, Place, Plan, depth_of, depth_of_fixture
+from asyncunit.collected import AsyncFixture, Collected, Plan, depth_of_fixture
 from asyncunit.errors import AsyncUnitError
 from asyncunit.examples import substitute
 from asyncunit.findings import warn_of
 from asyncunit.functions import FunctionTest, HostedFixture, Standing, value_in, wide_runner
 from asyncunit.hosted import HostedRun, raise_all
 from asyncunit.open_scopes import OpenScope
+from asyncunit.places import Place, depth_of
 from asyncunit.scopes import Scope
 from asyncunit.stderr import print_all
 from asyncunit.tasks import ScopeRunner

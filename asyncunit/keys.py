@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asyncunit.errors import ConfigurationError, nearest
-from asyncunit.scopes import Scope
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -201,6 +200,12 @@ def _words(value: object, where: str, expected: str) -> tuple[str, ...]:
     return tuple(str(word).strip() for word in words)
 
 
+def _parse_scope(value: object, where: str) -> object:
+    from asyncunit.scopes import Scope
+
+    return Scope.parse(value, where)
+
+
 # Each key, with what turns a written value into its meaning.
 KEYS: Mapping[str, Callable[[object, str], Any]] = {
     "background_tasks": parse_patterns,
@@ -208,7 +213,7 @@ KEYS: Mapping[str, Callable[[object, str], Any]] = {
     "loop_debug": parse_boolean,
     "loop_factories": parse_loop_factories,
     "loop_factory": parse_loop_factory,
-    "loop_scope": Scope.parse,
+    "loop_scope": _parse_scope,
     "mode": parse_mode,
     "timeout": parse_seconds,
 }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from asyncunit.collected import Taker
 from asyncunit.config import Config
 from asyncunit.errors import AsyncUnitWarning, ConfigurationError
 from asyncunit.keys import MODES, parse_boolean
 from asyncunit.scopes import Scope
+from asyncunit.taker import Taker
 
 __all__ = ["check", "taker_of"]
 

@@ -24,9 +24,10 @@ from asyncunit.errors import AsyncUnitError, ConfigurationError
 from asyncunit.keys import KEYS, MEANINGS
 
 if TYPE_CHECKING:
-    from asyncunit.collected import Collected, Plan, Taker
+    from asyncunit.collected import Collected, Plan
     from asyncunit.config import Config
     from asyncunit.items import Items
+    from asyncunit.taker import Taker
 
 __all__ = ["fixture", "is_async_test"]
 
@@ -82,8 +83,11 @@ def _is_peer_there(pluginmanager: pytest.PytestPluginManager) -> bool:
         return False
     if pluginmanager.hasplugin(PEER):
         return True
-    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
-        return False
+    return not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") and _is_peer_installed()
+
+
+@functools.cache
+def _is_peer_installed() -> bool:
     try:
         importlib.metadata.distribution("pytest-asyncio")
     except importlib.metadata.PackageNotFoundError:
@@ -101,8 +105,8 @@ class _Specs:
         """Return loop factories by name: each async test is run once with each. The first result counts."""
 
 
-class _PeerSpecs:
-    """The hook of pytest-asyncio."""
+class _SpecsWithPeers(_Specs):
+    """And that of pytest-asyncio."""
 
     @pytest.hookspec(firstresult=True)
     def pytest_asyncio_loop_factories(
@@ -113,9 +117,7 @@ class _PeerSpecs:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the hooks for loop factories."""
-    pluginmanager.add_hookspecs(_Specs)
-    if not _is_peer_there(pluginmanager):
-        pluginmanager.add_hookspecs(_PeerSpecs)
+    pluginmanager.add_hookspecs(_Specs if _is_peer_there(pluginmanager) else _SpecsWithPeers)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -141,7 +143,8 @@ def pytest_unconfigure() -> None:
 
     Another copy of them would know nothing of the scopes that are open in this one.
     """
-    _house.update({name: module for name, module in sys.modules.items() if name.startswith("asyncunit.")})
+    if "asyncunit.config" in sys.modules:
+        _house.update({name: module for name, module in sys.modules.items() if name.startswith("asyncunit.")})
 
 
 _house: dict[str, types.ModuleType] = {}
@@ -249,10 +252,10 @@ def _prepare_module(collector: pytest.Module) -> None:
         _activate(collector.config)
     _convert(collector.obj, members)
     if cases := [member for _, member in members if isinstance(member, type) and _is_case(member)]:
-        from asyncunit import collected, suite
+        from asyncunit import markers, suite
 
         _activate(collector.config)
-        collected.adopt_markers(collector.obj, cases)
+        markers.adopt_markers(collector.obj, cases)
         # pytest looks through a module's hooks for each of its tests.
         if suite.has_module_hooks(collector.obj) and any(case.__module__ == collector.obj.__name__ for case in cases):
             suite.adopt_module(collector.obj.__name__)
@@ -393,8 +396,8 @@ class _State:
         """What decides which functions are asyncunit's; raises ConfigurationError."""
         config = self.load()
         if self.is_peer_active:
-            from asyncunit.collected import Taker
             from asyncunit.scopes import Scope
+            from asyncunit.taker import Taker
 
             mode = self.config.getoption("asyncio_mode") or self.config.getini("asyncio_mode")
             return Taker(config, True, mode, config, Scope.FUNCTION, None)
@@ -566,7 +569,7 @@ class AsyncRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Have each item say what is in force for it, in its marker."""
-        from asyncunit.collected import effective
+        from asyncunit.markers import effective
 
         made: dict[int, pytest.MarkDecorator] = {}
         cases: dict[Any, list[Any]] = {}
@@ -595,7 +598,8 @@ class AsyncRun:
 
     def _mark_cases(self, cases: Mapping[Any, list[Any]]) -> None:
         """Have the classes of test cases say what is in force for them, and what pytest's fixtures ask for."""
-        from asyncunit import collected, loops
+        from asyncunit import loops
+        from asyncunit.markers import effective
 
         for node, own in cases.items():
             cls = node.obj
@@ -607,10 +611,10 @@ class AsyncRun:
                 configs = loops.configs_of_tests(cls, choice.configs[0])
             except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
                 continue
-            node.add_marker(pytest.mark.asyncunit(**collected.effective(choice.configs[0], choice.scope)), append=False)
+            node.add_marker(pytest.mark.asyncunit(**effective(choice.configs[0], choice.scope)), append=False)
             for item in own:
                 if item.name in configs:
-                    values = collected.effective(configs[item.name], choice.scope)
+                    values = effective(configs[item.name], choice.scope)
                     item.add_marker(pytest.mark.asyncunit(**values), append=False)
 
     def _demand(self, item: Any) -> None:
@@ -642,7 +646,7 @@ class AsyncRun:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan anew what has got another marker meanwhile."""
-        from asyncunit.collected import effective
+        from asyncunit.markers import effective
 
         for item in session.items:
             try:
@@ -758,7 +762,7 @@ class _Tracing:
 
 def _stopping(function: Any) -> Any:
     """What stops in the debugger when an async test begins; a sync one is called as pytest has it called."""
-    from asyncunit.collected import is_async_function
+    from asyncunit.taker import is_async_function
 
     written = getattr(function, "__wrapped__", function)
     if not is_async_function(written):
@@ -774,8 +778,8 @@ def _stopping(function: Any) -> Any:
 
 def _judge(item: Any, plan: Plan, value: Any) -> None:
     """Say what is to be said of a test that is no async function, or that returned something."""
-    from asyncunit.collected import is_async_function
     from asyncunit.examples import inner_test
+    from asyncunit.taker import is_async_function
 
     written = inner_test(item.obj)
     if value is None and not is_async_function(getattr(written, "__wrapped__", written)):

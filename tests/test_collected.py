@@ -2,23 +2,11 @@ import types
 
 import pytest
 
-from asyncunit import ConfigurationError, DefinitionError, LoopScopeError, Scope, fixture
-from asyncunit.collected import (
-    AsyncFixture,
-    Collected,
-    Place,
-    Taker,
-    adopt_markers,
-    depth_needed,
-    depth_of,
-    effective,
-    is_async_function,
-    mark_fixture,
-    parse_marker,
-    parse_peer_marker,
-)
+from asyncunit import LoopScopeError, Scope, fixture
+from asyncunit.collected import AsyncFixture, Collected, depth_needed, mark_fixture
 from asyncunit.config import Config
-from tests.support import module_of
+from asyncunit.places import Place
+from asyncunit.taker import Taker
 
 
 def mark(name="asyncunit", *args, **kwargs):
@@ -79,50 +67,6 @@ def taker(**options):
 
 
 PLACES = tuple(Place(scope, str(scope), object()) for scope in (Scope.SESSION, Scope.PACKAGE, Scope.MODULE))
-
-
-@pytest.mark.parametrize(("function", "expected"), [(coroutine_function, True), (generator, True), (taker, False)])
-def test_an_async_function_is_a_coroutine_function_or_an_async_generator(function, expected):
-    assert is_async_function(function) is expected
-
-
-@pytest.mark.parametrize(
-    ("options", "marks", "expected"),
-    [
-        ({}, [], None),
-        ({}, [mark()], "asyncunit"),
-        ({}, [mark("asyncio")], "asyncio"),
-        ({}, [mark(), mark("asyncio")], "asyncunit"),
-        ({"config": Config(mode="auto")}, [], "asyncunit"),
-        ({"config": Config(mode="auto")}, [mark("anyio")], None),
-        ({"config": Config(mode="auto")}, [mark("asyncio")], "asyncio"),
-        ({"peer_mode": "auto"}, [], "asyncio"),
-        ({"is_peer_active": True}, [mark("asyncio")], None),
-        ({"is_peer_active": True, "peer_mode": "auto", "config": Config(mode="auto")}, [], None),
-        ({"is_peer_active": True, "config": Config(mode="auto")}, [], "asyncunit"),
-        ({"is_peer_active": True, "peer_mode": "auto"}, [mark(), mark("asyncio")], "asyncunit"),
-    ],
-)
-def test_each_function_belongs_to_one_plugin(options, marks, expected):
-    assert taker(**options).take({each.name for each in marks}, coroutine_function) == expected
-
-
-def test_what_both_plugins_are_told_to_take_is_an_error():
-    with pytest.raises(DefinitionError, match="marked both asyncunit and asyncio, and pytest-asyncio is active"):
-        taker(is_peer_active=True).take({"asyncunit", "asyncio"}, coroutine_function)
-
-
-def test_a_sync_function_is_taken_only_where_it_is_marked():
-    assert taker(config=Config(mode="auto")).take(set(), taker) is None
-    assert taker().take({"asyncunit"}, taker) == "asyncunit"
-
-
-@pytest.mark.parametrize(
-    ("scope", "depth"),
-    [(Scope.SESSION, 1), (Scope.PACKAGE, 2), (Scope.MODULE, 3), (Scope.CLASS, 4), (Scope.FUNCTION, 4)],
-)
-def test_outside_a_class_the_scope_of_a_class_is_the_tests_own(scope, depth):
-    assert depth_of(scope, PLACES) == depth
 
 
 def test_a_fixture_needs_a_loop_as_wide_as_it_lives_or_as_it_says():
@@ -198,79 +142,10 @@ def test_a_function_of_the_peers_keeps_its_loop_whatever_its_fixtures_need():
     assert plan(mark("asyncio", loop_scope="session")).loop_scope is Scope.SESSION
 
 
-def coroutine_functions_that_say_nothing_of_their_own_share_a_plan():
+def test_coroutine_functions_that_say_nothing_of_their_own_share_a_plan():
     collected = Collected(taker(config=Config(mode="auto")))
     one, other = Node(obj=coroutine_function), Node(obj=coroutine_function)
     other.parent = one.parent
     assert collected.plan(one) is collected.plan(other)
     assert collected.plan_of(one) is collected.plan_for_fixtures(one)
     assert collected.plan_of(Node()) is None
-
-
-def test_a_marker_has_keywords_only_and_known_ones():
-    assert parse_marker(mark(timeout=5), "here") == {"timeout": 5.0}
-    with pytest.raises(ConfigurationError, match="here: the marker asyncunit has the positional argument 5; expected"):
-        parse_marker(mark("asyncunit", 5), "here")
-    with pytest.raises(ConfigurationError, match="here: the marker asyncunit: there is no key 'tiemout'.*'timeout'"):
-        parse_marker(mark(tiemout=5), "here")
-
-
-@pytest.mark.parametrize(
-    ("marker", "message"),
-    [
-        (mark("asyncio", "session"), "accepts only keyword arguments"),
-        (mark("asyncio", scop="session"), "accepts only keyword arguments"),
-        (mark("asyncio", scope="session", loop_scope="session"), 'defines both "scope" and "loop_scope"'),
-        (
-            mark("asyncio", loop_scope="sesion"),
-            "unexpected loop scope value 'sesion'. Valid scopes are: function, class",
-        ),
-        (mark("asyncio", loop_factories="one"), "must be a non-empty sequence of strings"),
-        (mark("asyncio", loop_factories=[]), "must be a non-empty sequence of strings"),
-    ],
-)
-def test_the_marker_of_the_peer_is_read_as_the_peer_reads_it(marker, message):
-    with pytest.raises(ConfigurationError, match=message):
-        parse_peer_marker(marker)
-
-
-def test_the_marker_of_the_peer_may_say_nothing():
-    assert parse_peer_marker(None) == parse_peer_marker(mark("asyncio")) == {}
-    assert parse_peer_marker(mark("asyncio", scope="class")) == {"loop_scope": Scope.CLASS}
-    assert parse_peer_marker(mark("asyncio", loop_factories=["a"])) == {"loop_factories": ("a",)}
-
-
-def test_the_effective_values_are_all_but_the_mode():
-    values = effective(Config(timeout=5), Scope.CLASS)
-    assert values["loop_scope"] == "class"
-    assert values["timeout"] == 5
-    assert values["fail_on"] == ["unhandled_errors"]
-    assert "mode" not in values
-
-
-MARKED = """
-import types
-pytestmark = types.SimpleNamespace(name="asyncunit", args=(), kwargs={"timeout": 3})
-
-class TestCase(asyncunit.AsyncTestCase):
-    pytestmark = [types.SimpleNamespace(name="asyncunit", args=(), kwargs={"loop_scope": "class"})]
-
-    @asyncunit.settings(timeout=5)
-    async def test_x(self): pass
-    test_x.pytestmark = [types.SimpleNamespace(name="asyncunit", args=(), kwargs={"timeout": TIMEOUT})]
-"""
-
-
-def test_markers_of_test_cases_say_what_settings_say():
-    with module_of(MARKED.replace("TIMEOUT", "5")) as module:
-        adopt_markers(module, [module.TestCase])
-        assert module.asyncunit_settings.values == {"timeout": 3}
-        assert module.TestCase.loop_scope is Scope.CLASS
-
-
-def test_a_marker_and_settings_that_disagree_in_one_place_are_an_error():
-    with module_of(MARKED.replace("TIMEOUT", "4")) as module:
-        with pytest.raises(
-            ConfigurationError, match=r"test_x: the marker asyncunit says timeout=4.0, and .*=5.0; write"
-        ):
-            adopt_markers(module, [module.TestCase])

@@ -1,17 +1,17 @@
 """What a trivial test costs under pytest, against the same sync test: ``python -m tests.benchmarks.under_pytest``.
 
-Each suite is run several times, in turns with the others, in a process of its own, and so is one with a tenth of its
-tests; what counts is the difference of the shortest runs, as pytest states them, so that what a run costs once is left
-out. ``--peer PYTHON`` names an interpreter with pytest-asyncio and anyio, for their figures.
+Each suite is run in each round, in a process of its own, and so is one with a tenth of its tests: what counts is the
+difference, so that what a run costs once is left out. The times are those of the processor; shown is the median of the
+rounds, and of the differences within each. ``--peer PYTHON`` names an interpreter with pytest-asyncio and anyio.
 """
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -55,53 +55,60 @@ AGAINST = {
 
 
 def run(python: str, directory: Path, name: str, file: str, *args: str) -> float:
-    """One run, in seconds."""
+    """The processor time of one run, in seconds."""
     plugin = ["-p", next((PLUGINS[peer] for peer in PLUGINS if name.startswith(peer)), "asyncunit.pytest_plugin")]
-    result = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *args, file],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = re.search(r"in ([\d.]+)s", result.stdout.splitlines()[-1] if result.stdout else "")
-    if found is None:
-        raise SystemExit(result.stdout + result.stderr)
-    return float(found[1])
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *args, file],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(output.read().decode())
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(directory: Path, names: list[str], options: argparse.Namespace) -> dict[str, list[float]]:
+    """What a test of each suite costs, in microseconds, in each round."""
+    counts = (options.tests, options.tests // 10)
+    costs: dict[str, list[float]] = {name: [] for name in names}
+    for index, name in enumerate(names):
+        head, line, keyword = SUITES[name]
+        for count in counts:
+            text = head + "".join(line.format(keyword, number) for number in range(count))
+            (directory / f"test_{index}_{count}.py").write_text(text)
+    for _ in range(options.rounds):
+        for index, name in enumerate(names):
+            python = options.peer if name.startswith(tuple(PLUGINS)) else sys.executable
+            args = ["--collect-only"] if options.collect else []
+            many, few = (run(python, directory, name, f"test_{index}_{count}.py", *args) for count in counts)
+            costs[name].append((many - few) / (counts[0] - counts[1]) * 1e6)
+    return costs
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tests", type=int, default=3000)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--tests", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--peer", metavar="PYTHON")
     parser.add_argument("--collect", action="store_true", help="only collect")
     options = parser.parse_args()
     names = [name for name in SUITES if options.peer or not name.startswith(tuple(PLUGINS))]
-    counts = (options.tests, options.tests // 10)
-    times: dict[tuple[str, int], list[float]] = {(name, count): [] for name in names for count in counts}
-    args = ["--collect-only"] if options.collect else []
-    with tempfile.TemporaryDirectory() as made:
-        directory = Path(made)
-        for index, name in enumerate(names):
-            head, line, keyword = SUITES[name]
-            for count in counts:
-                text = head + "".join(line.format(keyword, number) for number in range(count))
-                (directory / f"test_{index}_{count}.py").write_text(text)
-        for _ in range(options.runs):
-            for index, name in enumerate(names):
-                python = options.peer if name.startswith(tuple(PLUGINS)) else sys.executable
-                for count in counts:
-                    times[name, count].append(run(python, directory, name, f"test_{index}_{count}.py", *args))
-    many, few = counts
-    best = {name: (min(times[name, many]) - min(times[name, few])) / (many - few) * 1e6 for name in names}
+    with tempfile.TemporaryDirectory() as directory:
+        costs = measure(Path(directory), names, options)
     for name in names:
-        line = f"{name:32} {best[name]:8.0f} µs per test"
+        line = f"{name:32} {median(costs[name]):8.0f} µs per test"
         if name in AGAINST:
-            plain = best[AGAINST[name]]
-            line += f"  +{best[name] - plain:6.0f} µs  {100 * (best[name] / plain - 1):+6.1f}% of {AGAINST[name]}"
+            pairs = list(zip(costs[name], costs[AGAINST[name]], strict=True))
+            added = median(own - plain for own, plain in pairs)
+            share = median(100 * (own / plain - 1) for own, plain in pairs)
+            line += f"  {added:+7.0f} µs  {share:+6.1f}% of {AGAINST[name]}"
         print(line)
 
 

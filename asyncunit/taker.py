@@ -1,0 +1,70 @@
+"""Whose a function is that pytest has collected: asyncunit's, another plugin's, or nobody's."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Set
+from typing import Any
+
+from asyncunit.config import Config
+from asyncunit.errors import DefinitionError
+from asyncunit.examples import inner_test
+from asyncunit.markers import MARKER, PEER_MARKER
+from asyncunit.scopes import Scope
+
+__all__ = ["Taker", "is_async_function"]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+# The markers of other plugins that run async functions.
+OTHERS = ("anyio", "trio")
+
+
+def is_async_function(function: Any) -> bool:
+    """Whether it is written as a coroutine function or an async generator."""
+    function = getattr(function, "__func__", function)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+@dataclasses.dataclass(frozen=True)
+class Taker:
+    """What decides which functions are asyncunit's.
+
+    ``config`` is that of the run. ``peer_mode`` is pytest-asyncio's mode, and ``is_peer_active`` whether that plugin
+    runs its tests itself. Where it does not, ``peer_config`` is what its own options say, ``test_scope`` and
+    ``fixture_scope`` its default loop scopes.
+    """
+
+    config: Config
+    is_peer_active: bool
+    peer_mode: str
+    peer_config: Config
+    test_scope: Scope
+    fixture_scope: Scope | None
+
+    def take(self, markers: Set[str], function: Any) -> str | None:
+        """The marker by which a function is taken that has markers of these names; None where it is not.
+
+        Raises DefinitionError where both plugins claim it.
+        """
+        marked = MARKER in markers
+        marked_by_peer = PEER_MARKER in markers
+        if marked and marked_by_peer and self.is_peer_active and self.peer_mode == "strict":
+            raise DefinitionError(
+                "it is marked both asyncunit and asyncio, and pytest-asyncio is active, so both are told to run it. "
+                "Take one of the markers away, or switch pytest-asyncio off with  -p no:asyncio"
+            )
+        if marked:
+            return MARKER
+        if not is_async_function(inner_test(function)) and not marked_by_peer:
+            return None
+        if marked_by_peer:
+            return None if self.is_peer_active else PEER_MARKER
+        if not markers.isdisjoint(OTHERS):
+            return None
+        if self.is_peer_active and self.peer_mode == "auto":
+            return None
+        if self.config.mode == "auto":
+            return MARKER
+        return PEER_MARKER if self.peer_mode == "auto" else None
