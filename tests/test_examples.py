@@ -1,5 +1,6 @@
 import asyncio
 import functools
+import inspect
 import types
 
 import asyncunit
@@ -15,7 +16,7 @@ def given(*examples):
 
         @functools.wraps(function)
         def wrapper(*args):
-            assert not asyncio.iscoroutinefunction(handle.inner_test)
+            assert not inspect.iscoroutinefunction(handle.inner_test)
             for example in examples:
                 assert handle.inner_test(*args, example) is None
 
