@@ -373,7 +373,9 @@ def test_the_first_parameter_is_the_test_the_class_or_the_class_that_defines_it(
 
 
 def test_a_typed_suite_runs():
-    assert len(run(typed_suite.TestTypes).passed) == 6
+    result = run(typed_suite.TestTypes)
+    assert result.raised == []
+    assert len(result.passed) == 6
 
 
 def test_a_test_that_is_over_does_not_read_the_value_of_another():
