@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
-import types
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
@@ -113,8 +111,6 @@ class Collected:
         self.taker = taker
         # By the id of what pytest knows of the fixtures of a function, which all its variants share.
         self._plans: dict[int, tuple[Any, Plan]] = {}
-        # Of the coroutine functions of a module or a class that say nothing of their own.
-        self._usual: dict[Any, Plan] = {}
         # Of what is no async test, but may ask for async fixtures.
         self._others: dict[int, tuple[Any, Plan]] = {}
         self._fixtures: dict[int, tuple[Any, AsyncFixture | None]] = {}
@@ -138,18 +134,11 @@ class Collected:
 
         Raises ConfigurationError, DefinitionError and LoopScopeError for what is wrong with it.
         """
-        info = node._fixtureinfo
-        says_nothing = not node.own_markers and not info.name2fixturedefs and _is_bare_coroutine_function(node.obj)
-        if says_nothing and (plan := self._usual.get(node.parent)):
-            self._plans[id(info)] = info, plan
-            return plan
         taken_by = self.taker.take(self._markers_of(node), node.obj)
         if taken_by is None:
             return None
         plan = self._plan(node, is_peers=taken_by == PEER_MARKER)
-        self._plans[id(info)] = info, plan
-        if says_nothing:
-            self._usual[node.parent] = plan
+        self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
         return plan
 
     def plan_again(self, item: Any) -> bool:
@@ -197,7 +186,7 @@ class Collected:
         return found[1]
 
     def _async_fixture(self, definition: Any) -> AsyncFixture | None:
-        function = getattr(definition.func, "__func__", definition.func)
+        function = _written(definition.func)
         made = getattr(function, ATTRIBUTE, None)
         if made is not None:
             is_ours = made.is_async or made.scope >= Scope.MODULE
@@ -219,12 +208,12 @@ class Collected:
 
     def is_of_cases(self, definition: Any) -> bool:
         """Whether asyncunit's test cases set the fixture up themselves, for each test or class."""
-        made = getattr(getattr(definition.func, "__func__", definition.func), ATTRIBUTE, None)
+        made = getattr(_written(definition.func), ATTRIBUTE, None)
         return made is not None and made.scope <= Scope.CLASS
 
     def _adopted(self, definition: Any) -> AsyncFixture | None:
         """The fixture of pytest's if it is async, whoever would run it for test functions."""
-        function = getattr(definition.func, "__func__", definition.func)
+        function = _written(definition.func)
         if not is_async_function(function) or (
             self.taker.is_peer_active and hasattr(function, "_force_asyncio_fixture")
         ):
@@ -232,7 +221,7 @@ class Collected:
         return self._adopt(definition, is_peers=False)
 
     def _adopt(self, definition: Any, *, is_peers: bool) -> AsyncFixture:
-        function = getattr(definition.func, "__func__", definition.func)
+        function = _written(definition.func)
         scope = Scope.parse(definition.scope, f"fixture {definition.argname!r}: scope")
         said = getattr(function, "_loop_scope", None)
         loop_scope = None if said is None else Scope.parse(said, f"fixture {definition.argname!r}: loop_scope")
@@ -406,20 +395,13 @@ def depth_needed(found: AsyncFixture, places: tuple[Place, ...]) -> int:
     return depth if fixture.loop_scope is None else min(depth, depth_of(fixture.loop_scope, places))
 
 
-def _is_bare_coroutine_function(function: Any) -> bool:
-    """Whether it is a coroutine function that nothing has been written on, asked in the shortest way."""
-    function = getattr(function, "__func__", function)
-    return (
-        type(function) is types.FunctionType
-        and not function.__dict__
-        and bool(function.__code__.co_flags & inspect.CO_COROUTINE)
-    )
+def _written(function: Any) -> Any:
+    """The function itself, of one that is bound."""
+    return getattr(function, "__func__", function)
 
 
 def _settings_of(node: Any) -> Mapping[str, Any]:
     """What ``asyncunit.settings`` says of a function."""
-    function = getattr(node, "obj", None)
-    written: Mapping[str, Any] = getattr(getattr(function, "__func__", function), "__dict__", {}).get(
-        configuration.ATTRIBUTE, {}
-    )
-    return written
+    members: Mapping[str, Any] = getattr(_written(getattr(node, "obj", None)), "__dict__", {})
+    said: Mapping[str, Any] = members.get(configuration.ATTRIBUTE, {})
+    return said

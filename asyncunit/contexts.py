@@ -19,7 +19,7 @@ _NOTHING = object()
 
 def values_around() -> Values:
     """What is set in the current context."""
-    return dict(contextvars.copy_context().items())
+    return values_of(contextvars.copy_context(), {})
 
 
 def values_of(context: contextvars.Context, before: Values) -> Values:

@@ -440,9 +440,9 @@ class AsyncRun:
     """The hooks that there are where something async was collected."""
 
     def __init__(self, config: pytest.Config, collected: Collected) -> None:
-        self.config = config
         from asyncunit.params import param_sets_of
 
+        self.config = config
         self.collected = collected
         self._param_sets_of = param_sets_of
         # None until the first of them is set up.
@@ -531,14 +531,10 @@ class AsyncRun:
 
     def _factories(self, node: Any, plan: Plan) -> Mapping[str, Any] | None:
         """The loop factories that a test is run with, by name; None where there is but the configured one."""
+        if not plan.config.loop_factories and not any(hook.get_hookimpls() for hook in self._factory_hooks):
+            return None
         from asyncunit.keys import Unavailable
 
-        for each in self._factory_hooks:
-            if each.get_hookimpls():
-                break
-        else:
-            if not plan.config.loop_factories:
-                return None
         hook: Any
         chosen = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
         names = chosen if isinstance(chosen, list | tuple) else None
