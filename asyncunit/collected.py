@@ -8,62 +8,36 @@ but for ``item._fixtureinfo``, the only place that tells which fixtures an item 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 from asyncunit import config as configuration
+from asyncunit.adopted import AdoptedFixture, AdoptedFixtures, depth_needed, written_of
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError, LoopScopeError
-from asyncunit.fixtures import Fixture
 from asyncunit.loops import config_of_module
 from asyncunit.markers import MARKER, PEER_MARKER, check_agreement, parse_marker, parse_peer_marker
 from asyncunit.places import Place, depth_of, places_of
 from asyncunit.scopes import Path, Scope
-from asyncunit.taker import Taker, is_async_function
+from asyncunit.taker import Taker
 
 __all__ = [
     "RUN",
-    "AsyncFixture",
     "Collected",
     "Plan",
     "is_async_test",
-    "mark_fixture",
 ]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # The name under which the part of the plugin is registered that is only there where something is async.
 RUN = "asyncunit-run"
-# Where the function of a fixture keeps what `asyncunit.fixture` has made of it.
-ATTRIBUTE = "__asyncunit_fixture__"
 
 
 def is_async_test(item: Any) -> bool:
     """Whether the item of pytest is an async test function that asyncunit runs. The name is pytest-asyncio's."""
     run = item.config.pluginmanager.get_plugin(RUN)
     return run is not None and run.collected.plan_of(item) is not None
-
-
-def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:
-    """The function of a fixture, as pytest is to have it; it knows its fixture."""
-    function = fixture.function
-    if not hasattr(function, "__dict__") or vars(function).get(ATTRIBUTE, fixture) is not fixture:
-        function = functools.wraps(function)(functools.partial(function))
-    setattr(function, ATTRIBUTE, fixture)
-    return function
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AsyncFixture:
-    """A fixture of pytest's that asyncunit runs; ``is_peers`` where it has pytest-asyncio's meaning.
-
-    It is async, or sync and lives in a scope where asyncunit's test cases find it, too.
-    """
-
-    fixture: Fixture[Any]
-    definition: Any
-    is_peers: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,7 +52,7 @@ class Plan:
     depth: int
     config: Config
     configs: tuple[Config, ...]
-    fixtures: tuple[AsyncFixture, ...]
+    fixtures: tuple[AdoptedFixture, ...]
     reason: str
     is_peers: bool
     marker: Any
@@ -109,11 +83,11 @@ class Collected:
 
     def __init__(self, taker: Taker) -> None:
         self.taker = taker
+        self.fixtures = AdoptedFixtures(taker)
         # By the id of what pytest knows of the fixtures of a function, which all its variants share.
         self._plans: dict[int, tuple[Any, Plan]] = {}
         # Of what is no async test, but may ask for async fixtures.
         self._others: dict[int, tuple[Any, Plan]] = {}
-        self._fixtures: dict[int, tuple[Any, AsyncFixture | None]] = {}
         self._surroundings: dict[Any, _Surroundings] = {}
         # The names of the markers of what functions stand in.
         self._markers: dict[Any, frozenset[str]] = {}
@@ -178,56 +152,6 @@ class Collected:
             found = self._others[id(key)] = key, self._plan(item, is_peers=False, is_sync=True)
         return found[1]
 
-    def async_fixture(self, definition: Any) -> AsyncFixture | None:
-        """The fixture of pytest's, if it is async and asyncunit's to run."""
-        found = self._fixtures.get(id(definition))
-        if found is None:
-            found = self._fixtures[id(definition)] = definition, self._async_fixture(definition)
-        return found[1]
-
-    def _async_fixture(self, definition: Any) -> AsyncFixture | None:
-        function = _written(definition.func)
-        made = getattr(function, ATTRIBUTE, None)
-        if made is not None:
-            is_ours = made.is_async or made.scope >= Scope.MODULE
-            return AsyncFixture(made, definition, is_peers=False) if is_ours else None
-        # What pytest-asyncio's decorator leaves on its functions.
-        is_peers = getattr(function, "_force_asyncio_fixture", False)
-        if self.taker.is_peer_active and (is_peers or self.taker.peer_mode == "auto"):
-            return None
-        if not is_async_function(function) and not is_peers:
-            return None
-        if not is_peers and self.taker.config.mode != "auto" and self.taker.peer_mode != "auto":
-            return None
-        return self._adopt(definition, is_peers=is_peers or self.taker.config.mode != "auto")
-
-    def async_fixture_for(self, definition: Any, *, is_case: bool) -> AsyncFixture | None:
-        """As `async_fixture`; all async ones that asyncunit's test cases use are its own to run."""
-        found = self.async_fixture(definition)
-        return self._adopted(definition) if found is None and is_case else found
-
-    def is_of_cases(self, definition: Any) -> bool:
-        """Whether asyncunit's test cases set the fixture up themselves, for each test or class."""
-        made = getattr(_written(definition.func), ATTRIBUTE, None)
-        return made is not None and made.scope <= Scope.CLASS
-
-    def _adopted(self, definition: Any) -> AsyncFixture | None:
-        """The fixture of pytest's if it is async, whoever would run it for test functions."""
-        function = _written(definition.func)
-        if not is_async_function(function) or (
-            self.taker.is_peer_active and hasattr(function, "_force_asyncio_fixture")
-        ):
-            return None
-        return self._adopt(definition, is_peers=False)
-
-    def _adopt(self, definition: Any, *, is_peers: bool) -> AsyncFixture:
-        function = _written(definition.func)
-        scope = Scope.parse(definition.scope, f"fixture {definition.argname!r}: scope")
-        said = getattr(function, "_loop_scope", None)
-        loop_scope = None if said is None else Scope.parse(said, f"fixture {definition.argname!r}: loop_scope")
-        made: Fixture[Any] = Fixture(function, scope, loop_scope, None, None, definition.argname)
-        return AsyncFixture(made, definition, is_peers)
-
     # Which loop.
 
     def _plan(self, node: Any, *, is_peers: bool, is_sync: bool = False) -> Plan:
@@ -246,7 +170,7 @@ class Collected:
         self,
         node: Any,
         surroundings: _Surroundings,
-        fixtures: tuple[AsyncFixture, ...],
+        fixtures: tuple[AdoptedFixture, ...],
         written: Mapping[str, Any],
         is_peers: bool,
         is_sync: bool,
@@ -277,7 +201,7 @@ class Collected:
         return Plan(places, depth, config, surroundings.configs, fixtures, reason, is_peers=False, marker=marker)
 
     def _plan_as_peer(
-        self, node: Any, places: tuple[Place, ...], fixtures: tuple[AsyncFixture, ...], marker: Any
+        self, node: Any, places: tuple[Place, ...], fixtures: tuple[AdoptedFixture, ...], marker: Any
     ) -> Plan:
         taker = self.taker
         if node.session._fixturemanager.getfixturedefs("event_loop_policy", node):
@@ -330,15 +254,15 @@ class Collected:
         check_agreement(marked, written, where)
         return config.merged(marked, f"the marker of {where}")
 
-    def _fixtures_of(self, node: Any) -> tuple[AsyncFixture, ...]:
+    def _fixtures_of(self, node: Any) -> tuple[AdoptedFixture, ...]:
         # The last definition of a name overrides those before it, and may ask for them.
         definitions = node._fixtureinfo.name2fixturedefs.values()
         if not definitions:
             return ()
-        found = [self.async_fixture(each[-1]) for each in definitions if each]
+        found = [self.fixtures.find(each[-1]) for each in definitions if each]
         return tuple(each for each in found if each is not None)
 
-    def _too_narrow(self, explicit: Scope, found: AsyncFixture, places: tuple[Place, ...]) -> LoopScopeError:
+    def _too_narrow(self, explicit: Scope, found: AdoptedFixture, places: tuple[Place, ...]) -> LoopScopeError:
         depth = depth_needed(found, places)
         needed = places[depth - 1].scope if depth <= len(places) else Scope.FUNCTION
         return LoopScopeError(
@@ -347,7 +271,7 @@ class Collected:
             f"inferred."
         )
 
-    def loop_depth(self, found: AsyncFixture, plan: Plan, places: tuple[Place, ...]) -> int:
+    def loop_depth(self, found: AdoptedFixture, plan: Plan, places: tuple[Place, ...]) -> int:
         """How many of the scopes around an item last as long as the loop that one of its fixtures runs on."""
         needed = depth_needed(found, places)
         if plan.is_peers and found.is_peers:
@@ -366,42 +290,8 @@ def _count(node: Any) -> int:
     return count
 
 
-def depth_of_fixture(found: AsyncFixture, places: tuple[Place, ...]) -> int:
-    """As `depth_of`, for where pytest has a fixture live."""
-    scope = found.fixture.scope
-    if scope is not Scope.PACKAGE:
-        return depth_of(scope, places)
-    depth = _depth_of_package(found.definition, places)
-    # pytest-asyncio's loops of packages last as long as its fixtures of packages, wherever pytest has these live.
-    return depth_of(scope, places) if found.is_peers and depth == 1 else depth
-
-
-def _depth_of_package(definition: Any, places: tuple[Place, ...]) -> int:
-    node = getattr(definition, "node", None)  # new in pytest 9.1
-    for depth in range(len(places), 0, -1):
-        place = places[depth - 1]
-        is_there = place.node is node if node is not None else getattr(place.node, "nodeid", None) == definition.baseid
-        if place.scope is Scope.PACKAGE and is_there:
-            return depth
-    return 1  # else it lives as long as the session
-
-
-def depth_needed(found: AsyncFixture, places: tuple[Place, ...]) -> int:
-    """As `depth_of`, for the loop that a fixture needs."""
-    fixture = found.fixture
-    if not fixture.is_async and not found.is_peers:
-        return len(places) + 1
-    depth = depth_of_fixture(found, places)
-    return depth if fixture.loop_scope is None else min(depth, depth_of(fixture.loop_scope, places))
-
-
-def _written(function: Any) -> Any:
-    """The function itself, of one that is bound."""
-    return getattr(function, "__func__", function)
-
-
 def _settings_of(node: Any) -> Mapping[str, Any]:
     """What ``asyncunit.settings`` says of a function."""
-    members: Mapping[str, Any] = getattr(_written(getattr(node, "obj", None)), "__dict__", {})
+    members: Mapping[str, Any] = getattr(written_of(getattr(node, "obj", None)), "__dict__", {})
     said: Mapping[str, Any] = members.get(configuration.ATTRIBUTE, {})
     return said

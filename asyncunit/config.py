@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from asyncunit.errors import ConfigurationError, nearest
-from asyncunit.keys import ALWAYS_ON, KEYS, LoopFactories, LoopFactory, Unavailable, parse
+from asyncunit.keys import KEYS
+from asyncunit.parsing import LoopFactories, LoopFactory, Unavailable, parse
 from asyncunit.scopes import Scope
 
 __all__ = ["Config", "load", "parse_settings", "settings", "settings_of", "settings_of_module"]
@@ -26,8 +27,8 @@ ENVIRONMENT_PREFIX = "ASYNCUNIT_"
 ATTRIBUTE = "__asyncunit_settings__"
 # All that is async about a class runs on one loop, so these are not for one of its methods.
 CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
-# What can be said of a single test, class or module; the others are for the whole run.
-SETTINGS = tuple(key for key in KEYS if key != "mode")
+# The checks that cost nothing, and are made whether ``fail_on`` names them or not.
+ALWAYS_ON = frozenset({"unhandled_errors", "leaked_tasks"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

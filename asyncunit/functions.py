@@ -19,8 +19,8 @@ from asyncunit.graph import Node
 from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.hooks import loop_in
 from asyncunit.hosted import HostedRun, raise_all
-from asyncunit.keys import LoopFactory
 from asyncunit.open_scopes import OpenScope
+from asyncunit.parsing import LoopFactory
 from asyncunit.runner import LoopRunner, current_loop
 from asyncunit.running import OpenTest
 from asyncunit.scopes import Path, Scope

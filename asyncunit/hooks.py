@@ -15,9 +15,9 @@ from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
 from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, half_of, mend, recover
 from asyncunit.jobs import call_in_time
-from asyncunit.keys import LoopFactory
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
+from asyncunit.parsing import LoopFactory
 from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope

@@ -11,18 +11,24 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from asyncunit import loops, registry
-from asyncunit.case import AsyncTestCase
-from asyncunit.collected import AsyncFixture, Collected, Plan, depth_of_fixture
+from asyncunit import factories, loops, registry
+from asyncunit.adopted import AdoptedFixture, depth_of_fixture
+from asyncunit.awaitables import is_async_def
+from asyncunit.case import AsyncTestCase, judge_value
+from asyncunit.collected import Collected, Plan
+from asyncunit.debugging import stopping
 from asyncunit.errors import AsyncUnitError
-from asyncunit.examples import substitute
+from asyncunit.examples import inner_test, substitute
 from asyncunit.findings import warn_of
 from asyncunit.functions import FunctionTest, HostedFixture, Standing, value_in, wide_runner
 from asyncunit.hosted import HostedRun, raise_all
+from asyncunit.markers import MARKER, PEER_MARKER
 from asyncunit.open_scopes import OpenScope
+from asyncunit.peers import unwrapped
 from asyncunit.places import Place, depth_of
 from asyncunit.scopes import Scope
 from asyncunit.stderr import print_all
+from asyncunit.taker import is_async_function
 from asyncunit.tasks import ScopeRunner
 
 __all__ = ["Items"]
@@ -33,12 +39,12 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 class Items:
     """The one that pytest has come to, and the open scopes of its run.
 
-    ``factory_param`` is the name of the parameter by which an item says its loop factory.
+    ``stop`` enters the debugger as a test begins; None where it is not to.
     """
 
-    def __init__(self, collected: Collected, factory_param: str) -> None:
+    def __init__(self, collected: Collected, stop: Callable[[], object] | None = None) -> None:
         self._collected = collected
-        self._factory_param = factory_param
+        self._stop = stop
         self._run = HostedRun(collected.taker.config, self._close_with_node)
         self._item: Any = None
         self._parent: Any = None
@@ -112,14 +118,14 @@ class Items:
 
     def in_place_of(self, definition: Any, request: Any) -> Callable[..., Any] | None:
         """What pytest is to call in the place of a fixture's function; None where that is not asyncunit's to run."""
-        found = self._collected.async_fixture_for(definition, is_case=self._is_case)
-        if self._is_case and self._collected.is_of_cases(definition):
+        found = self._collected.fixtures.find_for(definition, is_case=self._is_case)
+        if self._is_case and self._collected.fixtures.is_of_cases(definition):
             return _nothing
         if found is None:
             return None
         return functools.partial(self._set_up, found, request, _bound(definition.func, request.instance))
 
-    def _set_up(self, found: AsyncFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
+    def _set_up(self, found: AdoptedFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         __tracebackhide__ = True
         definition = found.definition
         hosted = HostedFixture(self._run, found.fixture, id(definition))
@@ -140,13 +146,13 @@ class Items:
             return live.value
         return hosted.set_up(call, runner, finish, context)
 
-    def _scope_for(self, found: AsyncFixture) -> OpenScope:
+    def _scope_for(self, found: AdoptedFixture) -> OpenScope:
         """The open scope in which a fixture lives that is wider than a test."""
         standing = self._standing_of(self._item, self._collected.plan_for_fixtures(self._item))
         return standing.enter(self._run, depth_of_fixture(found, self._places_of(self._item)))
 
     def _runner_for(
-        self, found: AsyncFixture, request: Any, finish: Callable[[], None]
+        self, found: AdoptedFixture, request: Any, finish: Callable[[], None]
     ) -> tuple[ScopeRunner, contextvars.Context | None]:
         """The task in which an async fixture runs, and the context, if that is the test's own."""
         run, item, places = self._run, self._item, self._places_of(self._item)
@@ -185,8 +191,20 @@ class Items:
 
     # Test functions.
 
-    def call(self, item: Any, plan: Plan, function: Callable[..., Any]) -> Any:
-        """Call a test function in its scope, await what it returns if that can be, and return what came of it."""
+    def call(self, item: Any, plan: Plan) -> str | None:
+        """Call a test function in its scope, and await what it returns if that can be.
+
+        Returns what is to be warned of; raises what the test raised, and for what it should not have returned.
+        """
+        function = unwrapped(item.obj) if self._collected.taker.is_peer_active else item.obj
+        value = self._call(item, plan, function if self._stop is None else stopping(function, self._stop))
+        if value is None:
+            return None if is_async_def(function) else _sync_test(item, plan)
+        if not plan.is_peers:
+            judge_value(item.obj, value)
+        return None
+
+    def _call(self, item: Any, plan: Plan, function: Callable[..., Any]) -> Any:
         test = self._open_test(item, plan)
         arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
         try:
@@ -222,7 +240,7 @@ class Items:
         """The loop factory that an item runs with."""
         callspec = getattr(item, "callspec", None)
         configured = plan.config.loop_factory
-        return configured if callspec is None else callspec.params.get(self._factory_param, configured)
+        return configured if callspec is None else callspec.params.get(factories.PARAM, configured)
 
     def _close(self, item: Any) -> None:
         """Close the scope of a test function; raises what that raised."""
@@ -240,6 +258,18 @@ class Items:
                 error for error in errors if not isinstance(error, AsyncUnitError) or not warn_of(error, item.nodeid)
             ]
         return errors
+
+
+def _sync_test(item: Any, plan: Plan) -> str | None:
+    """What is to be said of a test that is marked and that is no async function, in pytest-asyncio's words."""
+    written = inner_test(item.obj)
+    if is_async_function(getattr(written, "__wrapped__", written)):
+        return None
+    name = PEER_MARKER if plan.is_peers else MARKER
+    return (
+        f"The test {item} is marked with '@pytest.mark.{name}' but it is not an async function. Please remove the "
+        f"{name} mark. If the test is not marked explicitly, check for global marks applied via 'pytestmark'."
+    )
 
 
 def _nothing(**_: object) -> None:

@@ -18,8 +18,8 @@ from asyncunit import plans, variants
 from asyncunit.case import AsyncTestCase
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError
-from asyncunit.keys import Unavailable
 from asyncunit.loops import CHOSEN, config_of_class, config_of_module
+from asyncunit.parsing import Unavailable
 from asyncunit.signatures import class_name
 
 __all__ = ["AsyncTestLoader", "FunctionTestCase", "cases_of", "flat", "load_tests"]

@@ -14,7 +14,7 @@ from asyncunit import config as configuration
 from asyncunit import plans
 from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
-from asyncunit.keys import LoopFactory, parse_loop_factory
+from asyncunit.parsing import LoopFactory, parse_loop_factory
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name, class_with_place
 

@@ -8,6 +8,7 @@ from typing import Any
 from asyncunit import config as configuration
 from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError
+from asyncunit.keys import SETTINGS
 from asyncunit.loops import check_class
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
@@ -31,7 +32,7 @@ PEER_MARKER = "asyncio"
 def parse_marker(marker: Any, where: str) -> dict[str, Any]:
     """What the marker ``asyncunit`` says; raises ConfigurationError for what it cannot say."""
     if marker.args:
-        known = ", ".join(f"{key}=" for key in configuration.SETTINGS)
+        known = ", ".join(f"{key}=" for key in SETTINGS)
         raise ConfigurationError(
             f"{where}: the marker asyncunit has the positional argument {marker.args[0]!r}; expected keywords, some of "
             f"{known}"
@@ -81,7 +82,7 @@ def _marked(members: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def effective(config: Config, loop_scope: Scope) -> dict[str, Any]:
     """The values in force for a test, as its marker has them."""
-    values = {key: getattr(config, key) for key in configuration.SETTINGS}
+    values = {key: getattr(config, key) for key in SETTINGS}
     return {**values, "loop_scope": str(loop_scope), "fail_on": sorted(config.fail_on)}
 
 

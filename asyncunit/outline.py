@@ -13,6 +13,8 @@ from typing import Any, TextIO
 from asyncunit import config as configuration
 from asyncunit import loops, plans
 from asyncunit.case import AsyncTestCase
+from asyncunit.collected import Collected
+from asyncunit.collected import Plan as FunctionPlan
 from asyncunit.config import Config
 from asyncunit.errors import AsyncUnitError
 from asyncunit.graph import Node
@@ -20,7 +22,7 @@ from asyncunit.loader import FunctionTestCase, flat
 from asyncunit.loops import LoopChoice
 from asyncunit.scopes import Scope, path_of_module
 
-__all__ = ["Outline", "add_case", "add_function", "as_json", "as_text", "of_suite", "takes_color"]
+__all__ = ["Outline", "add_case", "add_function", "as_json", "as_text", "of_items", "of_suite", "takes_color"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -65,6 +67,21 @@ def of_suite(suite: unittest.TestSuite, config: Config | None = None) -> Outline
     return session
 
 
+def of_items(items: Iterable[Any], collected: Collected) -> Outline:
+    """The tree of what pytest has collected."""
+    session = Outline("session", "")
+    for item in items:
+        cls = getattr(item, "cls", None)
+        if cls is not None and issubclass(cls, AsyncTestCase):
+            add_case(session, cls, item.name, collected.taker.config)
+        elif hasattr(item, "module"):
+            classes = [] if cls is None else [cls]
+            add_function(session, item.module.__name__, classes, item.name, collected.plan_of(item))
+        else:
+            session.child("test", item.nodeid)
+    return session
+
+
 def module_of(session: Outline, name: str) -> tuple[Outline, Outline]:
     """The package and the module of that name."""
     package = session.child("package", str(path_of_module(name)[1][1]) or "(modules outside any package)")
@@ -102,7 +119,7 @@ def _say_loop(outline: Outline, choice: LoopChoice) -> None:
     outline.loop, outline.why = str(choice.scope), choice.reason
 
 
-def add_function(session: Outline, module: str, classes: Iterable[type], name: str, plan: Any) -> None:
+def add_function(session: Outline, module: str, classes: Iterable[type], name: str, plan: FunctionPlan | None) -> None:
     """Add a test function as pytest has collected it; ``plan`` is None where it is not asyncunit's."""
     package, around = module_of(session, module)
     at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: around}

@@ -1,4 +1,4 @@
-"""What pytest-asyncio's options and ini keys say in a suite that is written for it, and what is made of them."""
+"""pytest-asyncio: what its options and ini keys say, and what it puts in front of a test where it is active."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from asyncunit.config import Config
 from asyncunit.errors import AsyncUnitWarning, ConfigurationError
-from asyncunit.keys import MODES, parse_boolean
+from asyncunit.keys import MODES
+from asyncunit.parsing import parse_boolean
 from asyncunit.scopes import Scope
 from asyncunit.taker import Taker
 
-__all__ = ["check", "taker_of"]
+__all__ = ["check", "taker_beside", "taker_of", "unwrapped"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -30,6 +31,11 @@ def check(written: Mapping[str, Any]) -> None:
         value = written.get(name)
         if value is not None and value not in allowed:
             raise ConfigurationError(f"{value!r} is not a valid {name}. Valid {valid}.")
+
+
+def taker_beside(config: Config, mode: str) -> Taker:
+    """What decides which functions are asyncunit's, where pytest-asyncio is active and runs its own."""
+    return Taker(config, True, mode, config, Scope.FUNCTION, None)
 
 
 def taker_of(config: Config, written: Mapping[str, Any]) -> tuple[Taker, list[AsyncUnitWarning]]:
@@ -69,3 +75,11 @@ def taker_of(config: Config, written: Mapping[str, Any]) -> tuple[Taker, list[As
         fixture_scope=None if fixture_scope == "fixture-scope" else Scope.parse(fixture_scope, ""),
     )
     return taker, warned
+
+
+def unwrapped(function: Any) -> Any:
+    """The function itself, where pytest-asyncio has put one in front that runs it on a loop of its own."""
+    inner = getattr(function, "__wrapped__", None)
+    code = getattr(function, "__code__", None)
+    is_runner = code is not None and code.co_qualname.startswith("_synchronize_")
+    return inner if is_runner and inner is not None else function

@@ -1,11 +1,7 @@
 """The plugin of pytest: its hooks, given to what runs unittest's tests, too. The only module that imports pytest.
 
-What stands in front costs nothing in a run without async tests. When something async is collected, `AsyncRun` is
-registered, and the lower half of the house is imported when the first of it runs.
-
-Names of pytest that it does not document, each with its reason: ``item._fixtureinfo`` is the only place that tells
-which fixtures a function asks for; ``request.session`` aside, nothing tells a fixture's hook which item is being set
-up but the hook before it.
+Each run of pytest imports this, so it is short, and what it does at length stands in other rooms. When something async
+is collected, `AsyncRun` is registered, and what that needs is imported.
 """
 
 from __future__ import annotations
@@ -20,11 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from asyncunit.errors import AsyncUnitError, ConfigurationError
-from asyncunit.keys import KEYS, MEANINGS
+from asyncunit.keys import KEYS, MEANINGS, SETTINGS
 
 if TYPE_CHECKING:
-    from asyncunit.collected import Collected, Plan
+    from asyncunit.collected import Collected
     from asyncunit.config import Config
     from asyncunit.items import Items
     from asyncunit.taker import Taker
@@ -34,8 +29,6 @@ __all__ = ["fixture", "is_async_test"]
 __tracebackhide__ = True
 
 PEER = "asyncio"  # pytest-asyncio, as its plugin is named
-FACTORY = "_asyncunit_loop_factory"
-FACTORY_HOOKS = ("pytest_asyncunit_loop_factories", "pytest_asyncio_loop_factories")
 PEER_KEYS = (
     "asyncio_mode",
     "asyncio_debug",
@@ -52,6 +45,7 @@ _ASYNC = 0x80 | 0x200  # inspect.CO_COROUTINE, CO_ASYNC_GENERATOR
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Each key is an option and an ini key; where pytest-asyncio is not active, so are its own."""
+    _leave_unwritten(pluginmanager)
     for name, module in _house.items():
         sys.modules.setdefault(name, module)
     group = parser.getgroup("asyncunit", "asyncunit: async tests that share event loops")
@@ -75,6 +69,15 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("asyncio_debug", f"{text}loop-debug", type="string", default=None)
     parser.addini("asyncio_default_test_loop_scope", f"{text}loop-scope", type="string", default=None)
     parser.addini("asyncio_default_fixture_loop_scope", "as pytest-asyncio's", type="string", default=None)
+
+
+def _leave_unwritten(pluginmanager: Any) -> None:
+    """Have Python import the other rooms of the house, and not pytest, which does so for what plugins are made of.
+
+    It does that to rewrite their assert statements, of which there are none here. A module takes it ten times as long,
+    and is parsed anew in each run where nothing can be written beside it. There is no public way to say so.
+    """
+    getattr(pluginmanager.rewrite_hook, "_must_rewrite", set()).discard("asyncunit")
 
 
 def _is_peer_there(pluginmanager: pytest.PytestPluginManager) -> bool:
@@ -122,19 +125,18 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Explain the markers, and look at what is configured for pytest."""
-    keys = ", ".join(f"{key}=..." for key in KEYS if key != "mode")
+    keys = ", ".join(f"{key}=..." for key in SETTINGS)
     config.addinivalue_line(
         "markers",
         f"asyncunit({keys}): run the async test on an event loop that is shared at loop_scope, with these settings; "
         f"all keywords are optional, and mean what they mean in asyncunit.settings().",
     )
-    state = config.stash[_STATE] = _State(config)
-    if not state.is_peer_active:
+    written = config.stash[_WRITTEN] = _Written(config)
+    written.check()
+    if not written.is_peer_active:
         config.addinivalue_line(
             "markers", "asyncio(loop_scope=..., loop_factories=...): run the async test, as pytest-asyncio does."
         )
-    state.check()
-    if not state.is_peer_active:
         config.pluginmanager.register(_Ports(), "asyncunit-ports")
 
 
@@ -164,7 +166,7 @@ def pytest_runtestloop(session: pytest.Session) -> object | None:
         return None
     from asyncunit import outline
 
-    drawn = _activate(session.config).outline(session.items)
+    drawn = outline.of_items(session.items, _activate(session.config).collected)
     sys.stdout.write("\n" + outline.as_text(drawn, color=outline.takes_color(sys.stdout)) + "\n")
     return True
 
@@ -225,50 +227,45 @@ def is_async_test(item: pytest.Item) -> bool:
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """Look at a module or a class for what is async, before pytest does."""
-    prepare: Callable[[Any], None]
-    node: Any = collector
-    if isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest":
-        prepare = _prepare_module
-    elif isinstance(collector, pytest.Class):
-        prepare = _prepare_class
-    else:
+    if isinstance(collector, pytest.Module):
+        if type(collector).__module__ == "_pytest.doctest":
+            return
+    elif not isinstance(collector, pytest.Class):
         return
+    node: Any = collector
     collect = collector.collect
 
     def prepare_and_collect() -> Iterable[pytest.Item | pytest.Collector]:
-        try:
-            prepare(node)
-        except AsyncUnitError as error:
-            raise collector.CollectError(str(error)) from error
+        holder = node.obj
+        if not _is_case(holder):
+            members = [(name, member) for name, member in _members(holder).items() if not _is_plain(member)]
+            if any(_is_async(member) or _has_async_tests(member) for _, member in members):
+                _prepare(node, members)
         return collect()
 
     # On the instance, for the class may be that of another plugin.
     collector.collect = prepare_and_collect  # type: ignore[method-assign]
 
 
-def _prepare_module(collector: pytest.Module) -> None:
-    members = [(name, member) for name, member in vars(collector.obj).items() if not _is_plain(member)]
-    if any(_is_async(member) or _has_async_tests(member) for _, member in members):
-        _activate(collector.config)
-    _convert(collector.obj, members)
-    if cases := [member for _, member in members if isinstance(member, type) and _is_case(member)]:
-        from asyncunit import markers, suite
-
-        _activate(collector.config)
-        markers.adopt_markers(collector.obj, cases)
-        # pytest looks through a module's hooks for each of its tests.
-        if suite.has_module_hooks(collector.obj) and any(case.__module__ == collector.obj.__name__ for case in cases):
-            suite.adopt_module(collector.obj.__name__)
+def _members(holder: Any) -> Mapping[str, Any]:
+    """What stands in a module, or in a class and its bases."""
+    if not isinstance(holder, type):
+        of_module: Mapping[str, Any] = vars(holder)
+        return of_module
+    return {name: member for base in reversed(holder.__mro__) for name, member in vars(base).items()}
 
 
-def _prepare_class(collector: pytest.Class) -> None:
-    cls = collector.obj
-    if _is_case(cls):
-        return
-    members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
-    if any(not _is_plain(member) and _is_async(member) for member in members.values()):
-        _activate(collector.config)
-    _convert(cls, list(members.items()))
+def _prepare(collector: Any, members: Iterable[tuple[str, Any]]) -> None:
+    """Have the fixtures and the test cases of a module or a class ready when pytest looks at them."""
+    from asyncunit.errors import AsyncUnitError
+
+    try:
+        run = _activate(collector.config)
+        _convert(collector.obj, members)
+        if isinstance(collector, pytest.Module):
+            run.adopt(collector.obj, [member for _, member in members if _is_case(member)])
+    except AsyncUnitError as error:
+        raise collector.CollectError(str(error)) from error
 
 
 def _is_case(member: object) -> bool:
@@ -278,11 +275,11 @@ def _is_case(member: object) -> bool:
 
 
 def _has_async_tests(member: object) -> bool:
-    """Whether it is a test case of unittest's with something async in it."""
+    """Whether it is a test case, asyncunit's or one with something async in it."""
     case = sys.modules.get("unittest.case")
     if case is None or not isinstance(member, type) or not issubclass(member, case.TestCase):
         return False
-    return any(_is_async(each) for base in member.__mro__ for each in vars(base).values())
+    return _is_case(member) or any(_is_async(each) for base in member.__mro__ for each in vars(base).values())
 
 
 def _is_plain(member: object) -> bool:
@@ -317,15 +314,12 @@ _FIXTURE = type(pytest.fixture(lambda: None))
 
 def _convert(holder: Any, members: Iterable[tuple[str, Any]]) -> None:
     """Have pytest find the fixtures that are declared with ``asyncunit.fixture`` in a module or a class."""
-    fixtures = sys.modules.get("asyncunit.fixtures")
-    if fixtures is None:
-        return
-    found = [(name, member) for name, member in members if type(member) is fixtures.Fixture]
-    if not found:
-        return
-    from asyncunit.collected import mark_fixture
+    fixtures: Any = sys.modules.get("asyncunit.fixtures")
+    for name, member in [] if fixtures is None else list(members):
+        if type(member) is not fixtures.Fixture:
+            continue
+        from asyncunit.adopted import mark_fixture
 
-    for name, member in found:
         scope: Any = str(member.scope)
         made = pytest.fixture(
             scope=scope,
@@ -347,79 +341,60 @@ def _param(param: Any) -> Any:
 # What is configured.
 
 
-class _State:
-    """What is known of asyncunit in one run of pytest."""
+class _Written:
+    """What is written for asyncunit on the command line of pytest and in its ini file."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.is_peer_active = config.pluginmanager.hasplugin(PEER)
-
-    def _written(self) -> tuple[dict[str, object], dict[str, object]]:
-        """What pytest's ini file and its command line say."""
-        ini = {key: self.config.getini(f"asyncunit_{key}") for key in KEYS}
-        options = {key: self.config.getoption(f"asyncunit_{key}") for key in KEYS}
-        return (
-            {key: value for key, value in ini.items() if value is not None},
-            {key: value for key, value in options.items() if value is not None},
-        )
-
-    def _written_for_peer(self) -> dict[str, Any]:
-        """What the options and ini keys of pytest-asyncio say, where that is not active."""
-        if self.is_peer_active:
-            return {}
-        said = {name: self.config.getoption(name, None) for name in PEER_KEYS}
-        said = {name: self.config.getini(name) if value is None else value for name, value in said.items()}
-        return {name: value for name, value in said.items() if value not in (None, "")}
+        ini = {key: config.getini(f"asyncunit_{key}") for key in KEYS}
+        options = {key: config.getoption(f"asyncunit_{key}") for key in KEYS}
+        self._ini = {key: value for key, value in ini.items() if value is not None}
+        self._options = {key: value for key, value in options.items() if value is not None}
+        # By the options and ini keys of pytest-asyncio, where that is not active.
+        self._for_peer: dict[str, Any] = {}
+        if not self.is_peer_active:
+            said = {name: config.getoption(name, None) or config.getini(name) for name in PEER_KEYS}
+            self._for_peer = {name: value for name, value in said.items() if value not in (None, "")}
 
     def check(self) -> None:
-        """Raise pytest.UsageError for a bad value on the command line, in pytest's ini file or in the environment."""
-        ini, options = self._written()
-        said = self._written_for_peer()
-        try:
-            if said:
-                from asyncunit.peers import check
+        """Raise pytest.UsageError for a bad value there, or in the environment."""
+        if not (self._for_peer or self._ini or self._options or any(map(_is_ours, os.environ))):
+            return
+        from asyncunit import peers
+        from asyncunit.errors import ConfigurationError
 
-                check(said)
-            if ini or options or any(name.startswith("ASYNCUNIT_") for name in os.environ):
-                self.load()
+        try:
+            peers.check(self._for_peer)
+            self._load()
         except ConfigurationError as error:
             raise pytest.UsageError(str(error)) from error
 
-    def load(self) -> Config:
-        """The configuration of the run; raises ConfigurationError."""
+    def _load(self) -> Config:
         from asyncunit.config import load
 
-        ini, options = self._written()
-        return load(self.config.rootpath, ini=ini, options=options)
+        return load(self.config.rootpath, ini=self._ini, options=self._options)
 
     def taker(self) -> Taker:
         """What decides which functions are asyncunit's; raises ConfigurationError."""
-        config = self.load()
+        from asyncunit import peers
+
+        config = self._load()
         if self.is_peer_active:
-            from asyncunit.scopes import Scope
-            from asyncunit.taker import Taker
-
             mode = self.config.getoption("asyncio_mode") or self.config.getini("asyncio_mode")
-            return Taker(config, True, mode, config, Scope.FUNCTION, None)
-        from asyncunit.peers import taker_of
-
-        taker, warned = taker_of(config, self._written_for_peer())
+            return peers.taker_beside(config, mode)
+        taker, warned = peers.taker_of(config, self._for_peer)
         for warning in warned:
             self.config.issue_config_time_warning(warning, stacklevel=2)
         return taker
 
 
-_STATE = pytest.StashKey[_State]()
+def _is_ours(variable: str) -> bool:
+    """Whether that is the name of a variable of the environment that configures asyncunit."""
+    return variable.startswith("ASYNCUNIT_")
 
 
-class _NoHook:
-    """Stands for a hook that nobody has declared."""
-
-    def get_hookimpls(self) -> tuple[()]:
-        return ()
-
-
-_NO_HOOK = _NoHook()
+_WRITTEN = pytest.StashKey[_Written]()
 
 
 def _activate(config: pytest.Config) -> AsyncRun:
@@ -428,7 +403,7 @@ def _activate(config: pytest.Config) -> AsyncRun:
 
     run: AsyncRun | None = config.pluginmanager.get_plugin(RUN)
     if run is None:
-        run = AsyncRun(config, Collected(config.stash[_STATE].taker()))
+        run = AsyncRun(config, Collected(config.stash[_WRITTEN].taker()))
         config.pluginmanager.register(run, RUN)
     return run
 
@@ -440,26 +415,34 @@ class AsyncRun:
     """The hooks that there are where something async was collected."""
 
     def __init__(self, config: pytest.Config, collected: Collected) -> None:
-        from asyncunit.params import param_sets_of
+        from asyncunit import factories, params
+        from asyncunit.errors import AsyncUnitError
+        from asyncunit.marking import Marking
 
         self.config = config
         self.collected = collected
-        self._param_sets_of = param_sets_of
+        self._error = AsyncUnitError
+        self._factories = factories.LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
+        self._factory = pytest.fixture(scope="session", name=factories.PARAM)(_chosen_factory)
+        self._param_sets_of = params.param_sets_of
+        self._marking = Marking(collected, pytest.mark)
         # None until the first of them is set up.
         self._items: Items | None = None
         # The names of the classes that are being collected in the place of one.
         self._made: set[str] = set()
-        self._factory_hooks: list[Any] = [getattr(config.hook, name, _NO_HOOK) for name in FACTORY_HOOKS]
-        self._is_traced: bool = config.getoption("trace", False)
-        if config.getoption("usepdb", False):
-            config.pluginmanager.register(_Debugging(), "asyncunit-debugging")
-        if self._is_traced:
-            config.pluginmanager.register(_Tracing(), "asyncunit-tracing")
+        if config.getoption("usepdb", False) or config.getoption("trace", False):
+            config.pluginmanager.register(_Debugging(config), "asyncunit-debugging")
 
-    @pytest.fixture(scope="session", name=FACTORY)
-    def _loop_factory(self, request: pytest.FixtureRequest) -> Any:
-        """The loop factory that the test is run with."""
-        return request.param
+    def adopt(self, module: Any, cases: list[type]) -> None:
+        """Have the test cases of a module know what markers say of them, and its async hooks be called."""
+        if not cases:
+            return
+        from asyncunit import markers, suite
+
+        markers.adopt_markers(module, cases)
+        # pytest looks through a module's hooks for each of its tests.
+        if suite.has_module_hooks(module) and any(case.__module__ == module.__name__ for case in cases):
+            suite.adopt_module(module.__name__)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> object | None:
@@ -480,176 +463,41 @@ class AsyncRun:
         self._made.clear()
         return nodes
 
-    def outline(self, items: Iterable[Any]) -> Any:
-        """What would be run, as a tree."""
-        from asyncunit import outline
-
-        session = outline.Outline("session", "")
-        for item in items:
-            cls = getattr(item, "cls", None)
-            if _is_case(cls):
-                outline.add_case(session, cast("Any", cls), item.name, self.collected.taker.config)
-            elif hasattr(item, "module"):
-                classes = [] if cls is None else [cls]
-                outline.add_function(session, item.module.__name__, classes, item.name, self.collected.plan_of(item))
-            else:
-                session.child("test", item.nodeid)
-        return session
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Plan an async test function, and run it once with each of its loop factories."""
         node = metafunc.definition
-        text = None
+        wrong = None
         try:
             plan = self.collected.plan(node)
-            if plan is not None and plan.is_peers and plan.marker is not None and "scope" in plan.marker.kwargs:
-                node.warn(
-                    pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=...")
-                )
-            factories = None if plan is None else self._factories(node, plan)
-            for each in self._param_sets_of(metafunc.function):
-                values = [_param(param) for param in each.params]
-                metafunc.parametrize(each.names, values)
-        except AsyncUnitError as error:
-            text = str(error)
-        if text is not None:
-            pytest.fail(text if text.startswith(node.nodeid) else f"{node.nodeid}: {text}", pytrace=False)
-        if plan is None or not factories:
-            return
-        if len(factories) == 1:
-            ids: Any = (pytest.HIDDEN_PARAM,)
-        else:
-            ids = list(factories)
-        values = [
-            pytest.param(None, marks=pytest.mark.skip(reason=str(factory))) if isinstance(factory, str) else factory
-            for factory in factories.values()
-        ]
-        metafunc.fixturenames.append(FACTORY)
-        scope: Any = str(plan.loop_scope)
-        metafunc.parametrize(FACTORY, values, ids=ids, indirect=True, scope=scope)
-
-    def _factories(self, node: Any, plan: Plan) -> Mapping[str, Any] | None:
-        """The loop factories that a test is run with, by name; None where there is but the configured one."""
-        if not plan.config.loop_factories and not any(hook.get_hookimpls() for hook in self._factory_hooks):
-            return None
-        from asyncunit.keys import Unavailable
-
-        hook: Any
-        chosen = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
-        names = chosen if isinstance(chosen, list | tuple) else None
-        for name in FACTORY_HOOKS:
-            hook = getattr(node.ihook, name, _NO_HOOK)
-            if not hook.get_hookimpls() or (self.collected.taker.is_peer_active and PEER in name):
-                continue
-            given = hook(config=self.config, item=node)
-            if (
-                not isinstance(given, Mapping)
-                or not given
-                or not all(isinstance(key, str) and key and callable(factory) for key, factory in given.items())
-            ):
-                raise ConfigurationError(
-                    f"{name} must return a non-empty mapping of factory names to callables; it returned {given!r}."
-                )
-            if names is None:
-                return dict(given)
-            missing = f"is not available. Available factories: {', '.join(given)}."
-            return {str(key): given.get(key, Unavailable(f"Loop factory {key!r} {missing}")) for key in names}
-        if plan.is_peers and names is not None:
-            raise ConfigurationError(
-                "mark.asyncio 'loop_factories' requires at least one pytest_asyncio_loop_factories hook implementation."
-            )
-        configured = plan.config.loop_factories
-        return configured if isinstance(configured, Mapping) else None
+            factories = None if plan is None else self._factories.of(node, plan)
+            param_sets = self._param_sets_of(metafunc.function)
+        except self._error as error:
+            wrong = str(error)
+        if wrong is not None:  # not above, for pytest would show both
+            pytest.fail(wrong if wrong.startswith(node.nodeid) else f"{node.nodeid}: {wrong}", pytrace=False)
+        for each in param_sets:
+            metafunc.parametrize(each.names, [_param(param) for param in each.params])
+        if plan is not None and factories is not None:
+            _parametrize_factories(metafunc, factories, plan.loop_scope)
+        if plan is not None and plan.is_peers and plan.marker is not None and "scope" in plan.marker.kwargs:
+            node.warn(pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=..."))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Have each item say what is in force for it, in its marker."""
-        from asyncunit.markers import effective
-
-        made: dict[int, pytest.MarkDecorator] = {}
-        cases: dict[Any, list[Any]] = {}
-        for item in items:
-            plan = self.collected.plan_of(item)
-            if plan is not None:
-                key = id(plan)
-                if key not in made:
-                    made[key] = pytest.mark.asyncunit(**effective(plan.config, plan.loop_scope))
-                if plan.is_peers:
-                    self._mark_as_peer(item, plan)
-                self.collected.mark(item, made[key])
-            elif _is_case(getattr(item.parent, "obj", None)):
-                cases.setdefault(item.parent, []).append(item)
-        self._mark_cases(cases)
-        if self.config.getoption("loadgroup", False) or self.config.getoption("dist", None) == "loadgroup":
-            self._group(items)
-
-    def _mark_as_peer(self, item: Any, plan: Plan) -> None:
-        if plan.marker is None:
-            item.add_marker(PEER)
-        if _is_async_generator(item.obj):
+        self._marking.mark(items)
+        for item in self._marking.generators_of_peers(items):
             reason = f"Tests based on asynchronous generators are not supported. {item.name} will be ignored."
             item.warn(pytest.PytestCollectionWarning(reason))
             item.add_marker(pytest.mark.xfail(run=False, reason=reason))
-
-    def _mark_cases(self, cases: Mapping[Any, list[Any]]) -> None:
-        """Have the classes of test cases say what is in force for them, and what pytest's fixtures ask for."""
-        from asyncunit import loops
-        from asyncunit.markers import effective
-
-        for node, own in cases.items():
-            cls = node.obj
-            self.collected.surroundings(own[0])  # what the user's markers say, before ours is among them
-            for item in {tuple(item._fixtureinfo.names_closure): item for item in own}.values():
-                self._demand(item)
-            try:
-                choice = loops.choose(cls, self.collected.taker.config)
-                configs = loops.configs_of_tests(cls, choice.configs[0])
-            except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
-                continue
-            node.add_marker(pytest.mark.asyncunit(**effective(choice.configs[0], choice.scope)), append=False)
-            for item in own:
-                if item.name in configs:
-                    values = effective(configs[item.name], choice.scope)
-                    item.add_marker(pytest.mark.asyncunit(**values), append=False)
-
-    def _demand(self, item: Any) -> None:
-        """Have the loop of a class last as long as the async fixtures of pytest's need that it uses."""
-        from asyncunit import loops
-        from asyncunit.plans import Demand
-        from asyncunit.scopes import Scope
-
-        for definitions in item._fixtureinfo.name2fixturedefs.values():
-            found = self.collected.async_fixture_for(definitions[-1], is_case=True)
-            if found is None:
-                continue
-            scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
-            known = loops.asked_by_host.get(item.cls)
-            if scope > (Scope.FUNCTION if known is None else known.scope):
-                loops.asked_by_host[item.cls] = Demand(scope, found.fixture, item.name)
-
-    def _group(self, items: Iterable[Any]) -> None:
-        """Have pytest-xdist run in one worker what shares a loop, where nobody has grouped it."""
-        for item in items:
-            marker = item.get_closest_marker("asyncunit")
-            scope = None if marker is None else marker.kwargs.get("loop_scope")
-            if scope in ("class", "module", "package") and item.get_closest_marker("xdist_group") is None:
-                place = next(
-                    each for each in reversed(self.collected.surroundings(item).places) if str(each.scope) == scope
-                )
-                key = place.node.nodeid if place.node is not None else str(place.key)
-                item.add_marker(pytest.mark.xdist_group(name=f"asyncunit {key}"))
+        if self.config.getoption("loadgroup", False) or self.config.getoption("dist", None) == "loadgroup":
+            self._marking.group(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan anew what has got another marker meanwhile."""
-        from asyncunit.markers import effective
-
-        for item in session.items:
-            try:
-                if self.collected.plan_again(item) and (plan := self.collected.plan_of(item)):
-                    self.collected.mark(item, pytest.mark.asyncunit(**effective(plan.config, plan.loop_scope)))
-            except AsyncUnitError as error:
-                raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+        for item, error in self._marking.mark_again(session.items):
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from error
 
     # One item.
 
@@ -659,7 +507,7 @@ class AsyncRun:
         if self._items is None:
             from asyncunit.items import Items
 
-            self._items = Items(self.collected, FACTORY)
+            self._items = Items(self.collected, pytest.set_trace if self.config.getoption("trace", False) else None)
         self._items.come_to(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -683,13 +531,9 @@ class AsyncRun:
         plan = self.collected.plan_of(pyfuncitem)
         if plan is None or self._items is None:
             return None
-        function: Any = pyfuncitem.obj
-        if self.collected.taker.is_peer_active:
-            function = _unwrapped(function)
-        value = self._items.call(pyfuncitem, plan, _stopping(function) if self._is_traced else function)
-        code = getattr(function, "__code__", None)
-        if value is not None or code is None or not code.co_flags & _ASYNC:
-            _judge(pyfuncitem, plan, value)
+        warning = self._items.call(pyfuncitem, plan)
+        if warning is not None:
+            pyfuncitem.warn(pytest.PytestWarning(warning))
         return True
 
     @pytest.hookimpl(trylast=True)
@@ -706,88 +550,39 @@ class AsyncRun:
             items.end()
 
 
-def _unwrapped(function: Any) -> Any:
-    """The function itself, where pytest-asyncio has put one in front that runs it on a loop of its own."""
-    inner = getattr(function, "__wrapped__", None)
-    is_runner = getattr(function, "__code__", None) is not None and function.__code__.co_qualname.startswith(
-        "_synchronize_"
-    )
-    return inner if is_runner and inner is not None else function
+def _chosen_factory(request: pytest.FixtureRequest) -> Any:
+    """The loop factory that a test is run with."""
+    return request.param
 
 
-def _is_async_generator(function: Any) -> bool:
-    """Whether a function is written as one."""
-    import inspect
+def _parametrize_factories(metafunc: pytest.Metafunc, factories: Mapping[str, Any], loop_scope: object) -> None:
+    from asyncunit.factories import PARAM
 
-    return inspect.isasyncgenfunction(getattr(function, "__func__", function))
+    values = [
+        pytest.param(None, marks=pytest.mark.skip(reason=str(factory))) if isinstance(factory, str) else factory
+        for factory in factories.values()
+    ]
+    ids: Any = list(factories) if len(factories) > 1 else (pytest.HIDDEN_PARAM,)
+    scope: Any = str(loop_scope)
+    metafunc.fixturenames.append(PARAM)
+    metafunc.parametrize(PARAM, values, ids=ids, indirect=True, scope=scope)
 
 
 class _Debugging:
-    """What --pdb needs: in the debugger all is to be as the test left it.
+    """What --pdb and --trace need of asyncunit's test cases."""
 
-    pytest sees to that itself, but with the tearDown of sync tests alone, and later than what that needs.
-    """
+    def __init__(self, config: pytest.Config) -> None:
+        self._is_traced = config.getoption("trace", False)
+        self._is_pdb_used = config.getoption("usepdb", False)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: Any) -> None:
-        """Have what is left after a test case run when pytest leaves it."""
+        """Have a test case stop in the debugger when its test begins, and be torn down when pytest leaves it."""
         if not _is_case(getattr(item, "cls", None)):
             return
-        from asyncunit.hosted import raise_all
+        from asyncunit import debugging
 
-        case = item.instance
-        written, case.tearDown = case.tearDown, lambda: None
-        case._asyncunit_is_postponed = True
-
-        def finish() -> None:
-            case.tearDown = written
-            raise_all(case._asyncunit_finish(), f"tearing down {item.nodeid}")
-
-        item.addfinalizer(finish)
-
-
-class _Tracing:
-    """What --trace needs: pytest calls an async test in the debugger, and drops the coroutine which that returns."""
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self, item: Any) -> None:
-        """Have a test case stop in the debugger when its test begins."""
-        if _is_case(getattr(item, "cls", None)):
-            item.instance._asyncunit_substitute_of = _stopping
-
-
-def _stopping(function: Any) -> Any:
-    """What stops in the debugger when an async test begins; a sync one is called as pytest has it called."""
-    from asyncunit.taker import is_async_function
-
-    written = getattr(function, "__wrapped__", function)
-    if not is_async_function(written):
-        return function
-
-    async def stop_and_call(**arguments: Any) -> Any:
-        test = written(**arguments)
-        pytest.set_trace()
-        return await test  # step into it with s
-
-    return stop_and_call
-
-
-def _judge(item: Any, plan: Plan, value: Any) -> None:
-    """Say what is to be said of a test that is no async function, or that returned something."""
-    from asyncunit.examples import inner_test
-    from asyncunit.taker import is_async_function
-
-    written = inner_test(item.obj)
-    if value is None and not is_async_function(getattr(written, "__wrapped__", written)):
-        name = PEER if plan.is_peers else "asyncunit"
-        item.warn(
-            pytest.PytestWarning(
-                f"The test {item} is marked with '@pytest.mark.{name}' but it is not an async function. Please remove "
-                f"the {name} mark. If the test is not marked explicitly, check for global marks applied via "
-                f"'pytestmark'."
-            )
-        )
-    if value is not None and not plan.is_peers:
-        from asyncunit.case import judge_value
-
-        judge_value(item.obj, value)
+        if self._is_pdb_used:
+            debugging.postpone(item)
+        if self._is_traced:
+            item.instance._asyncunit_substitute_of = functools.partial(debugging.stopping, stop=pytest.set_trace)

@@ -21,9 +21,9 @@ from asyncunit.errors import (
 )
 from asyncunit.findings import Finding, judge
 from asyncunit.foreign import know
-from asyncunit.keys import LoopFactory
 from asyncunit.observers import Observer, Unhandled, mark_as_reported
 from asyncunit.open_scopes import OpenScope, given_to, is_anybodys
+from asyncunit.parsing import LoopFactory
 from asyncunit.signals import Interrupt, Running
 from asyncunit.stacks import describe_task, nearest, places_of_task
 

@@ -3,9 +3,9 @@ import types
 import pytest
 
 from asyncunit import LoopScopeError, Scope, fixture
-from asyncunit.collected import AsyncFixture, Collected, depth_needed, mark_fixture
+from asyncunit.adopted import mark_fixture
+from asyncunit.collected import Collected
 from asyncunit.config import Config
-from asyncunit.places import Place
 from asyncunit.taker import Taker
 
 
@@ -64,47 +64,6 @@ def taker(**options):
         "fixture_scope": None,
     }
     return Taker(**(values | options))
-
-
-PLACES = tuple(Place(scope, str(scope), object()) for scope in (Scope.SESSION, Scope.PACKAGE, Scope.MODULE))
-
-
-def test_a_fixture_needs_a_loop_as_wide_as_it_lives_or_as_it_says():
-    @fixture(scope="module", loop_scope="session")
-    async def wide(): ...
-
-    @fixture(scope="package")
-    async def of_package(): ...
-
-    found = AsyncFixture(wide, definition(wide.function, "module"), is_peers=False)
-    assert depth_needed(found, PLACES) == 1
-    # pytest has it live as long as the session where no package of the item's defines it
-    there = definition(of_package.function, "package")
-    assert depth_needed(AsyncFixture(of_package, there, is_peers=False), PLACES) == 1
-    assert depth_needed(AsyncFixture(of_package, there, is_peers=True), PLACES) == 2
-    there.node = PLACES[1].node
-    assert depth_needed(AsyncFixture(of_package, there, is_peers=False), PLACES) == 2
-
-
-def test_the_function_of_a_fixture_knows_its_fixture():
-    @fixture
-    async def one(): ...
-
-    assert mark_fixture(one) is one.function
-    collected = Collected(taker())
-    found = collected.async_fixture(definition(mark_fixture(one)))
-    assert found == AsyncFixture(one, found.definition, is_peers=False)
-    assert collected.async_fixture(found.definition) is found
-
-
-def test_an_unmarked_async_fixture_is_taken_in_auto_mode_and_by_test_cases():
-    there = definition(coroutine_function)
-    assert Collected(taker()).async_fixture(there) is None
-    assert Collected(taker()).async_fixture_for(there, is_case=True).fixture.is_async
-    assert Collected(taker()).async_fixture_for(there, is_case=False) is None
-    assert Collected(taker(config=Config(mode="auto"))).async_fixture(there).is_peers is False
-    assert Collected(taker(peer_mode="auto")).async_fixture(there).is_peers is True
-    assert Collected(taker(is_peer_active=True, peer_mode="auto")).async_fixture(there) is None
 
 
 def plan(*marks, fixtures=(), **options):

@@ -8,9 +8,10 @@ from tests.support import ROOT, python
 
 # The rooms of the house, each of which imports only from those before it.
 HOUSE = [
+    "keys",
     "errors",
     "scopes",
-    "keys",
+    "parsing",
     "config",
     "stacks",
     "tracebacks",
@@ -30,7 +31,10 @@ HOUSE = [
     "markers",
     "places",
     "taker",
+    "adopted",
     "collected",
+    "factories",
+    "marking",
     "peers",
     "signals",
     "watchdog",
@@ -60,6 +64,7 @@ HOUSE = [
     "main",
     "__main__",
     "hosted",
+    "debugging",
     "functions",
     "items",
     "pytest_plugin",

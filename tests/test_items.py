@@ -5,6 +5,7 @@ import pytest
 
 from asyncunit import LeftBehindError, registry
 from asyncunit.collected import Collected
+from asyncunit.factories import PARAM
 from asyncunit.items import Items
 from tests.test_collected import Node, mark, taker
 
@@ -32,20 +33,25 @@ def collected():
 @pytest.fixture
 def items(collected):
     before = len(registry.runs())
-    items = Items(collected, "factory")
+    items = Items(collected)
     yield items
     items.end()
     assert len(registry.runs()) == before
 
 
 def run(items, collected, item):
-    plan = collected.plan(item)
+    collected.plan(item)
     items.come_to(item)
-    return items.call(item, plan, item.obj)
+    RAN.clear()
+    assert items.call(item, collected.plan_of(item)) is None
+    return RAN[0]
+
+
+RAN = []
 
 
 async def running_loop():
-    return asyncio.get_running_loop()
+    RAN.append(asyncio.get_running_loop())
 
 
 def test_a_test_runs_on_the_loop_that_its_marker_says(items, collected):
@@ -58,7 +64,7 @@ def test_a_test_runs_on_the_loop_that_its_marker_says(items, collected):
 
 
 def test_the_end_of_the_run_closes_what_is_open(collected):
-    items = Items(collected, "factory")
+    items = Items(collected)
     loop = run(items, collected, Item(running_loop, loop_scope="session"))
     items.end()
     assert loop.is_closed()
@@ -72,7 +78,7 @@ def test_the_loop_factory_is_that_of_the_items_parameter(items, collected):
         return made[-1]
 
     item = Item(running_loop)
-    item.callspec = types.SimpleNamespace(params={"factory": factory})
+    item.callspec = types.SimpleNamespace(params={PARAM: factory})
     assert run(items, collected, item) is made[0]
 
 

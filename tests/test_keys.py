@@ -1,67 +1,28 @@
+import dataclasses
+
 import pytest
 
 from asyncunit import ConfigurationError
-from asyncunit.keys import CHECKS, KEYS, parse
+from asyncunit.config import Config
+from asyncunit.keys import CHECKS, KEYS, MEANINGS, SETTINGS
+from asyncunit.parsing import parse
 
 
-def parsed(key, value):
-    return parse({key: value}, "here")[key]
-
-
-def test_every_key_has_a_parser_and_stands_in_the_order_of_the_alphabet():
+def test_the_keys_stand_in_the_order_of_the_alphabet_and_each_is_explained_in_a_line():
     assert list(KEYS) == sorted(KEYS)
+    assert all(meaning and "\n" not in meaning for meaning in MEANINGS.values())
 
 
-@pytest.mark.parametrize(("value", "seconds"), [(5, 5.0), (0.5, 0.5), ("2.5", 2.5), (None, None), ("None", None)])
-def test_a_timeout_is_a_number_of_seconds_or_none(value, seconds):
-    assert parsed("timeout", value) == seconds
+def test_every_key_has_a_place_in_the_configuration():
+    assert set(KEYS) <= {field.name for field in dataclasses.fields(Config)}
 
 
-@pytest.mark.parametrize("value", [0, -1, "soon", "", True, "inf", float("nan"), [5]])
-def test_any_other_timeout_is_an_error(value):
-    with pytest.raises(ConfigurationError) as caught:
-        parsed("timeout", value)
-    assert str(caught.value) == f"here: timeout is {value!r}; expected a number of seconds above 0, or 'none'."
+@pytest.mark.parametrize("key", KEYS)
+def test_what_is_written_for_every_key_is_parsed(key):
+    with pytest.raises(ConfigurationError, match=f"^here: {key} is <object"):
+        parse({key: object()}, "here")
 
 
-@pytest.mark.parametrize(
-    ("value", "checks"),
-    [
-        ("all", CHECKS),
-        (["all"], CHECKS),
-        ([], ()),
-        ("", ()),
-        (None, ()),
-        ("leaked_tasks", ["leaked_tasks"]),
-        ("leaked_tasks, slow_callbacks", ["leaked_tasks", "slow_callbacks"]),
-        ("\nleaked_tasks\nslow_callbacks\n", ["leaked_tasks", "slow_callbacks"]),
-        (("leaked_tasks",), ["leaked_tasks"]),
-        ({"slow_callbacks"}, ["slow_callbacks"]),
-    ],
-)
-def test_fail_on_is_a_list_of_checks_or_all_or_empty(value, checks):
-    assert parsed("fail_on", value) == set(checks)
-
-
-def test_an_unknown_check_is_an_error_that_names_the_nearest():
-    with pytest.raises(ConfigurationError) as caught:
-        parsed("fail_on", ["leaked_task"])
-    assert str(caught.value) == (
-        "here: fail_on has 'leaked_task'; expected 'all', or some of unhandled_errors, leaked_tasks, "
-        "unawaited_coroutines, unclosed_resources, slow_callbacks. Did you mean 'leaked_tasks'?"
-    )
-    with pytest.raises(ConfigurationError, match="Write 'all' alone"):
-        parsed("fail_on", ["all", "leaked_tasks"])
-
-
-@pytest.mark.parametrize("value", [3, True, {"leaked_tasks": True}, [3], [""]])
-def test_what_is_no_list_of_texts_is_an_error(value):
-    with pytest.raises(ConfigurationError, match=r"here: fail_on is .*; expected a list of unhandled_errors, "):
-        parsed("fail_on", value)
-    with pytest.raises(ConfigurationError, match=r"here: background_tasks is .*; expected a list of patterns, as in"):
-        parsed("background_tasks", value)
-
-
-def test_background_tasks_are_patterns():
-    assert parsed("background_tasks", ["pymongo.*", "app.pool.*"]) == ("pymongo.*", "app.pool.*")
-    assert parsed("background_tasks", "pymongo.* app.pool.*") == ("pymongo.*", "app.pool.*")
+def test_help_names_every_check_and_all_but_the_mode_can_be_said_of_one_test():
+    assert all(check in MEANINGS["fail_on"] for check in CHECKS)
+    assert set(KEYS) - set(SETTINGS) == {"mode"}

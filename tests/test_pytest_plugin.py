@@ -392,6 +392,19 @@ def test_loop_factories_come_from_a_hook_and_are_chosen_by_a_marker(run):
     result.stdout.fnmatch_lines(["*::test_all?plain?*", "*'missing' is not available*plain, special*"])
 
 
+def test_loop_factories_of_a_directory_are_for_what_is_in_it(run, pytester):
+    text = "import pytest\n\n@pytest.mark.asyncunit\nasync def test_x(): pass\n"
+    (pytester.mkpydir("inner") / "test_inner.py").write_text(text)
+    (pytester.path / "inner" / "conftest.py").write_text(
+        "import asyncio\n\ndef pytest_asyncunit_loop_factories(config, item):\n"
+        "    return {'a': asyncio.new_event_loop, 'b': asyncio.new_event_loop}\n"
+    )
+    pytester.makepyfile(test_first=text)
+    result = run(None, "-v", "test_first.py", "inner")
+    assert outcomes(result) == {"passed": 3}
+    result.stdout.fnmatch_lines(["*test_first.py::test_x PASSED*", "*::test_x?a? PASSED*", "*::test_x?b? PASSED*"])
+
+
 def test_a_marker_gives_a_class_several_loop_factories(run):
     factories = "loop_factories={'one': asyncio.new_event_loop, 'two': asyncio.SelectorEventLoop}"
     result = run(
@@ -771,10 +784,34 @@ def test_an_overridden_event_loop_policy_is_a_collection_error_that_shows_the_ho
 def test_without_async_tests_no_more_than_the_plugin_and_the_keys_is_imported(pytester):
     pytester.makepyfile(
         "import sys\n\ndef test_x():\n    house = {name for name in sys.modules if name.startswith('asyncunit')}\n"
-        "    names = ['asyncunit', *(f'asyncunit.{name}' for name in ('errors', 'keys', 'pytest_plugin'))]\n"
+        "    names = ['asyncunit', *(f'asyncunit.{name}' for name in ('keys', 'pytest_plugin'))]\n"
         "    assert sorted(house) == names\n"
     )
     output, _ = in_a_process(pytester, "-p", "no:unraisableexception").communicate(timeout=30)
+    assert "1 passed" in output, output
+
+
+def test_python_imports_the_house_and_not_the_rewriter_of_assert_statements(pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p early")
+    # As pytest does for the package of an entry point.
+    pytester.makepyfile(
+        early="def pytest_addoption(pluginmanager): pluginmanager.rewrite_hook.mark_rewrite('asyncunit')"
+    )
+    pytester.makepyfile(
+        """
+        import importlib.machinery, sys, pytest
+
+        @pytest.mark.asyncunit
+        async def test_x():
+            plugin, others = sys.modules["asyncunit.pytest_plugin"], set()
+            for name, module in sys.modules.items():
+                if name.startswith("asyncunit.") and name not in (plugin.__name__, "asyncunit.keys"):
+                    others.add(type(module.__loader__))
+            assert type(plugin.__loader__) is not importlib.machinery.SourceFileLoader
+            assert others == {importlib.machinery.SourceFileLoader}
+        """
+    )
+    output, _ = in_a_process(pytester).communicate(timeout=30)
     assert "1 passed" in output, output
 
 

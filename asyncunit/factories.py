@@ -1,0 +1,74 @@
+"""The loop factories that a test function of pytest's is run with: from a hook, from its marker, or as configured.
+
+Nothing here imports pytest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncunit.collected import Plan
+from asyncunit.errors import ConfigurationError
+from asyncunit.parsing import Unavailable
+
+__all__ = ["PARAM", "LoopFactories"]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+# The name of the parameter by which an item has its loop factory.
+PARAM = "_asyncunit_loop_factory"
+# The hooks by which a suite gives them, the nearest first.
+_HOOK = "pytest_asyncunit_loop_factories"
+_PEER_HOOK = "pytest_asyncio_loop_factories"
+
+
+class LoopFactories:
+    """Those of one run of pytest; ``config`` is pytest's."""
+
+    def __init__(self, config: Any, *, is_peer_active: bool) -> None:
+        self._config = config
+        # pytest-asyncio's own hook is its own to call.
+        self._names = (_HOOK,) if is_peer_active else (_HOOK, _PEER_HOOK)
+        self._hooks = [getattr(config.hook, name) for name in self._names]
+
+    def of(self, node: Any, plan: Plan) -> Mapping[str, Any] | None:
+        """The loop factories of a test by name, and the reason in the place of one that cannot be had.
+
+        None where there is but the configured one. Raises ConfigurationError.
+        """
+        # Asked each time, for there may have come another conftest.py.
+        if not plan.config.loop_factories and not any(hook.get_hookimpls() for hook in self._hooks):
+            return None
+        said = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
+        chosen = said if isinstance(said, list | tuple) else None
+        for name in self._names:
+            hook = getattr(node.ihook, name)
+            if hook.get_hookimpls():
+                return _chosen(chosen, _checked(name, hook(config=self._config, item=node)))
+        if plan.is_peers and chosen is not None:
+            raise ConfigurationError(
+                "mark.asyncio 'loop_factories' requires at least one pytest_asyncio_loop_factories hook implementation."
+            )
+        configured = plan.config.loop_factories
+        return configured if isinstance(configured, Mapping) else None
+
+
+def _checked(name: str, given: Any) -> Mapping[str, Any]:
+    """What a hook has returned, if it is what that may return."""
+    if (
+        isinstance(given, Mapping)
+        and given
+        and all(isinstance(key, str) and key and callable(factory) for key, factory in given.items())
+    ):
+        return given
+    raise ConfigurationError(
+        f"{name} must return a non-empty mapping of factory names to callables; it returned {given!r}."
+    )
+
+
+def _chosen(names: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    if names is None:
+        return dict(given)
+    missing = f"is not available. Available factories: {', '.join(given)}."
+    return {str(name): given.get(name, Unavailable(f"Loop factory {name!r} {missing}")) for name in names}

@@ -1,0 +1,109 @@
+"""The markers that asyncunit puts on the items of pytest: what is in force for each, and what shares a loop.
+
+Nothing here imports pytest; ``mark`` is its ``pytest.mark``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from asyncunit import loops
+from asyncunit.adopted import written_of
+from asyncunit.collected import Collected, Plan
+from asyncunit.errors import AsyncUnitError
+from asyncunit.loops import choose, configs_of_tests
+from asyncunit.markers import PEER_MARKER, effective
+from asyncunit.plans import Demand, planned
+from asyncunit.scopes import Scope
+
+__all__ = ["Marking", "is_case"]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+def is_case(cls: object) -> bool:
+    """Whether it is one of asyncunit's test classes; this does not import what those are made of."""
+    return isinstance(cls, type) and planned(cls) is not None
+
+
+class Marking:
+    """Marks what has been collected."""
+
+    def __init__(self, collected: Collected, mark: Any) -> None:
+        self._collected = collected
+        self._mark = mark
+
+    def mark(self, items: Iterable[Any]) -> None:
+        """Have each item say in the marker ``asyncunit`` what is in force for it."""
+        made: dict[int, Any] = {}
+        cases: dict[Any, list[Any]] = {}
+        for item in items:
+            plan = self._collected.plan_of(item)
+            if plan is not None:
+                marker = made.get(id(plan)) or made.setdefault(id(plan), self._marker(plan))
+                if plan.is_peers and plan.marker is None:
+                    item.add_marker(PEER_MARKER)
+                self._collected.mark(item, marker)
+            elif is_case(getattr(item.parent, "obj", None)):
+                cases.setdefault(item.parent, []).append(item)
+        for node, own in cases.items():
+            self._mark_case(node, own)
+
+    def _marker(self, plan: Plan) -> Any:
+        return self._mark.asyncunit(**effective(plan.config, plan.loop_scope))
+
+    def mark_again(self, items: Iterable[Any]) -> Iterator[tuple[Any, AsyncUnitError]]:
+        """Plan anew what has got another marker meanwhile, and give the items with which something is wrong now."""
+        for item in items:
+            try:
+                if self._collected.plan_again(item) and (plan := self._collected.plan_of(item)):
+                    self._collected.mark(item, self._marker(plan))
+            except AsyncUnitError as error:
+                yield item, error
+
+    def _mark_case(self, node: Any, items: list[Any]) -> None:
+        """Have the class of a test case say what is in force for it, and what pytest's fixtures ask of its loop."""
+        self._collected.surroundings(items[0])  # what the user's markers say, before ours is among them
+        for item in {tuple(item._fixtureinfo.names_closure): item for item in items}.values():
+            self._demand(item)
+        try:
+            choice = choose(node.obj, self._collected.taker.config)
+            configs = configs_of_tests(node.obj, choice.configs[0])
+        except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
+            return
+        node.add_marker(self._mark.asyncunit(**effective(choice.configs[0], choice.scope)), append=False)
+        for item in items:
+            if item.name in configs:
+                values = effective(configs[item.name], choice.scope)
+                item.add_marker(self._mark.asyncunit(**values), append=False)
+
+    def _demand(self, item: Any) -> None:
+        """Have the loop of a class last as long as the async fixtures of pytest's need that it uses."""
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            found = self._collected.fixtures.find_for(definitions[-1], is_case=True)
+            if found is None:
+                continue
+            scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
+            known = loops.asked_by_host.get(item.cls)
+            if scope > (Scope.FUNCTION if known is None else known.scope):
+                loops.asked_by_host[item.cls] = Demand(scope, found.fixture, item.name)
+
+    def group(self, items: Iterable[Any]) -> None:
+        """Have pytest-xdist run in one worker what shares a loop, where nobody has grouped it."""
+        for item in items:
+            marker = item.get_closest_marker("asyncunit")
+            scope = None if marker is None else marker.kwargs.get("loop_scope")
+            if scope in ("class", "module", "package") and item.get_closest_marker("xdist_group") is None:
+                places = self._collected.surroundings(item).places
+                place = next(each for each in reversed(places) if str(each.scope) == scope)
+                key = place.node.nodeid if place.node is not None else str(place.key)
+                item.add_marker(self._mark.xdist_group(name=f"asyncunit {key}"))
+
+    def generators_of_peers(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The items that pytest-asyncio refuses to run, for they are async generators."""
+        for item in items:
+            plan = self._collected.plan_of(item)
+            if plan is not None and plan.is_peers and inspect.isasyncgenfunction(written_of(item.obj)):
+                yield item

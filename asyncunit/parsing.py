@@ -1,0 +1,222 @@
+"""What a value means that is written for a configuration key; what cannot be meant is an error with the mend."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from asyncunit.errors import ConfigurationError, nearest
+from asyncunit.keys import CHECKS, KEYS, MODES
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+__all__ = [
+    "LoopFactories",
+    "LoopFactory",
+    "Unavailable",
+    "parse",
+    "parse_boolean",
+    "parse_loop_factory",
+]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+LoopFactory = Callable[[], "AbstractEventLoop"]
+
+
+class Unavailable(str):
+    """In the place of a loop factory that cannot be had: the reason, with which its tests are skipped."""
+
+
+# By the names that stand in the ids of tests; or only the names, of those that are configured.
+LoopFactories = Mapping[str, LoopFactory | Unavailable] | tuple[str, ...]
+
+
+def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
+    """A callable that makes a loop, itself or named as "package.module:callable"."""
+    if value is None:
+        return None
+    factory: Any = value
+    if isinstance(value, str):
+        import pkgutil
+
+        if ":" not in value:
+            raise ConfigurationError(
+                f"{where} is {value!r}; expected the name of a callable, written 'package.module:callable'."
+            )
+        try:
+            factory = pkgutil.resolve_name(value)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigurationError(f"{where} is {value!r}, which cannot be imported: {error}") from error
+    if not callable(factory):
+        raise ConfigurationError(
+            f"{where} is {factory!r}; expected a callable that takes no argument and returns a new event loop."
+        )
+    if required := _required_parameter(factory):
+        raise ConfigurationError(
+            f"{where} is {factory!r}, which requires the parameter {required!r}; a loop factory is called "
+            f"without any. For a factory that stands in a class, write @staticmethod above it."
+        )
+    made: LoopFactory = factory
+    return made
+
+
+def parse_loop_factories(value: object, where: str) -> LoopFactories | None:
+    """Loop factories by name: a mapping, a text such as "a=package.module:callable"; or a list of configured names."""
+    expected = (
+        "loop factories by name, as in {'asyncio': asyncio.new_event_loop}, in a text "
+        "'asyncio=asyncio:new_event_loop'; or a list of names that are configured"
+    )
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and "=" in value:
+        pairs = [word.partition("=") for word in _words(value, where, expected)]
+        if wrong := next((word for word, equals, _ in pairs if not equals), None):
+            raise ConfigurationError(f"{where} is {value!r}, where {wrong!r} has no factory; expected {expected}.")
+        value = {name: factory for name, _, factory in pairs}
+    if not isinstance(value, Mapping):
+        names = _words(value, where, expected)
+        if not names or len(set(names)) < len(names):
+            raise ConfigurationError(f"{where} is {value!r}; expected {expected}, each once.")
+        return names
+    if not value or not all(isinstance(name, str) and name.strip() for name in value):
+        raise ConfigurationError(f"{where} is {value!r}; expected {expected}.")
+    return {name: _available(factory, f"{where}: {name}") for name, factory in value.items()}
+
+
+def _available(value: object, where: str) -> LoopFactory | Unavailable:
+    if isinstance(value, Unavailable):
+        return value
+    try:
+        factory = parse_loop_factory(value, where)
+    except ConfigurationError as error:
+        if isinstance(error.__cause__, ImportError):
+            return Unavailable(f"{where}: {value!r} cannot be imported: {error.__cause__}")
+        raise
+    if factory is None:
+        raise ConfigurationError(f"{where} is None; expected a callable, or its name 'package.module:callable'.")
+    return factory
+
+
+def parse_mode(value: object, where: str) -> str:
+    """Whether every async test is taken, or only those that are marked."""
+    if value in MODES and isinstance(value, str):
+        return value
+    hint = nearest(value.lower(), list(MODES)) if isinstance(value, str) else ""
+    raise ConfigurationError(f"{where} is {value!r}; expected 'strict' or 'auto'.{hint}")
+
+
+def _required_parameter(factory: Callable[..., object]) -> str | None:
+    """The first parameter without a default."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # a callable written in C may not tell
+        return None
+    for parameter in parameters:
+        if parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            return parameter.name
+    return None
+
+
+def parse_boolean(value: object, where: str) -> bool | None:
+    """True or false, as TOML or configparser spell them."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    import configparser
+
+    states = configparser.ConfigParser.BOOLEAN_STATES
+    if isinstance(value, str) and value.lower() in states:
+        return states[value.lower()]
+    raise ConfigurationError(f"{where} is {value!r}; expected one of {', '.join(states)}.")
+
+
+def parse_seconds(value: object, where: str) -> float | None:
+    """A time in seconds, above 0; or none."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+        return None
+    try:
+        seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ConfigurationError(f"{where} is {value!r}; expected a number of seconds above 0, or 'none'.")
+    return seconds
+
+
+def parse_checks(value: object, where: str) -> frozenset[str]:
+    """Some of the checks, as a list or a text; "all" of them; or none."""
+    names = _words(value, where, f"a list of {', '.join(CHECKS)}; or 'all'; or an empty list")
+    if names == ("all",):
+        return frozenset(CHECKS)
+    for name in names:
+        if name not in CHECKS:
+            hint = nearest(name.lower(), [*CHECKS, "all"])
+            if name == "all":
+                hint = " Write 'all' alone, not in a list with others."
+            elif name.lower() == "none":
+                hint = " For none of them, leave it empty."
+            raise ConfigurationError(f"{where} has {name!r}; expected 'all', or some of {', '.join(CHECKS)}.{hint}")
+    return frozenset(names)
+
+
+def parse_patterns(value: object, where: str) -> tuple[str, ...]:
+    """Patterns of names, as a list or a text."""
+    patterns = _words(value, where, "a list of patterns, as in ['pymongo.*']")
+    if wrong := next((pattern for pattern in patterns if "'" in pattern or '"' in pattern), None):
+        raise ConfigurationError(
+            f"{where} has the pattern {wrong!r}, which has quotes in it; write patterns in a text without any, with "
+            f"spaces in between, as in  pymongo.* app.pool.*"
+        )
+    return patterns
+
+
+def _words(value: object, where: str, expected: str) -> tuple[str, ...]:
+    """What is written as a list of texts, or as one text with commas or spaces in between."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return tuple(word for word in re.split(r"[\s,]+", value) if word)
+    words = tuple(value) if isinstance(value, Iterable) else (value,)
+    if isinstance(value, Mapping) or not all(isinstance(word, str) and word.strip() for word in words):
+        raise ConfigurationError(f"{where} is {value!r}; expected {expected}.")
+    return tuple(str(word).strip() for word in words)
+
+
+def _parse_scope(value: object, where: str) -> object:
+    from asyncunit.scopes import Scope
+
+    return Scope.parse(value, where)
+
+
+_PARSERS: Mapping[str, Callable[[object, str], Any]] = {
+    "background_tasks": parse_patterns,
+    "fail_on": parse_checks,
+    "loop_debug": parse_boolean,
+    "loop_factories": parse_loop_factories,
+    "loop_factory": parse_loop_factory,
+    "loop_scope": _parse_scope,
+    "mode": parse_mode,
+    "timeout": parse_seconds,
+}
+
+
+def parse(values: Mapping[str, object], where: str) -> dict[str, Any]:
+    """The meaning of written keys and values; ``where`` begins the message of a ConfigurationError."""
+    return {key: _parser(key, where)(value, f"{where}: {key}") for key, value in values.items()}
+
+
+def _parser(key: str, where: str) -> Callable[[object, str], Any]:
+    if key not in _PARSERS:
+        raise ConfigurationError(
+            f"{where}: there is no key {key!r}; expected one of {', '.join(KEYS)}.{nearest(key, [*KEYS])}"
+        )
+    return _PARSERS[key]
