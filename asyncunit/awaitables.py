@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import Coroutine
 
 __all__ = ["discard", "is_async_def", "is_awaitable"]
 
@@ -23,5 +24,5 @@ def is_awaitable(value: object) -> bool:
 
 def discard(awaitable: object) -> None:
     """Close a coroutine that will not be awaited, so that Python does not warn about it as well."""
-    if isinstance(awaitable, types.CoroutineType):
+    if isinstance(awaitable, Coroutine):
         awaitable.close()

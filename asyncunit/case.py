@@ -59,13 +59,21 @@ class _ClassHook:
         self._act = act
         self._written = vars(cls).get(name)
 
-    def __get__(self, instance: object, owner: type) -> Callable[[], object]:
-        hook: Callable[[], object]
+    def __get__(self, instance: object, owner: type) -> Any:
+        hook: Any
         if self._written is not None:
-            hook = self._written.__get__(instance, owner)
+            bind = getattr(type(self._written), "__get__", None)
+            hook = self._written if bind is None else bind(self._written, instance, owner)
         else:
             hook = getattr(super(self._cls, owner), self._name)
-        return functools.partial(self._act, owner, hook) if owner is self._cls else hook
+        if owner is not self._cls:
+            return hook
+
+        def front(cls: type) -> None:
+            self._act(cls, hook if cls is owner else functools.partial(hook.__func__, cls))
+
+        functools.update_wrapper(front, hook)
+        return types.MethodType(front, owner)
 
 
 # unittest's own, which do nothing.
@@ -291,7 +299,8 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                     raise
                 cut = error
             except Exception as error:
-                explain(error, self._asyncunit_runner().loops.loop)
+                if self._asyncunit_test is not None and self._asyncunit_test.runner is not None:
+                    explain(error, self._asyncunit_test.runner.loops.loop)
                 raise
         if cut is not None:
             raise cut
@@ -387,7 +396,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             elif is_async_def(method):
                 coroutine: Any = method(**arguments)
                 value = runner.run(coroutine, test)
-            elif getattr(method, "is_hypothesis_test", False):
+            elif getattr(method, "is_hypothesis_test", False) is True:
                 with examples.substitute(method, runner.call):
                     method(**arguments)
             else:
@@ -397,7 +406,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         except asyncio.CancelledError as error:
             cut = error
         except (TypeError, AttributeError) as error:
-            if note := plans.plan_of(type(self)).explain(error, arguments):
+            if note := plans.plan_of(type(self)).explain(error, self._testMethodName, method, arguments):
                 error.add_note(note)
             raise
         if cut is not None:

@@ -174,7 +174,7 @@ class ModuleScope(HookedScope):
     def set_up(self, sync_hook: Callable[[], object]) -> None:
         """Run the sync set-up hook; the async one waits for a class that has a test to run."""
         self.state = HookState.SETTING_UP
-        self.call(sync_hook)
+        self.call_hook(sync_hook)
         self.take_cleanups()
         self.state = HookState.SET_UP
 

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar
 
 from asyncunit.awaitables import discard
 from asyncunit.contexts import Within
@@ -35,11 +35,10 @@ class Plot(Protocol):
 T = TypeVar("T")
 
 
-@runtime_checkable
-class Half(Protocol):
+class Half:
     """Who runs the second half of a fixture, in a method of its own."""
 
-    fixture: object
+    fixture: Any
 
 
 class Job:
@@ -65,6 +64,11 @@ class Job:
 
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.awaitable = self._step = awaitable
+
+    def discard(self) -> None:
+        """Have it never begin."""
+        discard(self.awaitable)
+        discard(self._step)
 
     @property
     def name(self) -> str:

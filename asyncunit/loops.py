@@ -232,7 +232,7 @@ def class_hooks(cls: type) -> tuple[Hook | None, Hook | None]:
 
 
 def _unless_empty(hook: Hook | None) -> Hook | None:
-    return None if getattr(hook, "is_empty_hook", False) else hook
+    return None if getattr(hook, "is_empty_hook", False) is True else hook
 
 
 def _class_hook(cls: type) -> str | None:
@@ -248,7 +248,7 @@ def _classes_of(name: str) -> list[type]:
         for member in members
         if isinstance(member, type)
         and issubclass(member, unittest.TestCase)
-        and hasattr(member, "asyncSetUpClass")
+        and plans.planned(member) is not None
         and member.__module__ == name
     ]
 

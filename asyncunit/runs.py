@@ -42,6 +42,7 @@ __all__ = [
     "fail_module",
     "has_test_to_run",
     "interruptible",
+    "is_called_by_user",
     "let_go_of_process",
     "module_cleanups",
     "report_all",
@@ -83,6 +84,18 @@ def current_run(*, in_hook: bool = False) -> Registry:
         innermost.report = report_on_stderr  # its report has been read
         registry.end(innermost)
     return _begin(result)
+
+
+def is_called_by_user() -> bool:
+    """Whether a hook or a test is running, and no suite inside it: what is called then is a function like any other."""
+    if not registry.runs() or not registry.runs()[-1].chain:
+        return False
+    run = registry.runs()[-1]
+    innermost = run.chain[-1]
+    if innermost.scope is not Scope.FUNCTION and not (innermost.hooks is not None and innermost.hooks.in_hook):
+        return False
+    result = next(_results(), None)
+    return result is None or result is (run.run if run.host is None else run.host.result)
 
 
 def _in_a_test(run: Registry) -> bool:

@@ -59,7 +59,7 @@ class Interrupt:
         """Put Python's handler back."""
         if threading.current_thread() is threading.main_thread() and cls._installed is not None:
             cls._installed.count = 0
-            cls._installed.gave_up = False
+            cls._installed.is_pending = cls._installed.gave_up = False
             if signal.getsignal(signal.SIGINT) is cls._installed:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -81,7 +81,7 @@ def required_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
 
     One with a default is not asked for, as with pytest.
     """
-    code = getattr(function, "__code__", None)
+    code = function.__code__ if type(function) is types.FunctionType else None
     if code is not None and not hasattr(function, "__wrapped__") and not hasattr(function, "__signature__"):
         # The short way: a class may have thousands of tests.
         count = code.co_argcount - len(function.__defaults__ or ())

@@ -115,13 +115,6 @@ class Alone:
         return errors
 
 
-def hooks_of_subclass(cls: type) -> bool:
-    """Whether a hook of a subclass is running: then a hook of ``cls`` is called by it, as a function like any other."""
-    open_runs = registry.runs()
-    key = open_runs[-1].chain[-1].key if open_runs and open_runs[-1].chain else None
-    return isinstance(key, type) and key is not cls and issubclass(key, cls) and open_runs[-1].chain[-1].hooks.in_hook
-
-
 def innermost_class(cls: type) -> ClassScope | None:
     """The class if it is the innermost open scope of this thread, as it is when its suite runs one of its tests."""
     open_runs = registry.runs()
@@ -151,7 +144,7 @@ def class_scope_of(cls: type) -> ClassScope | None:
 @runs.interruptible
 def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) -> None:
     """What unittest's suite gets as ``setUpClass``."""
-    if hooks_of_subclass(cls):
+    if runs.is_called_by_user():
         sync_hook()
         return
     refuse_running_loop()
@@ -173,7 +166,7 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
 def tear_down_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) -> None:
     """What unittest's suite gets as ``tearDownClass``."""
     scope = innermost_class(cls)
-    if scope is None or hooks_of_subclass(cls):
+    if scope is None or runs.is_called_by_user():
         sync_hook()
     else:
         scope.tear_down(sync_hook)
@@ -229,6 +222,9 @@ def _module_of_front(hook: object) -> str | None:
 
 @runs.interruptible
 def _set_up_module(name: str, hooks: _SyncHooks) -> None:
+    if runs.is_called_by_user():
+        hooks.setUpModule()
+        return
     refuse_running_loop()
     module = open_module(runs.current_run(in_hook=True), name)
     module.sync_tear_down = hooks.tearDownModule
@@ -239,6 +235,9 @@ def _set_up_module(name: str, hooks: _SyncHooks) -> None:
 
 @runs.interruptible
 def _tear_down_module(name: str, hooks: _SyncHooks) -> None:
+    if runs.is_called_by_user():
+        hooks.tearDownModule()
+        return
     run = runs.current_run(in_hook=True)
     module = open_module(run, name)
     module.sync_tear_down = hooks.tearDownModule

@@ -13,7 +13,7 @@ from asyncunit.errors import LoopScopeError, RunningLoopError, TestTimeoutError
 from asyncunit.foreign import explain
 from asyncunit.jobs import Job, Plot, call_in_time, took_too_long, waiting
 from asyncunit.observers import mark_as_reported
-from asyncunit.open_scopes import OpenScope, owner_of
+from asyncunit.open_scopes import OpenScope, current_owner, owner_of
 from asyncunit.resources import noting_generators
 from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, abandon, current_loop, silence
 from asyncunit.scopes import Scope
@@ -211,7 +211,8 @@ class ScopeRunner:
                 f"loop, which does not last so long. Write in the class that this is called from:  "
                 f'loop_scope = "{self.loops.owner.scope}"'
             )
-        if self._current is not None:
+        current = self._current
+        if current is not None and (current.waiter is None or current_owner() is self.scope):
             return await function(*args)
         waiter = self.loops.loop.create_future()
         job = Job(function(*args))
@@ -222,7 +223,7 @@ class ScopeRunner:
         except asyncio.CancelledError:
             if job in self._inbox:
                 self._inbox.remove(job)
-                discard(job.awaitable)
+                job.discard()
             elif not job.done:
                 job.waiter = self._loop.create_future()
                 job.is_given_up = True
@@ -372,7 +373,7 @@ class ScopeRunner:
                 return
             try:
                 if self.in_flight is not None and not self.is_ending:
-                    discard(job.awaitable)
+                    job.discard()
                     raise self.in_flight
                 job.value = await job.awaitable
             except GeneratorExit as error:

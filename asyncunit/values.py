@@ -275,7 +275,7 @@ class TestFixtures:
 
     def find(self, fixture: Fixture[Any], instance: object) -> tuple[Any] | None:
         """The value of the fixture for the test, in a tuple; None if it has none, or another test asks."""
-        return _find(self._values, fixture) if instance in (None, self._case) else None
+        return _find(self._values, fixture) if instance is None or instance is self._case else None
 
     @property
     def has_async_exit_next(self) -> bool:

@@ -13,7 +13,7 @@ from asyncunit.awaitables import discard
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.fixtures import Fixture
 from asyncunit.halves import ContextExit, cut_short
-from asyncunit.jobs import call_in_time
+from asyncunit.jobs import Half, call_in_time
 from asyncunit.open_scopes import OpenScope
 from asyncunit.tasks import ScopeRunner
 
@@ -75,7 +75,7 @@ def make(
     return runner.run(made), None
 
 
-class AsyncExit(ContextExit):
+class AsyncExit(ContextExit, Half):
     """The second half of an async generator; may be awaited by whoever runs in the task of the scope."""
 
     def __init__(self, runner: ScopeRunner, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:

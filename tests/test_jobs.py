@@ -7,7 +7,7 @@ import pytest
 from asyncunit import TestTimeoutError as TimedOut
 from asyncunit import watchdog
 from asyncunit.config import Config
-from asyncunit.jobs import Job, call_in_time, took_too_long, waiting
+from asyncunit.jobs import Half, Job, call_in_time, took_too_long, waiting
 from tests.conftest import fail, open_scope
 
 
@@ -24,7 +24,7 @@ def test_a_job_has_the_name_of_what_it_awaits():
 
 
 def test_a_tear_down_has_the_name_of_its_fixture():
-    class Exit:
+    class Exit(Half):
         fixture = "fixture 'value'"
 
         async def leave(self): ...
