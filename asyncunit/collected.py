@@ -15,8 +15,9 @@ from asyncunit import config as configuration
 from asyncunit.adopted import AdoptedFixture, AdoptedFixtures, depth_needed, written_of
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError, LoopScopeError
+from asyncunit.keys import MARKER, PEER_MARKER
 from asyncunit.loops import config_of_module
-from asyncunit.markers import MARKER, PEER_MARKER, check_agreement, parse_marker, parse_peer_marker
+from asyncunit.markers import check_agreement, parse_marker, parse_peer_marker
 from asyncunit.places import Place, depth_of, places_of
 from asyncunit.scopes import Path, Scope
 from asyncunit.taker import Taker
@@ -24,7 +25,7 @@ from asyncunit.taker import Taker
 __all__ = [
     "RUN",
     "Collected",
-    "Plan",
+    "FunctionPlan",
     "is_async_test",
 ]
 
@@ -41,7 +42,7 @@ def is_async_test(item: Any) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class FunctionPlan:
     """What is known of a test function that asyncunit runs: see `asyncunit.functions.Standing`.
 
     ``fixtures`` are the async ones that it asks for. ``reason`` says why it runs on its loop. ``is_peers`` is true
@@ -70,12 +71,18 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Surroundings:
-    """What is true of all items with one parent; ``plans`` are those of functions that say nothing of their own."""
+    """What is true of all items with one parent.
+
+    ``configs`` are those of ``places``, and ``explicit`` is the loop scope that one of these names. ``has_policy`` is
+    true where a suite gives its loops by a policy. ``plans`` are those of functions that say nothing of their own, by
+    whether they have pytest-asyncio's meaning.
+    """
 
     places: tuple[Place, ...]
     configs: tuple[Config, ...]
     explicit: Scope | None
-    plans: dict[bool, Plan]
+    has_policy: bool
+    plans: dict[bool, FunctionPlan]
 
 
 class Collected:
@@ -85,25 +92,25 @@ class Collected:
         self.taker = taker
         self.fixtures = AdoptedFixtures(taker)
         # By the id of what pytest knows of the fixtures of a function, which all its variants share.
-        self._plans: dict[int, tuple[Any, Plan]] = {}
+        self._plans: dict[int, tuple[Any, FunctionPlan]] = {}
         # Of what is no async test, but may ask for async fixtures.
-        self._others: dict[int, tuple[Any, Plan]] = {}
+        self._others: dict[int, tuple[Any, FunctionPlan]] = {}
         self._surroundings: dict[Any, _Surroundings] = {}
         # The names of the markers of what functions stand in.
         self._markers: dict[Any, frozenset[str]] = {}
         # The marker that says what is in force for an item, and how many of the kind it has; and what has changed
         # since.
         self._marked: dict[Any, tuple[Any, int]] = {}
-        self._changed: dict[Any, Plan] = {}
+        self._changed: dict[Any, FunctionPlan] = {}
 
-    def plan_of(self, item: Any) -> Plan | None:
+    def plan_of(self, item: Any) -> FunctionPlan | None:
         """The plan of an item; None where it is not an async test function of asyncunit's."""
         if self._changed and item in self._changed:
             return self._changed[item]
         found = self._plans.get(id(getattr(item, "_fixtureinfo", None)))
         return None if found is None else found[1]
 
-    def plan(self, node: Any) -> Plan | None:
+    def plan(self, node: Any) -> FunctionPlan | None:
         """Plan a function; None where it is not asyncunit's.
 
         Raises ConfigurationError, DefinitionError and LoopScopeError for what is wrong with it.
@@ -111,6 +118,13 @@ class Collected:
         taken_by = self.taker.take(self._markers_of(node), node.obj)
         if taken_by is None:
             return None
+        if self.surroundings(node).has_policy:
+            raise DefinitionError(
+                "it overrides the fixture event_loop_policy; no loop comes from an event loop policy, which Python "
+                "3.16 removes. Take the fixture out, and say in a conftest.py which loops there are:\n"
+                "  def pytest_asyncunit_loop_factories(config, item):\n"
+                "      return {'mine': MyEventLoop}"
+            )
         plan = self._plan(node, is_peers=taken_by == PEER_MARKER)
         self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
         return plan
@@ -142,7 +156,7 @@ class Collected:
             self._markers[node.parent] = around
         return around.union(mark.name for mark in node.own_markers) if node.own_markers else around
 
-    def plan_for_fixtures(self, item: Any) -> Plan:
+    def plan_for_fixtures(self, item: Any) -> FunctionPlan:
         """The plan of any item, by which its async fixtures are set up."""
         key = item._fixtureinfo
         if item in self._changed:
@@ -154,7 +168,7 @@ class Collected:
 
     # Which loop.
 
-    def _plan(self, node: Any, *, is_peers: bool, is_sync: bool = False) -> Plan:
+    def _plan(self, node: Any, *, is_peers: bool, is_sync: bool = False) -> FunctionPlan:
         surroundings = self.surroundings(node)
         fixtures = self._fixtures_of(node)
         written = _settings_of(node)
@@ -174,11 +188,11 @@ class Collected:
         written: Mapping[str, Any],
         is_peers: bool,
         is_sync: bool,
-    ) -> Plan:
+    ) -> FunctionPlan:
         marker = node.get_closest_marker(PEER_MARKER if is_peers else MARKER)
         places = surroundings.places
         if is_peers:
-            return self._plan_as_peer(node, places, fixtures, marker)
+            return self._plan_as_peer(places, fixtures, marker)
         config, explicit = surroundings.configs[-1], surroundings.explicit
         said: dict[str, Any] = {}
         for mark in node.own_markers:
@@ -186,39 +200,32 @@ class Collected:
                 said = {**parse_marker(mark, node.nodeid), **said}
         explicit = said.get("loop_scope", written.get("loop_scope", explicit))
         config = self._merge(config.merged(written, node.nodeid), said, written, node.nodeid)
-        depth = depth_of(config.loop_scope, places)
-        source = config.sources.get("loop_scope")
-        reason = f"configured in {source}" if source else "by default"
-        if explicit is not None:
-            depth, reason = depth_of(explicit, places), "as it says"
-            for each in fixtures:
-                if depth_needed(each, places) < depth and not is_sync:
-                    raise self._too_narrow(explicit, each, places)
-        else:
-            for each in fixtures:
-                if depth_needed(each, places) < depth:
-                    depth, reason = depth_needed(each, places), f"inferred from the {each.fixture}"
-        return Plan(places, depth, config, surroundings.configs, fixtures, reason, is_peers=False, marker=marker)
+        depth, reason = (
+            _configured_depth(config, places) if explicit is None else (depth_of(explicit, places), "as it says")
+        )
+        for each in fixtures:
+            needed = depth_needed(each, places)
+            if needed < depth and explicit is None:
+                depth, reason = needed, f"inferred from the {each.fixture}"
+            elif needed < depth and not is_sync:
+                raise _too_narrow(explicit, each, places)
+        return FunctionPlan(
+            places, depth, config, surroundings.configs, fixtures, reason, is_peers=False, marker=marker
+        )
 
     def _plan_as_peer(
-        self, node: Any, places: tuple[Place, ...], fixtures: tuple[AdoptedFixture, ...], marker: Any
-    ) -> Plan:
+        self, places: tuple[Place, ...], fixtures: tuple[AdoptedFixture, ...], marker: Any
+    ) -> FunctionPlan:
         taker = self.taker
-        if node.session._fixturemanager.getfixturedefs("event_loop_policy", node):
-            raise DefinitionError(
-                "it overrides the fixture event_loop_policy; no loop comes from an event loop policy, which Python "
-                "3.16 removes. Say in a conftest.py which loops there are:\n"
-                "  def pytest_asyncunit_loop_factories(config, item):\n"
-                "      return {'mine': MyEventLoop}"
-            )
         values = parse_peer_marker(marker)
         scope = values.get("loop_scope", taker.test_scope)
+        reason = "as it says" if "loop_scope" in values else "by pytest-asyncio's default"
         config = taker.peer_config
         if "loop_factories" in values:
             config = config.merged({"loop_factories": values["loop_factories"]}, "the marker asyncio")
         configs = (config,) * len(places)
-        return Plan(
-            places, depth_of(scope, places), config, configs, fixtures, "as it says", is_peers=True, marker=marker
+        return FunctionPlan(
+            places, depth_of(scope, places), config, configs, fixtures, reason, is_peers=True, marker=marker
         )
 
     def surroundings(self, item: Any) -> _Surroundings:
@@ -247,7 +254,10 @@ class Collected:
             elif of_node:
                 config = config.merged(of_node, place.node.nodeid)
             configs.append(config)
-        return _Surroundings(places, tuple(configs), explicit, {})
+        policies = not self.taker.is_peer_active and item.session._fixturemanager.getfixturedefs(
+            "event_loop_policy", item
+        )
+        return _Surroundings(places, tuple(configs), explicit, bool(policies), {})
 
     def _merge(self, config: Config, marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> Config:
         """The configuration with what a marker says; that and ``asyncunit.settings`` are to say the same."""
@@ -262,16 +272,7 @@ class Collected:
         found = [self.fixtures.find(each[-1]) for each in definitions if each]
         return tuple(each for each in found if each is not None)
 
-    def _too_narrow(self, explicit: Scope, found: AdoptedFixture, places: tuple[Place, ...]) -> LoopScopeError:
-        depth = depth_needed(found, places)
-        needed = places[depth - 1].scope if depth <= len(places) else Scope.FUNCTION
-        return LoopScopeError(
-            f'it has loop_scope = "{explicit}", but the {found.fixture}, which it uses, needs a loop that lasts for '
-            f'the {needed}. Write  @pytest.mark.asyncunit(loop_scope="{needed}")  or leave loop_scope out, and it is '
-            f"inferred."
-        )
-
-    def loop_depth(self, found: AdoptedFixture, plan: Plan, places: tuple[Place, ...]) -> int:
+    def loop_depth(self, found: AdoptedFixture, plan: FunctionPlan, places: tuple[Place, ...]) -> int:
         """How many of the scopes around an item last as long as the loop that one of its fixtures runs on."""
         needed = depth_needed(found, places)
         if plan.is_peers and found.is_peers:
@@ -279,6 +280,22 @@ class Collected:
                 return min(depth_of(self.taker.fixture_scope, places), needed)
             return needed
         return min(plan.depth, needed)
+
+
+def _configured_depth(config: Config, places: tuple[Place, ...]) -> tuple[int, str]:
+    """As `depth_of`, for the loop of a function that says nothing, and why it is this one."""
+    source = config.sources.get("loop_scope")
+    return depth_of(config.loop_scope, places), f"configured in {source}" if source else "by default"
+
+
+def _too_narrow(explicit: Scope | None, found: AdoptedFixture, places: tuple[Place, ...]) -> LoopScopeError:
+    depth = depth_needed(found, places)
+    needed = places[depth - 1].scope if depth <= len(places) else Scope.FUNCTION
+    return LoopScopeError(
+        f'it has loop_scope = "{explicit}", but the {found.fixture}, which it uses, needs a loop that lasts for '
+        f'the {needed}. Write  @pytest.mark.asyncunit(loop_scope="{needed}")  or leave loop_scope out, and it is '
+        f"inferred."
+    )
 
 
 def _count(node: Any) -> int:

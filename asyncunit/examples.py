@@ -18,7 +18,7 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 def inner_test(function: Any) -> Any:
     """The test that hypothesis calls with its examples; the function itself where that is not hypothesis's."""
-    if getattr(function, "is_hypothesis_test", False):
+    if getattr(function, "is_hypothesis_test", False) is True:  # a mock has every attribute
         return getattr(getattr(function, "hypothesis", None), "inner_test", function)
     return function
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from asyncunit.collected import Plan
+from asyncunit.collected import FunctionPlan
 from asyncunit.errors import ConfigurationError
-from asyncunit.parsing import Unavailable
+from asyncunit.parsing import Unavailable, parse
 
 __all__ = ["PARAM", "LoopFactories"]
 
@@ -32,7 +32,7 @@ class LoopFactories:
         self._names = (_HOOK,) if is_peer_active else (_HOOK, _PEER_HOOK)
         self._hooks = [getattr(config.hook, name) for name in self._names]
 
-    def of(self, node: Any, plan: Plan) -> Mapping[str, Any] | None:
+    def of(self, node: Any, plan: FunctionPlan) -> Mapping[str, Any] | None:
         """The loop factories of a test by name, and the reason in the place of one that cannot be had.
 
         None where there is but the configured one. Raises ConfigurationError.
@@ -40,8 +40,7 @@ class LoopFactories:
         # Asked each time, for there may have come another conftest.py.
         if not plan.config.loop_factories and not any(hook.get_hookimpls() for hook in self._hooks):
             return None
-        said = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
-        chosen = said if isinstance(said, list | tuple) else None
+        chosen = _names_said(node, plan)
         for name in self._names:
             hook = getattr(node.ihook, name)
             if hook.get_hookimpls():
@@ -52,6 +51,13 @@ class LoopFactories:
             )
         configured = plan.config.loop_factories
         return configured if isinstance(configured, Mapping) else None
+
+
+def _names_said(node: Any, plan: FunctionPlan) -> tuple[str, ...] | None:
+    """The names by which the marker of a test chooses some; None where it does not."""
+    written = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
+    said = parse({"loop_factories": written}, node.nodeid)["loop_factories"]
+    return said if isinstance(said, tuple) else None
 
 
 def _checked(name: str, given: Any) -> Mapping[str, Any]:

@@ -15,29 +15,30 @@ from asyncunit import factories, loops, registry
 from asyncunit.adopted import AdoptedFixture, depth_of_fixture
 from asyncunit.awaitables import is_async_def
 from asyncunit.case import AsyncTestCase, judge_value
-from asyncunit.collected import Collected, Plan
+from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.debugging import stopping
-from asyncunit.errors import AsyncUnitError
+from asyncunit.errors import AsyncUnitError, RunningLoopError
 from asyncunit.examples import inner_test, substitute
 from asyncunit.findings import warn_of
 from asyncunit.functions import FunctionTest, HostedFixture, Standing, value_in, wide_runner
 from asyncunit.hosted import HostedRun, raise_all
-from asyncunit.markers import MARKER, PEER_MARKER
+from asyncunit.keys import MARKER, PEER_MARKER
 from asyncunit.open_scopes import OpenScope
 from asyncunit.peers import unwrapped
 from asyncunit.places import Place, depth_of
+from asyncunit.runner import loop_is_running
 from asyncunit.scopes import Scope
 from asyncunit.stderr import print_all
 from asyncunit.taker import is_async_function
 from asyncunit.tasks import ScopeRunner
 
-__all__ = ["Items"]
+__all__ = ["ItemRunner"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Items:
-    """The one that pytest has come to, and the open scopes of its run.
+class ItemRunner:
+    """Runs the items of pytest, one after the other, in the open scopes of its run.
 
     ``stop`` enters the debugger as a test begins; None where it is not to.
     """
@@ -46,6 +47,7 @@ class Items:
         self._collected = collected
         self._stop = stop
         self._run = HostedRun(collected.taker.config, self._close_with_node)
+        # The item that pytest has come to, and its parent; None until the first.
         self._item: Any = None
         self._parent: Any = None
         # Whether it is one of asyncunit's test cases.
@@ -57,7 +59,7 @@ class Items:
     def _close_with_node(self, open_scope: OpenScope) -> None:
         """Have a scope that has opened closed as pytest leaves its node."""
         for place in reversed(self._places_of(self._item)):
-            if place.scope is open_scope.scope and place.node is not None and place.key in (open_scope.key, None):
+            if place.scope is open_scope.scope and place.node is not None and place.key == open_scope.key:
                 place.node.addfinalizer(functools.partial(self._run.close_scope, open_scope))
                 return
 
@@ -83,13 +85,13 @@ class Items:
         if plan is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
 
-    def _leave_other_loops(self, item: Any, plan: Plan) -> None:
+    def _leave_other_loops(self, item: Any, plan: FunctionPlan) -> None:
         """Tear down those of its fixtures that live on another loop: pytest keeps one value at a time."""
         chain = self._run.chain
         for found in plan.fixtures:
             for open_scope in chain:
                 live = open_scope.fixtures and open_scope.fixtures.live.get(id(found.definition))
-                if not live:
+                if not live or live.half is None:  # a sync one lives on no loop
                     continue
                 depth = self._collected.loop_depth(found, plan, plan.places)
                 owner = chain[depth - 1] if depth <= len(chain) else None
@@ -126,7 +128,6 @@ class Items:
         return functools.partial(self._set_up, found, request, _bound(definition.func, request.instance))
 
     def _set_up(self, found: AdoptedFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
-        __tracebackhide__ = True
         definition = found.definition
         hosted = HostedFixture(self._run, found.fixture, id(definition))
         finish = functools.partial(definition.finish, request)
@@ -139,6 +140,11 @@ class Items:
             value = hosted.set_up_beside(call, None)
             hosted.share(scope, None, value, finish)
             return value
+        if loop_is_running():
+            raise RunningLoopError(
+                f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
+                f"on. Name it as a parameter, or by @pytest.mark.usefixtures({definition.argname!r})."
+            )
         runner, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
             return hosted.set_up_beside(call, runner.loops.loop)
@@ -191,7 +197,7 @@ class Items:
 
     # Test functions.
 
-    def call(self, item: Any, plan: Plan) -> str | None:
+    def call(self, item: Any, plan: FunctionPlan) -> str | None:
         """Call a test function in its scope, and await what it returns if that can be.
 
         Returns what is to be warned of; raises what the test raised, and for what it should not have returned.
@@ -204,11 +210,11 @@ class Items:
             judge_value(item.obj, value)
         return None
 
-    def _call(self, item: Any, plan: Plan, function: Callable[..., Any]) -> Any:
+    def _call(self, item: Any, plan: FunctionPlan, function: Callable[..., Any]) -> Any:
         test = self._open_test(item, plan)
         arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
         try:
-            if getattr(function, "is_hypothesis_test", False):
+            if getattr(function, "is_hypothesis_test", False) is True:
                 test.is_called_often = True
                 with substitute(function, lambda written, **example: test.call(written, example)):
                     value = function(**arguments)
@@ -222,12 +228,12 @@ class Items:
             self._close(item)
         return value
 
-    def _open_test(self, item: Any, plan: Plan) -> FunctionTest:
+    def _open_test(self, item: Any, plan: FunctionPlan) -> FunctionTest:
         if self._test is None:
             self._test = FunctionTest(self._run, self._standing_of(item, plan), item.name, item.obj)
         return self._test
 
-    def _standing_of(self, item: Any, plan: Plan) -> Standing:
+    def _standing_of(self, item: Any, plan: FunctionPlan) -> Standing:
         """Where a test function stands."""
         factory = self._factory_of(item, plan)
         standing = self._standings.get((id(plan), factory))
@@ -236,7 +242,7 @@ class Items:
             self._standings[id(plan), factory] = standing
         return standing
 
-    def _factory_of(self, item: Any, plan: Plan) -> Any:
+    def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
         """The loop factory that an item runs with."""
         callspec = getattr(item, "callspec", None)
         configured = plan.config.loop_factory
@@ -260,7 +266,7 @@ class Items:
         return errors
 
 
-def _sync_test(item: Any, plan: Plan) -> str | None:
+def _sync_test(item: Any, plan: FunctionPlan) -> str | None:
     """What is to be said of a test that is marked and that is no async function, in pytest-asyncio's words."""
     written = inner_test(item.obj)
     if is_async_function(getattr(written, "__wrapped__", written)):

@@ -1,6 +1,10 @@
 """The configuration keys, as pytest's help explains them. Each run of pytest imports this, so it imports nothing."""
 
-__all__ = ["CHECKS", "KEYS", "MEANINGS", "MODES", "SETTINGS"]
+__all__ = ["CHECKS", "KEYS", "MARKER", "MEANINGS", "MODES", "PEER_MARKER", "SETTINGS"]
+
+# The markers by which tests are asyncunit's: its own, and that of pytest-asyncio.
+MARKER = "asyncunit"
+PEER_MARKER = "asyncio"
 
 MODES = ("strict", "auto")
 

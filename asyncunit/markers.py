@@ -8,14 +8,12 @@ from typing import Any
 from asyncunit import config as configuration
 from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError
-from asyncunit.keys import SETTINGS
+from asyncunit.keys import MARKER, SETTINGS
 from asyncunit.loops import check_class
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
 
 __all__ = [
-    "MARKER",
-    "PEER_MARKER",
     "adopt_markers",
     "check_agreement",
     "effective",
@@ -24,9 +22,6 @@ __all__ = [
 ]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
-
-MARKER = "asyncunit"
-PEER_MARKER = "asyncio"
 
 
 def parse_marker(marker: Any, where: str) -> dict[str, Any]:

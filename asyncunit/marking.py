@@ -11,21 +11,18 @@ from typing import Any
 
 from asyncunit import loops
 from asyncunit.adopted import written_of
-from asyncunit.collected import Collected, Plan
+from asyncunit.collected import Collected, FunctionPlan
+from asyncunit.detection import is_case
 from asyncunit.errors import AsyncUnitError
+from asyncunit.keys import PEER_MARKER
 from asyncunit.loops import choose, configs_of_tests
-from asyncunit.markers import PEER_MARKER, effective
-from asyncunit.plans import Demand, planned
+from asyncunit.markers import effective
+from asyncunit.plans import Demand
 from asyncunit.scopes import Scope
 
-__all__ = ["Marking", "is_case"]
+__all__ = ["Marking"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
-
-
-def is_case(cls: object) -> bool:
-    """Whether it is one of asyncunit's test classes; this does not import what those are made of."""
-    return isinstance(cls, type) and planned(cls) is not None
 
 
 class Marking:
@@ -51,7 +48,7 @@ class Marking:
         for node, own in cases.items():
             self._mark_case(node, own)
 
-    def _marker(self, plan: Plan) -> Any:
+    def _marker(self, plan: FunctionPlan) -> Any:
         return self._mark.asyncunit(**effective(plan.config, plan.loop_scope))
 
     def mark_again(self, items: Iterable[Any]) -> Iterator[tuple[Any, AsyncUnitError]]:

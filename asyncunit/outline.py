@@ -13,8 +13,7 @@ from typing import Any, TextIO
 from asyncunit import config as configuration
 from asyncunit import loops, plans
 from asyncunit.case import AsyncTestCase
-from asyncunit.collected import Collected
-from asyncunit.collected import Plan as FunctionPlan
+from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.config import Config
 from asyncunit.errors import AsyncUnitError
 from asyncunit.graph import Node

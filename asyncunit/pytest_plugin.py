@@ -7,8 +7,6 @@ is collected, `AsyncRun` is registered, and what that needs is imported.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
-import os
 import sys
 import types
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -16,86 +14,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from asyncunit.keys import KEYS, MEANINGS, SETTINGS
-
 if TYPE_CHECKING:
     from asyncunit.collected import Collected
-    from asyncunit.config import Config
-    from asyncunit.items import Items
-    from asyncunit.taker import Taker
+    from asyncunit.items import ItemRunner
+    from asyncunit.options import Written
 
 __all__ = ["fixture", "is_async_test"]
 
 __tracebackhide__ = True
 
-PEER = "asyncio"  # pytest-asyncio, as its plugin is named
-PEER_KEYS = (
-    "asyncio_mode",
-    "asyncio_debug",
-    "asyncio_default_test_loop_scope",
-    "asyncio_default_fixture_loop_scope",
-)
+# Before the names under which pytest finds the fixtures that are declared with ``asyncunit.fixture``.
 PREFIX = "_asyncunit_fixture_"
-
-_ASYNC = 0x80 | 0x200  # inspect.CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
 # Options, markers and hooks.
-
-
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Each key is an option and an ini key; where pytest-asyncio is not active, so are its own."""
-    _leave_unwritten(pluginmanager)
-    for name, module in _house.items():
-        sys.modules.setdefault(name, module)
-    group = parser.getgroup("asyncunit", "asyncunit: async tests that share event loops")
-    for key, meaning in MEANINGS.items():
-        option = f"--asyncunit-{key.replace('_', '-')}"
-        group.addoption(option, dest=f"asyncunit_{key}", default=None, metavar=key.upper(), help=meaning)
-        parser.addini(f"asyncunit_{key}", meaning, type="string", default=None)
-    group.addoption(
-        "--asyncunit-plan",
-        action="store_true",
-        help="run nothing; draw which tests share which event loop, and why, and where fixtures are set up",
-    )
-    if _is_peer_there(pluginmanager):
-        return
-    text = "as pytest-asyncio's; see --asyncunit-"
-    group.addoption("--asyncio-mode", dest="asyncio_mode", default=None, metavar="MODE", help=f"{text}mode")
-    group.addoption(
-        "--asyncio-debug", dest="asyncio_debug", action="store_true", default=None, help=f"{text}loop-debug"
-    )
-    parser.addini("asyncio_mode", f"{text}mode", type="string", default=None)
-    parser.addini("asyncio_debug", f"{text}loop-debug", type="string", default=None)
-    parser.addini("asyncio_default_test_loop_scope", f"{text}loop-scope", type="string", default=None)
-    parser.addini("asyncio_default_fixture_loop_scope", "as pytest-asyncio's", type="string", default=None)
-
-
-def _leave_unwritten(pluginmanager: Any) -> None:
-    """Have Python import the other rooms of the house, and not pytest, which does so for what plugins are made of.
-
-    It does that to rewrite their assert statements, of which there are none here. A module takes it ten times as long,
-    and is parsed anew in each run where nothing can be written beside it. There is no public way to say so.
-    """
-    getattr(pluginmanager.rewrite_hook, "_must_rewrite", set()).discard("asyncunit")
-
-
-def _is_peer_there(pluginmanager: pytest.PytestPluginManager) -> bool:
-    """Whether pytest-asyncio is a plugin of this run, or will be: its options are its own then."""
-    if pluginmanager.is_blocked(PEER):
-        return False
-    if pluginmanager.hasplugin(PEER):
-        return True
-    return not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") and _is_peer_installed()
-
-
-@functools.cache
-def _is_peer_installed() -> bool:
-    try:
-        importlib.metadata.distribution("pytest-asyncio")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 class _Specs:
@@ -119,25 +51,54 @@ class _SpecsWithPeers(_Specs):
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the hooks for loop factories."""
-    pluginmanager.add_hookspecs(_Specs if _is_peer_there(pluginmanager) else _SpecsWithPeers)
+    """Declare the hooks for loop factories. pytest calls this first."""
+    _leave_unwritten(pluginmanager)
+    for name, module in _house.items():
+        sys.modules.setdefault(name, module)
+    from asyncunit import options
+
+    pluginmanager.add_hookspecs(_Specs if options.is_peer_there(pluginmanager) else _SpecsWithPeers)
+
+
+def _leave_unwritten(pluginmanager: Any) -> None:
+    """Have Python import the other rooms of the house, and not pytest, which does so for what plugins are made of.
+
+    It does that to rewrite their assert statements, of which there are none here. A module takes it ten times as long,
+    and is parsed anew in each run where nothing can be written beside it. There is no public way to say so.
+    """
+    getattr(pluginmanager.rewrite_hook, "_must_rewrite", set()).discard("asyncunit")
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Each key is an option and an ini key; where pytest-asyncio is not active, so are its own."""
+    from asyncunit import options
+
+    options.add(parser, with_peer=not options.is_peer_there(pluginmanager))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Explain the markers, and look at what is configured for pytest."""
+    from asyncunit.keys import SETTINGS
+    from asyncunit.options import Written
+
+    written = config.stash[_WRITTEN] = Written(config)
+    if written.says_anything:
+        from asyncunit.errors import ConfigurationError
+
+        try:
+            written.check()
+        except ConfigurationError as error:
+            raise pytest.UsageError(str(error)) from error
     keys = ", ".join(f"{key}=..." for key in SETTINGS)
     config.addinivalue_line(
         "markers",
         f"asyncunit({keys}): run the async test on an event loop that is shared at loop_scope, with these settings; "
         f"all keywords are optional, and mean what they mean in asyncunit.settings().",
     )
-    written = config.stash[_WRITTEN] = _Written(config)
-    written.check()
     if not written.is_peer_active:
         config.addinivalue_line(
             "markers", "asyncio(loop_scope=..., loop_factories=...): run the async test, as pytest-asyncio does."
         )
-        config.pluginmanager.register(_Ports(), "asyncunit-ports")
 
 
 def pytest_unconfigure() -> None:
@@ -150,6 +111,7 @@ def pytest_unconfigure() -> None:
 
 
 _house: dict[str, types.ModuleType] = {}
+_WRITTEN: pytest.StashKey[Written] = pytest.StashKey()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -164,42 +126,44 @@ def pytest_runtestloop(session: pytest.Session) -> object | None:
     """Under --asyncunit-plan, draw what would be run, and run nothing."""
     if not session.config.getoption("asyncunit_plan"):
         return None
-    from asyncunit import outline
+    if run := _activate(session.config):
+        from asyncunit import outline
 
-    drawn = outline.of_items(session.items, _activate(session.config).collected)
-    sys.stdout.write("\n" + outline.as_text(drawn, color=outline.takes_color(sys.stdout)) + "\n")
+        drawn = outline.of_items(session.items, run.collected)
+        sys.stdout.write("\n" + outline.as_text(drawn, color=outline.takes_color(sys.stdout)) + "\n")
     return True
 
 
-class _Ports:
-    """The fixtures for unused ports, by the names of pytest-asyncio."""
+@pytest.fixture(scope="session")
+def unused_tcp_port_factory() -> Callable[[], int]:
+    """A function that returns an unused TCP port at each call."""
+    return functools.partial(_unused_port, "SOCK_STREAM")
 
-    @pytest.fixture(scope="session")
-    def unused_tcp_port_factory(self) -> Callable[[], int]:
-        """A function that returns an unused TCP port at each call."""
-        return functools.partial(self._unused_port, "SOCK_STREAM")
 
-    @pytest.fixture(scope="session")
-    def unused_udp_port_factory(self) -> Callable[[], int]:
-        """A function that returns an unused UDP port at each call."""
-        return functools.partial(self._unused_port, "SOCK_DGRAM")
+@pytest.fixture(scope="session")
+def unused_udp_port_factory() -> Callable[[], int]:
+    """A function that returns an unused UDP port at each call."""
+    return functools.partial(_unused_port, "SOCK_DGRAM")
 
-    @pytest.fixture
-    def unused_tcp_port(self, unused_tcp_port_factory: Callable[[], int]) -> int:
-        """An unused TCP port, another one for each test."""
-        return unused_tcp_port_factory()
 
-    @pytest.fixture
-    def unused_udp_port(self, unused_udp_port_factory: Callable[[], int]) -> int:
-        """An unused UDP port, another one for each test."""
-        return unused_udp_port_factory()
+@pytest.fixture
+def unused_tcp_port(unused_tcp_port_factory: Callable[[], int]) -> int:
+    """An unused TCP port, another one for each test."""
+    return unused_tcp_port_factory()
 
-    def _unused_port(self, kind: str) -> int:
-        import socket
 
-        from asyncunit.mixins import unused_port
+@pytest.fixture
+def unused_udp_port(unused_udp_port_factory: Callable[[], int]) -> int:
+    """An unused UDP port, another one for each test."""
+    return unused_udp_port_factory()
 
-        return unused_port(socket.SocketKind[kind])
+
+def _unused_port(kind: str) -> int:
+    import socket
+
+    from asyncunit.mixins import unused_port
+
+    return unused_port(socket.SocketKind[kind])
 
 
 def fixture(function: Any = None, *, loop_scope: str | None = None, **options: Any) -> Any:
@@ -236,23 +200,14 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
     collect = collector.collect
 
     def prepare_and_collect() -> Iterable[pytest.Item | pytest.Collector]:
-        holder = node.obj
-        if not _is_case(holder):
-            members = [(name, member) for name, member in _members(holder).items() if not _is_plain(member)]
-            if any(_is_async(member) or _has_async_tests(member) for _, member in members):
-                _prepare(node, members)
+        from asyncunit.detection import is_case, members_to_look_at
+
+        if not is_case(node.obj) and (members := members_to_look_at(node.obj)):
+            _prepare(node, members)
         return collect()
 
     # On the instance, for the class may be that of another plugin.
     collector.collect = prepare_and_collect  # type: ignore[method-assign]
-
-
-def _members(holder: Any) -> Mapping[str, Any]:
-    """What stands in a module, or in a class and its bases."""
-    if not isinstance(holder, type):
-        of_module: Mapping[str, Any] = vars(holder)
-        return of_module
-    return {name: member for base in reversed(holder.__mro__) for name, member in vars(base).items()}
 
 
 def _prepare(collector: Any, members: Iterable[tuple[str, Any]]) -> None:
@@ -261,72 +216,36 @@ def _prepare(collector: Any, members: Iterable[tuple[str, Any]]) -> None:
 
     try:
         run = _activate(collector.config)
+        if run is None:
+            return
         _convert(collector.obj, members)
         if isinstance(collector, pytest.Module):
-            run.adopt(collector.obj, [member for _, member in members if _is_case(member)])
+            run.adopt(collector.obj, [member for _, member in members])
     except AsyncUnitError as error:
         raise collector.CollectError(str(error)) from error
 
 
-def _is_case(member: object) -> bool:
-    """Whether it is one of asyncunit's test classes."""
-    case = sys.modules.get("asyncunit.case")
-    return case is not None and isinstance(member, type) and issubclass(member, case.AsyncTestCase)
-
-
-def _has_async_tests(member: object) -> bool:
-    """Whether it is a test case, asyncunit's or one with something async in it."""
-    case = sys.modules.get("unittest.case")
-    if case is None or not isinstance(member, type) or not issubclass(member, case.TestCase):
-        return False
-    return _is_case(member) or any(_is_async(each) for base in member.__mro__ for each in vars(base).values())
-
-
-def _is_plain(member: object) -> bool:
-    """Whether it is a sync function that nothing has been written on, as most members of a module are."""
-    return type(member) is types.FunctionType and not (member.__code__.co_flags & _ASYNC or member.__dict__)
-
-
-def _is_async(member: Any) -> bool:
-    """Whether what stands in a module or a class is for asyncunit to look at."""
-    member = getattr(member, "__func__", member) if type(member) in (staticmethod, classmethod) else member
-    if type(member) is _FIXTURE:
-        member = getattr(member, "__wrapped__", member)
-    if type(member) is not types.FunctionType:
-        return type(member).__module__ == "asyncunit.fixtures" or _names_marker(member)
-    code = member.__code__
-    marks = vars(member).get("pytestmark", ())
-    inner = getattr(getattr(member, "hypothesis", None), "inner_test", member)
-    return bool((code.co_flags | inner.__code__.co_flags) & _ASYNC) or _names_marker(marks)
-
-
-def _names_marker(marks: Any) -> bool:
-    """Whether one of these is a marker of asyncunit's, or of pytest-asyncio's."""
-    return type(marks) in (list, tuple, pytest.MarkDecorator) and any(
-        getattr(mark, "name", None) in ("asyncunit", PEER)
-        for mark in (marks if type(marks) in (list, tuple) else [marks])
-    )
-
-
-# What pytest makes of a function of a fixture; it has no public name.
-_FIXTURE = type(pytest.fixture(lambda: None))
-
-
 def _convert(holder: Any, members: Iterable[tuple[str, Any]]) -> None:
     """Have pytest find the fixtures that are declared with ``asyncunit.fixture`` in a module or a class."""
-    fixtures: Any = sys.modules.get("asyncunit.fixtures")
-    for name, member in [] if fixtures is None else list(members):
-        if type(member) is not fixtures.Fixture:
-            continue
-        from asyncunit.adopted import mark_fixture
+    if "asyncunit.fixtures" not in sys.modules:
+        return
+    from asyncunit.adopted import mark_fixture
+    from asyncunit.fixtures import Fixture
+    from asyncunit.scopes import Scope
 
+    for name, member in list(members):
+        if type(member) is not Fixture:
+            continue
+        function: Any = mark_fixture(member)
+        if isinstance(holder, type) and member.scope >= Scope.CLASS:
+            function = classmethod(function)
         scope: Any = str(member.scope)
         made = pytest.fixture(
             scope=scope,
             params=None if member.param_set is None else [_param(each) for each in member.param_set.params],
             autouse=bool(member.autouse),
             name=member.given_name or name,
-        )(mark_fixture(member))
+        )(function)
         setattr(holder, f"{PREFIX}{name}", made)
 
 
@@ -338,103 +257,64 @@ def _param(param: Any) -> Any:
     return pytest.param(*param.values, id=param.id, marks=marks)
 
 
-# What is configured.
-
-
-class _Written:
-    """What is written for asyncunit on the command line of pytest and in its ini file."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.is_peer_active = config.pluginmanager.hasplugin(PEER)
-        ini = {key: config.getini(f"asyncunit_{key}") for key in KEYS}
-        options = {key: config.getoption(f"asyncunit_{key}") for key in KEYS}
-        self._ini = {key: value for key, value in ini.items() if value is not None}
-        self._options = {key: value for key, value in options.items() if value is not None}
-        # By the options and ini keys of pytest-asyncio, where that is not active.
-        self._for_peer: dict[str, Any] = {}
-        if not self.is_peer_active:
-            said = {name: config.getoption(name, None) or config.getini(name) for name in PEER_KEYS}
-            self._for_peer = {name: value for name, value in said.items() if value not in (None, "")}
-
-    def check(self) -> None:
-        """Raise pytest.UsageError for a bad value there, or in the environment."""
-        if not (self._for_peer or self._ini or self._options or any(map(_is_ours, os.environ))):
-            return
-        from asyncunit import peers
-        from asyncunit.errors import ConfigurationError
-
-        try:
-            peers.check(self._for_peer)
-            self._load()
-        except ConfigurationError as error:
-            raise pytest.UsageError(str(error)) from error
-
-    def _load(self) -> Config:
-        from asyncunit.config import load
-
-        return load(self.config.rootpath, ini=self._ini, options=self._options)
-
-    def taker(self) -> Taker:
-        """What decides which functions are asyncunit's; raises ConfigurationError."""
-        from asyncunit import peers
-
-        config = self._load()
-        if self.is_peer_active:
-            mode = self.config.getoption("asyncio_mode") or self.config.getini("asyncio_mode")
-            return peers.taker_beside(config, mode)
-        taker, warned = peers.taker_of(config, self._for_peer)
-        for warning in warned:
-            self.config.issue_config_time_warning(warning, stacklevel=2)
-        return taker
-
-
-def _is_ours(variable: str) -> bool:
-    """Whether that is the name of a variable of the environment that configures asyncunit."""
-    return variable.startswith("ASYNCUNIT_")
-
-
-_WRITTEN = pytest.StashKey[_Written]()
-
-
-def _activate(config: pytest.Config) -> AsyncRun:
-    """The part of the plugin that runs what is async, registered when it is first asked for."""
-    from asyncunit.collected import RUN, Collected
-
-    run: AsyncRun | None = config.pluginmanager.get_plugin(RUN)
-    if run is None:
-        run = AsyncRun(config, Collected(config.stash[_WRITTEN].taker()))
-        config.pluginmanager.register(run, RUN)
-    return run
-
-
 # What is run.
+
+
+def _activate(config: pytest.Config) -> AsyncRun | None:
+    """The part of the plugin that runs what is async, registered when it is first asked for.
+
+    None where what is configured in a file is wrong, with which the run ends when all is collected.
+    """
+    from asyncunit.collected import RUN, Collected
+    from asyncunit.errors import ConfigurationError
+
+    run: AsyncRun | _Misconfigured | None = config.pluginmanager.get_plugin(RUN)
+    if run is None:
+        try:
+            run = AsyncRun(config, Collected(config.stash[_WRITTEN].taker()))
+        except ConfigurationError as error:
+            run = _Misconfigured(error)
+        config.pluginmanager.register(run, RUN)
+    return run if isinstance(run, AsyncRun) else None
+
+
+class _Misconfigured:
+    """In the place of `AsyncRun`, where that would not know how to run anything."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def pytest_collection_modifyitems(self) -> None:
+        """Say once what is wrong."""
+        raise pytest.UsageError(str(self._error)) from self._error
 
 
 class AsyncRun:
     """The hooks that there are where something async was collected."""
 
     def __init__(self, config: pytest.Config, collected: Collected) -> None:
-        from asyncunit import factories, params
-        from asyncunit.errors import AsyncUnitError
+        from asyncunit import detection, factories, params
+        from asyncunit.errors import AsyncUnitError, RunningLoopError
         from asyncunit.marking import Marking
 
         self.config = config
         self.collected = collected
-        self._error = AsyncUnitError
+        self._error, self._busy_error = AsyncUnitError, RunningLoopError
+        self._is_case, self._has_async_tests = detection.is_case, detection.has_async_tests
         self._factories = factories.LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
         self._factory = pytest.fixture(scope="session", name=factories.PARAM)(_chosen_factory)
         self._param_sets_of = params.param_sets_of
         self._marking = Marking(collected, pytest.mark)
         # None until the first of them is set up.
-        self._items: Items | None = None
-        # The names of the classes that are being collected in the place of one.
-        self._made: set[str] = set()
+        self._items: ItemRunner | None = None
+        # The name of the class that is being collected in the place of one.
+        self._made: str | None = None
         if config.getoption("usepdb", False) or config.getoption("trace", False):
             config.pluginmanager.register(_Debugging(config), "asyncunit-debugging")
 
-    def adopt(self, module: Any, cases: list[type]) -> None:
+    def adopt(self, module: Any, members: Iterable[Any]) -> None:
         """Have the test cases of a module know what markers say of them, and its async hooks be called."""
+        cases = [member for member in members if self._is_case(member)]
         if not cases:
             return
         from asyncunit import markers, suite
@@ -447,21 +327,25 @@ class AsyncRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> object | None:
         """Collect a test case once for each of its loop factories, and a plain one such that its tests are awaited."""
-        if not isinstance(obj, type) or name in self._made or not _has_async_tests(obj):
+        if name == self._made or not self._has_async_tests(obj):
             return None
         from asyncunit.loader import AsyncTestLoader, cases_of
 
         cases = cases_of(AsyncTestLoader(self.collected.taker.config.mode), cast("Any", obj))
         if cases == [obj]:
             return None
-        self._made |= {case.__name__ for case in cases}
-        nodes = []
-        for case in cases:
-            node = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=case.__name__, obj=case)
+        return [node for case in cases if (node := self._collect_in_place(collector, case)) is not None]
+
+    def _collect_in_place(self, collector: Any, case: type) -> Any:
+        """Collect a class that stands in the place of one of the module; None where pytest leaves it alone."""
+        self._made = case.__name__
+        try:
+            node: Any = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=case.__name__, obj=case)
+        finally:
+            self._made = None
+        if node is not None:
             node.obj = case
-            nodes.append(node)
-        self._made.clear()
-        return nodes
+        return node
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -505,9 +389,11 @@ class AsyncRun:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Say which test the run has come to."""
         if self._items is None:
-            from asyncunit.items import Items
+            from asyncunit.items import ItemRunner
 
-            self._items = Items(self.collected, pytest.set_trace if self.config.getoption("trace", False) else None)
+            self._items = ItemRunner(
+                self.collected, pytest.set_trace if self.config.getoption("trace", False) else None
+            )
         self._items.come_to(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -522,6 +408,9 @@ class AsyncRun:
         written, definition.func = definition.func, other
         try:
             return (yield)
+        except self._busy_error:
+            definition.finish(request)  # or all who ask for the fixture get this error
+            raise
         finally:
             definition.func = written
 
@@ -578,10 +467,10 @@ class _Debugging:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: Any) -> None:
         """Have a test case stop in the debugger when its test begins, and be torn down when pytest leaves it."""
-        if not _is_case(getattr(item, "cls", None)):
-            return
-        from asyncunit import debugging
+        from asyncunit import debugging, detection
 
+        if not detection.is_case(getattr(item, "cls", None)):
+            return
         if self._is_pdb_used:
             debugging.postpone(item)
         if self._is_traced:

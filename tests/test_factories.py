@@ -47,6 +47,10 @@ def test_the_hook_of_the_peer_is_its_own_where_that_is_active():
     assert factories_of(mark(), peers=GIVEN, is_peer_active=True) is None
 
 
+def test_a_marker_may_choose_by_a_text():
+    assert factories_of(mark(loop_factories="two"), ours=GIVEN) == {"two": GIVEN["two"]}
+
+
 def test_a_marker_chooses_among_those_that_a_hook_gives():
     chosen = factories_of(mark(loop_factories=["two", "three"]), ours=GIVEN)
     assert chosen == {

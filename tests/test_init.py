@@ -9,6 +9,7 @@ from tests.support import ROOT, python
 # The rooms of the house, each of which imports only from those before it.
 HOUSE = [
     "keys",
+    "detection",
     "errors",
     "scopes",
     "parsing",
@@ -36,6 +37,7 @@ HOUSE = [
     "factories",
     "marking",
     "peers",
+    "options",
     "signals",
     "watchdog",
     "foreign",
@@ -70,7 +72,7 @@ HOUSE = [
     "pytest_plugin",
 ]
 # These are there in every run of pytest, also in one without an async test.
-WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("peers") + 1]
+WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("options") + 1]
 PACKAGE = ROOT / "asyncunit"
 
 

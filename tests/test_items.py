@@ -6,7 +6,7 @@ import pytest
 from asyncunit import LeftBehindError, registry
 from asyncunit.collected import Collected
 from asyncunit.factories import PARAM
-from asyncunit.items import Items
+from asyncunit.items import ItemRunner
 from tests.test_collected import Node, mark, taker
 
 
@@ -33,7 +33,7 @@ def collected():
 @pytest.fixture
 def items(collected):
     before = len(registry.runs())
-    items = Items(collected)
+    items = ItemRunner(collected)
     yield items
     items.end()
     assert len(registry.runs()) == before
@@ -64,7 +64,7 @@ def test_a_test_runs_on_the_loop_that_its_marker_says(items, collected):
 
 
 def test_the_end_of_the_run_closes_what_is_open(collected):
-    items = Items(collected)
+    items = ItemRunner(collected)
     loop = run(items, collected, Item(running_loop, loop_scope="session"))
     items.end()
     assert loop.is_closed()

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from asyncunit import pytest_plugin
+from asyncunit.keys import KEYS
 from tests.support import ROOT
 
 
@@ -254,6 +255,65 @@ def test_context_variables_go_from_sync_fixtures_to_async_ones_and_back(run):
         """
     )
     assert outcomes(result) == {"passed": 3}
+
+
+def test_a_sync_module_fixture_is_shared_by_async_functions(run):
+    result = run(
+        """
+        import asyncunit
+
+        @asyncunit.fixture(scope="module")
+        def made():
+            return []
+
+        @pytest.mark.asyncunit
+        async def test_1(made): made.append(1)
+
+        @pytest.mark.asyncunit
+        async def test_2(made): assert made == [1]
+        """
+    )
+    assert outcomes(result) == {"passed": 2}
+
+
+def test_an_async_fixture_cannot_be_asked_for_while_the_loop_runs_and_others_still_can(run):
+    result = run(
+        """
+        @pytest.fixture(scope="module")
+        async def value(): return 42
+
+        async def test_1(request): request.getfixturevalue("value")
+
+        async def test_2(value): assert value == 42
+        """,
+        "--asyncunit-mode=auto",
+    )
+    assert outcomes(result) == {"passed": 1, "failed": 1}
+    result.stdout.fnmatch_lines("*RunningLoopError: the fixture 'value' * is asked for by getfixturevalue() while*")
+
+
+def test_a_class_scoped_fixture_of_a_class_is_given_the_class(run):
+    result = run(
+        """
+        import asyncunit
+
+        class TestPlain:
+            @asyncunit.fixture(scope="class")
+            def sync(cls):
+                cls.made = 1
+
+            @asyncunit.fixture(scope="class")
+            async def awaited(cls):
+                return cls
+
+            @pytest.mark.asyncunit
+            async def test_x(self, sync, awaited):
+                assert awaited is TestPlain
+                assert self.made == 1
+        """,
+        "-Werror",
+    )
+    assert outcomes(result) == {"passed": 1}
 
 
 def test_a_session_fixture_that_crashes_ends_the_test_and_is_set_up_anew(run):
@@ -722,7 +782,7 @@ def test_without_the_plugin_test_cases_run_and_what_is_missing_is_said(pytester)
 
 def test_every_key_is_an_option_and_an_ini_key_that_help_explains(run):
     text = run(None, "--help").stdout.str()
-    for key in pytest_plugin.KEYS:
+    for key in KEYS:
         assert f"--asyncunit-{key.replace('_', '-')}=" in text
         assert f"asyncunit_{key} (string):" in text
     run(None, "--markers").stdout.fnmatch_lines("@pytest.mark.asyncunit(background_tasks=...*")
@@ -778,14 +838,74 @@ def test_an_overridden_event_loop_policy_is_a_collection_error_that_shows_the_ho
     result.stdout.fnmatch_lines("*def pytest_asyncunit_loop_factories(config, item):*")
 
 
+def test_a_policy_is_an_error_for_tests_of_either_marker_and_no_sync_one(run):
+    result = run(
+        """
+        @pytest.fixture
+        def event_loop_policy(): return None
+
+        def test_sync(): pass
+        """
+    )
+    assert outcomes(result) == {"passed": 1}
+    result = run(
+        """
+        @pytest.fixture
+        def event_loop_policy(): return None
+
+        @pytest.mark.asyncunit
+        async def test_x(): pass
+        """
+    )
+    assert outcomes(result) == {"errors": 1}
+
+
+def test_what_is_wrong_in_a_file_is_said_once(run, pytester):
+    pytester.makepyprojecttoml("[tool.asyncunit]\ntiemout = 1\n")
+    pytester.makepyfile(test_other="async def test_x(): pass")
+    result = run("async def test_x(): pass")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stdout.str().count("tiemout") + result.stderr.str().count("tiemout") == 1
+    result.stderr.fnmatch_lines("ERROR: *pyproject.toml: there is no key 'tiemout'; *Did you mean 'timeout'?")
+
+
+def test_ports_are_there_without_a_warning(run):
+    result = run(
+        """
+        def test_x(unused_tcp_port, unused_udp_port_factory):
+            assert unused_tcp_port != unused_udp_port_factory()
+        """,
+        "-Werror",
+    )
+    assert outcomes(result) == {"passed": 1}
+
+
+def test_a_class_that_pytest_does_not_collect_is_left_alone(run):
+    result = run(
+        """
+        import abc, unittest, asyncunit
+
+        class Abstract(unittest.TestCase, abc.ABC):
+            @abc.abstractmethod
+            def make(self): ...
+
+            async def test_x(self): ...
+
+        class TestMade(asyncunit.AsyncTestCase):
+            async def test_x(self): ...
+        """
+    )
+    assert outcomes(result) == {"passed": 1}
+
+
 # What it costs, and how it ends.
 
 
-def test_without_async_tests_no_more_than_the_plugin_and_the_keys_is_imported(pytester):
+def test_without_async_tests_no_more_than_options_and_detection_is_imported(pytester):
     pytester.makepyfile(
         "import sys\n\ndef test_x():\n    house = {name for name in sys.modules if name.startswith('asyncunit')}\n"
-        "    names = ['asyncunit', *(f'asyncunit.{name}' for name in ('keys', 'pytest_plugin'))]\n"
-        "    assert sorted(house) == names\n"
+        "    rooms = ('detection', 'keys', 'options', 'pytest_plugin')\n"
+        "    assert sorted(house) == ['asyncunit', *(f'asyncunit.{name}' for name in rooms)]\n"
     )
     output, _ = in_a_process(pytester, "-p", "no:unraisableexception").communicate(timeout=30)
     assert "1 passed" in output, output
