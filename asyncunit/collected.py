@@ -85,6 +85,14 @@ class _Surroundings:
     plans: dict[bool, FunctionPlan]
 
 
+@dataclasses.dataclass(slots=True)
+class _Parent:
+    """What functions stand in: the names of its markers and of those around it; its surroundings, once asked for."""
+
+    markers: frozenset[str]
+    surroundings: _Surroundings | None = None
+
+
 class Collected:
     """The test functions that have been collected, and the async fixtures."""
 
@@ -95,13 +103,16 @@ class Collected:
         self._plans: dict[int, tuple[Any, FunctionPlan]] = {}
         # Of what is no async test, but may ask for async fixtures.
         self._others: dict[int, tuple[Any, FunctionPlan]] = {}
-        self._surroundings: dict[Any, _Surroundings] = {}
-        # The names of the markers of what functions stand in.
-        self._markers: dict[Any, frozenset[str]] = {}
-        # The marker that says what is in force for an item, and how many of the kind it has; and what has changed
+        self._parents: dict[Any, _Parent] = {}
+        # The last of them, for items with one parent come one after the other.
+        self._node: Any = None
+        self._parent = _Parent(frozenset())
+        # The marker that says what is in force for an item, and how many markers it has with that. What has changed
         # since.
         self._marked: dict[Any, tuple[Any, int]] = {}
         self._changed: dict[Any, FunctionPlan] = {}
+        # By the ids of the plans, what `mark_parent` was called for.
+        self._said_by_parents: set[int] = set()
 
     def plan_of(self, item: Any) -> FunctionPlan | None:
         """The plan of an item; None where it is not an async test function of asyncunit's."""
@@ -115,17 +126,19 @@ class Collected:
 
         Raises ConfigurationError, DefinitionError and LoopScopeError for what is wrong with it.
         """
-        taken_by = self.taker.take(self._markers_of(node), node.obj)
+        function = node.obj
+        taken_by = self.taker.take(self._markers_of(node), function)
         if taken_by is None:
             return None
-        if self.surroundings(node).has_policy:
+        surroundings = self._parent.surroundings or self.surroundings(node)
+        if surroundings.has_policy:
             raise DefinitionError(
                 "it overrides the fixture event_loop_policy; no loop comes from an event loop policy, which Python "
                 "3.16 removes. Take the fixture out, and say in a conftest.py which loops there are:\n"
                 "  def pytest_asyncunit_loop_factories(config, item):\n"
                 "      return {'mine': MyEventLoop}"
             )
-        plan = self._plan(node, is_peers=taken_by == PEER_MARKER)
+        plan = self._plan(node, function, surroundings, is_peers=taken_by == PEER_MARKER)
         self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
         return plan
 
@@ -134,27 +147,54 @@ class Collected:
 
         Raises as `plan` does.
         """
-        marked = self._marked.get(item)
-        if marked is None or _count(item) == marked[1]:
+        if not item.own_markers:
             return False
-        ours = marked[0]
+        ours, count = self._marked.get(item, (None, 0))
+        if len(item.own_markers) == count or (ours is None and not (_count(item) and self._is_said_by_parent(item))):
+            return False
         item.own_markers[:] = [mark for mark in item.own_markers if mark is not ours]
         taken_by = self.taker.take(self._markers_of(item), item.obj)
-        self._changed[item] = self._plan(item, is_peers=taken_by == PEER_MARKER)
+        self._changed[item] = self._plan(item, item.obj, self.surroundings(item), is_peers=taken_by == PEER_MARKER)
         return True
 
     def mark(self, item: Any, marker: Any) -> None:
         """Have the item say by a marker what is in force for it; remember which markers it has by now."""
         item.add_marker(marker, append=False)
-        self._marked[item] = item.own_markers[0], _count(item)
+        self._marked[item] = item.own_markers[0], len(item.own_markers)
+
+    def mark_parent(self, item: Any, marker: Any) -> bool:
+        """Have what an item stands in say so for it, and for all that have its plan; False where that cannot be.
+
+        It can where all that stands there is marked already, and the plan is that of those that say nothing more.
+        """
+        plan, parent = self.plan_of(item), self._parent_of(item)
+        if (
+            MARKER not in parent.markers
+            or parent.surroundings is None
+            or plan is not parent.surroundings.plans.get(False)
+        ):
+            return False
+        item.parent.add_marker(marker, append=False)
+        self._said_by_parents.add(id(plan))
+        return True
+
+    def _is_said_by_parent(self, item: Any) -> bool:
+        return id(self.plan_of(item)) in self._said_by_parents
 
     def _markers_of(self, node: Any) -> Set[str]:
         """The names of the markers that a function has, its own and those of what it stands in."""
-        around = self._markers.get(node.parent)
-        if around is None:
-            around = frozenset(mark.name for each in node.parent.listchain() for mark in each.own_markers)
-            self._markers[node.parent] = around
+        around = self._parent_of(node).markers
         return around.union(mark.name for mark in node.own_markers) if node.own_markers else around
+
+    def _parent_of(self, item: Any) -> _Parent:
+        node = item.parent
+        if node is not self._node:
+            found = self._parents.get(node)
+            if found is None:
+                found = _Parent(frozenset(mark.name for each in node.listchain() for mark in each.own_markers))
+                self._parents[node] = found
+            self._node, self._parent = node, found
+        return self._parent
 
     def plan_for_fixtures(self, item: Any) -> FunctionPlan:
         """The plan of any item, by which its async fixtures are set up."""
@@ -163,15 +203,18 @@ class Collected:
             return self._changed[item]
         found = self._plans.get(id(key)) or self._others.get(id(key))
         if found is None:
-            found = self._others[id(key)] = key, self._plan(item, is_peers=False, is_sync=True)
+            function = getattr(item, "obj", None)
+            plan = self._plan(item, function, self.surroundings(item), is_peers=False, is_sync=True)
+            found = self._others[id(key)] = key, plan
         return found[1]
 
     # Which loop.
 
-    def _plan(self, node: Any, *, is_peers: bool, is_sync: bool = False) -> FunctionPlan:
-        surroundings = self.surroundings(node)
+    def _plan(
+        self, node: Any, function: Any, surroundings: _Surroundings, *, is_peers: bool, is_sync: bool = False
+    ) -> FunctionPlan:
         fixtures = self._fixtures_of(node)
-        written = _settings_of(node)
+        written = _settings_of(function)
         if not written and not fixtures and not (node.own_markers and _count(node)):
             # Most functions of a module are alike in all that is planned.
             plan = surroundings.plans.get(is_peers)
@@ -230,10 +273,10 @@ class Collected:
 
     def surroundings(self, item: Any) -> _Surroundings:
         """The scopes that an item stands in, and what is configured for them."""
-        found = self._surroundings.get(item.parent)
-        if found is None:
-            found = self._surroundings[item.parent] = self._survey(item)
-        return found
+        parent = self._parent_of(item)
+        if parent.surroundings is None:
+            parent.surroundings = self._survey(item)
+        return parent.surroundings
 
     def _survey(self, item: Any) -> _Surroundings:
         places = places_of(item)
@@ -307,8 +350,7 @@ def _count(node: Any) -> int:
     return count
 
 
-def _settings_of(node: Any) -> Mapping[str, Any]:
+def _settings_of(function: Any) -> Mapping[str, Any]:
     """What ``asyncunit.settings`` says of a function."""
-    members: Mapping[str, Any] = getattr(written_of(getattr(node, "obj", None)), "__dict__", {})
-    said: Mapping[str, Any] = members.get(configuration.ATTRIBUTE, {})
+    said: Mapping[str, Any] = getattr(written_of(function), "__dict__", {}).get(configuration.ATTRIBUTE, {})
     return said

@@ -30,15 +30,22 @@ class LoopFactories:
         self._config = config
         # pytest-asyncio's own hook is its own to call.
         self._names = (_HOOK,) if is_peer_active else (_HOOK, _PEER_HOOK)
-        self._hooks = [getattr(config.hook, name) for name in self._names]
+        # What functions stand in that was asked for last, and whether a hook is there; a conftest.py may bring one.
+        self._parent: Any = None
+        self._are_given = False
+
+    def _are_given_to(self, node: Any) -> bool:
+        if node.parent is not self._parent:
+            self._parent = node.parent
+            self._are_given = any(getattr(node.ihook, name).get_hookimpls() for name in self._names)
+        return self._are_given
 
     def of(self, node: Any, plan: FunctionPlan) -> Mapping[str, Any] | None:
         """The loop factories of a test by name, and the reason in the place of one that cannot be had.
 
         None where there is but the configured one. Raises ConfigurationError.
         """
-        # Asked each time, for there may have come another conftest.py.
-        if not plan.config.loop_factories and not any(hook.get_hookimpls() for hook in self._hooks):
+        if not plan.config.loop_factories and not self._are_given_to(node):
             return None
         chosen = _names_said(node, plan)
         for name in self._names:

@@ -32,21 +32,36 @@ class Marking:
         self._collected = collected
         self._mark = mark
 
-    def mark(self, items: Iterable[Any]) -> None:
-        """Have each item say in the marker ``asyncunit`` what is in force for it."""
+    def mark(self, items: Iterable[Any]) -> list[Any]:
+        """Have each item say in the marker ``asyncunit`` what is in force for it.
+
+        Returns those that pytest-asyncio refuses to run, for they are async generators.
+        """
+        refused = []
+        # By the ids of the plans; None where what the items stand in says it.
         made: dict[int, Any] = {}
         cases: dict[Any, list[Any]] = {}
         for item in items:
             plan = self._collected.plan_of(item)
             if plan is not None:
-                marker = made.get(id(plan)) or made.setdefault(id(plan), self._marker(plan))
-                if plan.is_peers and plan.marker is None:
-                    item.add_marker(PEER_MARKER)
-                self._collected.mark(item, marker)
+                if plan.is_peers and self._is_refused(item, plan):
+                    refused.append(item)
+                if id(plan) not in made:
+                    marker = self._marker(plan)
+                    made[id(plan)] = None if self._collected.mark_parent(item, marker) else marker
+                if (marker := made[id(plan)]) is not None:
+                    self._collected.mark(item, marker)
             elif is_case(getattr(item.parent, "obj", None)):
                 cases.setdefault(item.parent, []).append(item)
         for node, own in cases.items():
             self._mark_case(node, own)
+        return refused
+
+    def _is_refused(self, item: Any, plan: FunctionPlan) -> bool:
+        """Whether pytest-asyncio would refuse to run the item, which gets its marker if it has none."""
+        if plan.marker is None:
+            item.add_marker(PEER_MARKER)
+        return inspect.isasyncgenfunction(written_of(item.obj))
 
     def _marker(self, plan: FunctionPlan) -> Any:
         return self._mark.asyncunit(**effective(plan.config, plan.loop_scope))
@@ -97,10 +112,3 @@ class Marking:
                 place = next(each for each in reversed(places) if str(each.scope) == scope)
                 key = place.node.nodeid if place.node is not None else str(place.key)
                 item.add_marker(self._mark.xdist_group(name=f"asyncunit {key}"))
-
-    def generators_of_peers(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items that pytest-asyncio refuses to run, for they are async generators."""
-        for item in items:
-            plan = self._collected.plan_of(item)
-            if plan is not None and plan.is_peers and inspect.isasyncgenfunction(written_of(item.obj)):
-                yield item

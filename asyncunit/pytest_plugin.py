@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from asyncunit.collected import Collected
+    from asyncunit.config import Config
     from asyncunit.items import ItemRunner
     from asyncunit.options import Written
 
@@ -219,8 +220,10 @@ def _prepare(collector: Any, members: Iterable[tuple[str, Any]]) -> None:
         if run is None:
             return
         _convert(collector.obj, members)
+        if any(run.has_async_tests(member) for _, member in members):
+            run.expect_cases()
         if isinstance(collector, pytest.Module):
-            run.adopt(collector.obj, [member for _, member in members])
+            run.adopt(collector.obj, [member for _, member in members if run.is_case(member)])
     except AsyncUnitError as error:
         raise collector.CollectError(str(error)) from error
 
@@ -300,21 +303,26 @@ class AsyncRun:
         self.config = config
         self.collected = collected
         self._error, self._busy_error = AsyncUnitError, RunningLoopError
-        self._is_case, self._has_async_tests = detection.is_case, detection.has_async_tests
+        self.is_case, self.has_async_tests = detection.is_case, detection.has_async_tests
         self._factories = factories.LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
         self._factory = pytest.fixture(scope="session", name=factories.PARAM)(_chosen_factory)
         self._param_sets_of = params.param_sets_of
         self._marking = Marking(collected, pytest.mark)
         # None until the first of them is set up.
         self._items: ItemRunner | None = None
-        # The name of the class that is being collected in the place of one.
-        self._made: str | None = None
+        # None until there is a test case.
+        self._cases: _CaseCollection | None = None
         if config.getoption("usepdb", False) or config.getoption("trace", False):
             config.pluginmanager.register(_Debugging(config), "asyncunit-debugging")
 
-    def adopt(self, module: Any, members: Iterable[Any]) -> None:
+    def expect_cases(self) -> None:
+        """There is a test case among what is collected now."""
+        if self._cases is None:
+            self._cases = _CaseCollection(self.collected.taker.config)
+            self.config.pluginmanager.register(self._cases, "asyncunit-cases")
+
+    def adopt(self, module: Any, cases: list[type]) -> None:
         """Have the test cases of a module know what markers say of them, and its async hooks be called."""
-        cases = [member for member in members if self._is_case(member)]
         if not cases:
             return
         from asyncunit import markers, suite
@@ -323,29 +331,6 @@ class AsyncRun:
         # pytest looks through a module's hooks for each of its tests.
         if suite.has_module_hooks(module) and any(case.__module__ == module.__name__ for case in cases):
             suite.adopt_module(module.__name__)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> object | None:
-        """Collect a test case once for each of its loop factories, and a plain one such that its tests are awaited."""
-        if name == self._made or not self._has_async_tests(obj):
-            return None
-        from asyncunit.loader import AsyncTestLoader, cases_of
-
-        cases = cases_of(AsyncTestLoader(self.collected.taker.config.mode), cast("Any", obj))
-        if cases == [obj]:
-            return None
-        return [node for case in cases if (node := self._collect_in_place(collector, case)) is not None]
-
-    def _collect_in_place(self, collector: Any, case: type) -> Any:
-        """Collect a class that stands in the place of one of the module; None where pytest leaves it alone."""
-        self._made = case.__name__
-        try:
-            node: Any = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=case.__name__, obj=case)
-        finally:
-            self._made = None
-        if node is not None:
-            node.obj = case
-        return node
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -370,8 +355,7 @@ class AsyncRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Have each item say what is in force for it, in its marker."""
-        self._marking.mark(items)
-        for item in self._marking.generators_of_peers(items):
+        for item in self._marking.mark(items):
             reason = f"Tests based on asynchronous generators are not supported. {item.name} will be ignored."
             item.warn(pytest.PytestCollectionWarning(reason))
             item.add_marker(pytest.mark.xfail(run=False, reason=reason))
@@ -437,6 +421,41 @@ class AsyncRun:
         items, self._items = self._items, None
         if items is not None:
             items.end()
+
+
+class _CaseCollection:
+    """The hook that there is where test cases are among what was collected: pytest calls it for each function, too."""
+
+    def __init__(self, config: Config) -> None:
+        from asyncunit import detection
+
+        self._config = config
+        self._has_async_tests = detection.has_async_tests
+        # The name of the class that is being collected in the place of one.
+        self._made: str | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> object | None:
+        """Collect a test case once for each of its loop factories, and a plain one such that its tests are awaited."""
+        if name == self._made or not self._has_async_tests(obj):
+            return None
+        from asyncunit.loader import AsyncTestLoader, cases_of
+
+        cases = cases_of(AsyncTestLoader(self._config.mode), cast("Any", obj))
+        if cases == [obj]:
+            return None
+        return [node for case in cases if (node := self._collect_in_place(collector, case)) is not None]
+
+    def _collect_in_place(self, collector: Any, case: type) -> Any:
+        """Collect a class that stands in the place of one of the module; None where pytest leaves it alone."""
+        self._made = case.__name__
+        try:
+            node: Any = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=case.__name__, obj=case)
+        finally:
+            self._made = None
+        if node is not None:
+            node.obj = case
+        return node
 
 
 def _chosen_factory(request: pytest.FixtureRequest) -> Any:

@@ -32,7 +32,8 @@ def marked(*items, **options):
     for item in items:
         collected.plan(item)
     marking = Marking(collected, Marks())
-    marking.mark(items)
+    refused = marking.mark(items)
+    assert refused == []
     return collected, marking
 
 
@@ -60,6 +61,21 @@ def test_an_item_that_the_peers_mode_takes_gets_its_marker_too():
     item = Item(obj=coroutine_function)
     marked(item, peer_mode="auto")
     assert [each.name for each in item.own_markers] == ["asyncunit", "asyncio"]
+
+
+def test_where_all_is_marked_that_stands_in_a_module_this_says_it_once_for_all_of_them():
+    module = Item(mark())
+    module.listchain = lambda: [module]
+    module.iter_markers_with_node = lambda name: []
+    items = [Item(obj=coroutine_function), Item(obj=coroutine_function), Item(mark(timeout=5), obj=coroutine_function)]
+    for item in items:
+        item.parent = module
+    collected, marking = marked(*items)
+    assert [each.kwargs.get("timeout", "none is said") for each in module.own_markers] == [None, "none is said"]
+    assert [len(item.own_markers) for item in items] == [0, 0, 2]
+    items[1].add_marker(mark(timeout=3))
+    assert list(marking.mark_again(items)) == []
+    assert [collected.plan_of(item).config.timeout for item in items] == [None, 3, 5]
 
 
 def test_a_marker_that_is_added_later_counts():
@@ -106,6 +122,12 @@ def test_what_shares_a_loop_is_run_by_one_worker(scope, groups):
 
 
 def test_async_generators_are_given_that_the_peer_refuses():
-    of_peer, of_ours = Item(mark("asyncio"), obj=generator), Item(mark(), obj=generator)
-    _, marking = marked(of_peer, of_ours, Item(mark("asyncio"), obj=coroutine_function))
-    assert list(marking.generators_of_peers([of_peer, of_ours])) == [of_peer]
+    items = [
+        Item(mark("asyncio"), obj=generator),
+        Item(mark(), obj=generator),
+        Item(mark("asyncio"), obj=coroutine_function),
+    ]
+    collected = Collected(taker())
+    for item in items:
+        collected.plan(item)
+    assert Marking(collected, Marks()).mark(items) == items[:1]
