@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -165,33 +165,47 @@ def load(
     Raises ConfigurationError for an unknown key, a bad value, a file that cannot be read, and two files that
     both configure asyncunit in one directory.
     """
-    config = Config()
-    for directory in _upwards(start or Path.cwd()):
+    config = _from_files((start or Path.cwd()).resolve())
+    for key, value in (ini or {}).items():
+        config = _in_front(config, {key: value}, f"asyncunit_{key}")
+    for variable, key, value in _environment(environ):
+        config = _in_front(config, {key: value}, variable, "environment variable ")
+    for key, value in (options or {}).items():
+        config = _in_front(config, {key: value}, f"--asyncunit-{key.replace('_', '-')}")
+    return config
+
+
+def _from_files(start: Path) -> Config:
+    """What the files say that are nearest to ``start``."""
+    for directory in (start, *start.parents):
         found = [(path, table) for path, table in _tables(directory) if table is not None]
         if len(found) > 1:
             raise ConfigurationError(
                 f"{found[0][0]} has a [tool.asyncunit] table and {found[1][0]} has an [asyncunit] section; "
                 f"keep one of the two."
             )
-        if found:
-            path, table = found[0]
-            config = config.merged(parse(table, str(path)), str(path))
-            break
-    written = [
-        *((f"asyncunit_{key}", key, value) for key, value in (ini or {}).items()),
-        *((f"{ENVIRONMENT_PREFIX}{key.upper()}", key, value) for key, value in _environment(environ).items()),
-        *((f"--asyncunit-{key.replace('_', '-')}", key, value) for key, value in (options or {}).items()),
-    ]
-    for source, key, value in written:
-        kind = "environment variable " if source.isupper() else ""
-        config = config.merged(parse({key: value}, f"{kind}{source}"), source)
-    return config
+        for path, table in found:
+            return _in_front(Config(), table, str(path))
+    return Config()
 
 
-def _upwards(start: Path) -> Iterator[Path]:
-    start = start.resolve()
-    yield start
-    yield from start.parents
+def _in_front(config: Config, written: Mapping[str, object], source: str, kind: str = "") -> Config:
+    """The configuration with what is written at ``source`` in front; ``kind`` says in an error what that is."""
+    values = parse(written, f"{kind}{source}")
+    if type(names := values.get("loop_factories")) is tuple:
+        _check_names(names, config.loop_factories, f"{kind}{source}")
+    return config.merged(values, source)
+
+
+def _check_names(names: Iterable[str], configured: LoopFactories | None, where: str) -> None:
+    """Raise ConfigurationError for the name of a loop factory that is not configured: each test would be skipped."""
+    known = list(configured or ())
+    expected = f"some of {', '.join(known)}" if known else "names with factories, as in asyncio=asyncio:new_event_loop"
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"{where}: loop_factories has {name!r}; expected {expected}.{nearest(name, known)}"
+            )
 
 
 def _tables(directory: Path) -> Iterator[tuple[Path, Mapping[str, object] | None]]:
@@ -228,7 +242,8 @@ def _toml_table(path: Path, text: str) -> Mapping[str, object] | None:
 def _ini_section(path: Path, text: str) -> Mapping[str, object] | None:
     import configparser
 
-    parser = configparser.ConfigParser(interpolation=None)
+    # No section can have an empty name: what [DEFAULT] says is not for us alone, and would be taken for our keys.
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
         parser.read_string(text, source=str(path))
     except configparser.Error as error:
@@ -236,8 +251,8 @@ def _ini_section(path: Path, text: str) -> Mapping[str, object] | None:
     return dict(parser["asyncunit"]) if parser.has_section("asyncunit") else None
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    found = {}
+def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """The variables that are asyncunit's, with the keys that they stand for and their values."""
     for variable, value in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
@@ -247,5 +262,4 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
                     f"environment variable {variable} is not one that asyncunit knows; expected one of "
                     f"{', '.join(known)}.{nearest(variable, known)}"
                 )
-            found[key] = value
-    return found
+            yield variable, key, value

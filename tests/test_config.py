@@ -162,6 +162,43 @@ def test_a_bad_value_in_the_environment_is_an_error_that_names_the_variable():
         load(environ={"ASYNCUNIT_LOOP_SCOPE": "all"})
 
 
+FACTORIES = "[asyncunit]\nloop_factories = plain=asyncio:new_event_loop gone=no_such_module:loop\n"
+
+
+def test_of_the_configured_loop_factories_the_environment_chooses_by_name(write):
+    directory = write("setup.cfg", FACTORIES)
+    found = load(directory, {"ASYNCUNIT_LOOP_FACTORIES": "plain"})
+    assert found.loop_factories == {"plain": asyncio.new_event_loop}
+    assert list(load(directory, {}, options={"loop_factories": "gone"}).loop_factories) == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (FACTORIES, "expected some of plain, gone. Did you mean 'plain'?"),
+        ("", "expected names with factories, as in asyncio=asyncio:new_event_loop."),
+    ],
+)
+def test_the_name_of_a_loop_factory_that_is_not_configured_is_an_error(write, text, expected):
+    directory = write("setup.cfg", text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(directory, {"ASYNCUNIT_LOOP_FACTORIES": "plane"})
+    assert str(caught.value) == (
+        f"environment variable ASYNCUNIT_LOOP_FACTORIES: loop_factories has 'plane'; {expected}"
+    )
+
+
+def test_a_file_that_names_loop_factories_and_does_not_say_what_they_are_is_an_error(write):
+    directory = write("setup.cfg", "[asyncunit]\nloop_factories = asyncio, uvloop\n")
+    with pytest.raises(ConfigurationError, match=r"setup\.cfg: loop_factories has 'asyncio'; expected names with"):
+        load(directory, {})
+
+
+def test_what_a_file_says_for_all_its_sections_is_not_for_asyncunit(write):
+    directory = write("setup.cfg", "[DEFAULT]\nversion = 3\ntimeout = 3\n[asyncunit]\nloop_scope = class\n")
+    assert load(directory, {}) == Config(loop_scope=Scope.CLASS, sources={"loop_scope": str(directory / "setup.cfg")})
+
+
 @pytest.mark.parametrize("factory", [3, asyncio.SelectorEventLoop.run_forever, lambda selector: None])
 def test_a_factory_that_cannot_be_called_without_arguments_is_an_error(factory):
     with pytest.raises(ConfigurationError, match="loop_factory is .*(expected a callable|requires the parameter)"):
