@@ -18,7 +18,7 @@ from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.loops import config_of_module
 from asyncunit.markers import MARKER, PEER_MARKER, check_agreement, parse_marker, parse_peer_marker
 from asyncunit.places import Place, depth_of, places_of
-from asyncunit.scopes import Path, Scope
+from asyncunit.scopes import Scope, ScopePath
 from asyncunit.taker import Taker
 
 __all__ = [
@@ -58,7 +58,7 @@ class Plan:
     marker: Any
 
     @property
-    def path(self) -> Path:
+    def path(self) -> ScopePath:
         """The scopes around the test."""
         return tuple((place.scope, place.key) for place in self.places)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from asyncunit.errors import ConfigurationError, nearest
+from asyncunit.errors import ConfigurationError, did_you_mean
 from asyncunit.keys import KEYS
 from asyncunit.parsing import LoopFactories, LoopFactory, Unavailable, parse
 from asyncunit.scopes import Scope
@@ -204,7 +204,7 @@ def _check_names(names: Iterable[str], configured: LoopFactories | None, where: 
     for name in names:
         if name not in known:
             raise ConfigurationError(
-                f"{where}: loop_factories has {name!r}; expected {expected}.{nearest(name, known)}"
+                f"{where}: loop_factories has {name!r}; expected {expected}.{did_you_mean(name, known)}"
             )
 
 
@@ -260,6 +260,6 @@ def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
                 known = [ENVIRONMENT_PREFIX + key.upper() for key in KEYS]
                 raise ConfigurationError(
                     f"environment variable {variable} is not one that asyncunit knows; expected one of "
-                    f"{', '.join(known)}.{nearest(variable, known)}"
+                    f"{', '.join(known)}.{did_you_mean(variable, known)}"
                 )
             yield variable, key, value

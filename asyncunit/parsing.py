@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from asyncunit.errors import ConfigurationError, nearest
+from asyncunit.errors import ConfigurationError, did_you_mean
 from asyncunit.keys import CHECKS, KEYS, MODES
+from asyncunit.signatures import required_parameters
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -36,9 +36,14 @@ class Unavailable(str):
 LoopFactories = Mapping[str, LoopFactory | Unavailable] | tuple[str, ...]
 
 
+def _is_none(value: object) -> bool:
+    """Whether it says that there is none, as a text does by that word or by being empty."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "none"))
+
+
 def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
-    """A callable that makes a loop, itself or named as "package.module:callable"."""
-    if value is None:
+    """A callable that makes a loop, itself or named as "package.module:callable"; or none."""
+    if _is_none(value):
         return None
     factory: Any = value
     if isinstance(value, str):
@@ -56,9 +61,9 @@ def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
         raise ConfigurationError(
             f"{where} is {factory!r}; expected a callable that takes no argument and returns a new event loop."
         )
-    if required := _required_parameter(factory):
+    if required := required_parameters(factory):
         raise ConfigurationError(
-            f"{where} is {factory!r}, which requires the parameter {required!r}; a loop factory is called "
+            f"{where} is {factory!r}, which requires the parameter {required[0]!r}; a loop factory is called "
             f"without any. For a factory that stands in a class, write @staticmethod above it."
         )
     made: LoopFactory = factory
@@ -66,12 +71,12 @@ def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
 
 
 def parse_loop_factories(value: object, where: str) -> LoopFactories | None:
-    """Loop factories by name: a mapping, a text such as "a=package.module:callable"; or a list of configured names."""
+    """Loop factories by name: a mapping, a text such as "a=package.module:callable"; or configured names; or none."""
     expected = (
         "loop factories by name, as in {'asyncio': asyncio.new_event_loop}, in a text "
         "'asyncio=asyncio:new_event_loop'; or a list of names that are configured"
     )
-    if value is None or value == "":
+    if _is_none(value):
         return None
     if isinstance(value, str) and "=" in value:
         pairs = [word.partition("=") for word in _words(value, where, expected)]
@@ -98,7 +103,7 @@ def _available(value: object, where: str) -> LoopFactory | Unavailable:
             return Unavailable(f"{where}: {value!r} cannot be imported: {error.__cause__}")
         raise
     if factory is None:
-        raise ConfigurationError(f"{where} is None; expected a callable, or its name 'package.module:callable'.")
+        raise ConfigurationError(f"{where} is {value!r}; expected a callable, or its name 'package.module:callable'.")
     return factory
 
 
@@ -106,28 +111,15 @@ def parse_mode(value: object, where: str) -> str:
     """Whether every async test is taken, or only those that are marked."""
     if value in MODES and isinstance(value, str):
         return value
-    hint = nearest(value.lower(), list(MODES)) if isinstance(value, str) else ""
+    hint = did_you_mean(value.lower(), list(MODES)) if isinstance(value, str) else ""
     raise ConfigurationError(f"{where} is {value!r}; expected 'strict' or 'auto'.{hint}")
 
 
-def _required_parameter(factory: Callable[..., object]) -> str | None:
-    """The first parameter without a default."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # a callable written in C may not tell
-        return None
-    for parameter in parameters:
-        if parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
-            return parameter.name
-    return None
-
-
 def parse_boolean(value: object, where: str) -> bool | None:
-    """True or false, as TOML or configparser spell them."""
-    if value is None or isinstance(value, bool):
+    """True or false, as TOML or configparser spell them; or none."""
+    if _is_none(value):
+        return None
+    if isinstance(value, bool):
         return value
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
@@ -136,12 +128,13 @@ def parse_boolean(value: object, where: str) -> bool | None:
     states = configparser.ConfigParser.BOOLEAN_STATES
     if isinstance(value, str) and value.lower() in states:
         return states[value.lower()]
-    raise ConfigurationError(f"{where} is {value!r}; expected one of {', '.join(states)}.")
+    hint = did_you_mean(value.lower(), [*states, "none"]) if isinstance(value, str) else ""
+    raise ConfigurationError(f"{where} is {value!r}; expected one of {', '.join(states)}; or 'none'.{hint}")
 
 
 def parse_seconds(value: object, where: str) -> float | None:
     """A time in seconds, above 0; or none."""
-    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+    if _is_none(value):
         return None
     try:
         seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
@@ -159,7 +152,7 @@ def parse_checks(value: object, where: str) -> frozenset[str]:
         return frozenset(CHECKS)
     for name in names:
         if name not in CHECKS:
-            hint = nearest(name.lower(), [*CHECKS, "all"])
+            hint = did_you_mean(name.lower(), [*CHECKS, "all"])
             if name == "all":
                 hint = " Write 'all' alone, not in a list with others."
             elif name.lower() == "none":
@@ -169,7 +162,9 @@ def parse_checks(value: object, where: str) -> frozenset[str]:
 
 
 def parse_patterns(value: object, where: str) -> tuple[str, ...]:
-    """Patterns of names, as a list or a text."""
+    """Patterns of names, as a list or a text; or none."""
+    if _is_none(value):
+        return ()
     patterns = _words(value, where, "a list of patterns, as in ['pymongo.*']")
     if wrong := next((pattern for pattern in patterns if "'" in pattern or '"' in pattern), None):
         raise ConfigurationError(
@@ -217,6 +212,6 @@ def parse(values: Mapping[str, object], where: str) -> dict[str, Any]:
 def _parser(key: str, where: str) -> Callable[[object, str], Any]:
     if key not in _PARSERS:
         raise ConfigurationError(
-            f"{where}: there is no key {key!r}; expected one of {', '.join(KEYS)}.{nearest(key, [*KEYS])}"
+            f"{where}: there is no key {key!r}; expected one of {', '.join(KEYS)}.{did_you_mean(key, [*KEYS])}"
         )
     return _PARSERS[key]

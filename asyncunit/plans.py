@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from asyncunit import params, variants
-from asyncunit.errors import DefinitionError, FixtureNotSetUpError, nearest
+from asyncunit.errors import DefinitionError, FixtureNotSetUpError, did_you_mean
 from asyncunit.fixtures import PLAN, REQUEST, Fixture
 from asyncunit.graph import Node, Resolver, fixtures_of_modules
 from asyncunit.params import Param, ParamSet, Variant
@@ -132,7 +132,7 @@ class Plan:
                 f"@functools.wraps(function) in the decorator."
             )
         there = f"The fixtures that {self.resolver.cls.__qualname__} has: {', '.join(names) or 'none'}."
-        return f"asyncunit passes the fixtures that a test names. {there}{nearest(missing[0], names)}"
+        return f"asyncunit passes the fixtures that a test names. {there}{did_you_mean(missing[0], names)}"
 
 
 def _names_in_errors(method: Any) -> set[str]:
@@ -274,7 +274,7 @@ def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...
                 there = ", ".join(parameters) or "none"
                 raise DefinitionError(
                     f"{test} is parametrized by {filled!r}, which is not one of its parameters: {there}."
-                    f"{nearest(filled, list(parameters))}"
+                    f"{did_you_mean(filled, list(parameters))}"
                 )
             taken.add(filled)
     return taken

@@ -77,6 +77,18 @@ def test_the_environment_comes_before_the_files(write):
     assert found.sources["loop_scope"] == "ASYNCUNIT_LOOP_SCOPE"
 
 
+@pytest.mark.parametrize("word", ["none", ""])
+def test_the_environment_sets_back_to_none_what_a_file_says(write, word):
+    directory = write(
+        "pyproject.toml",
+        "[tool.asyncunit]\nloop_debug = true\nloop_factory = 'tests.test_config:new_loop'\ntimeout = 5\n"
+        "background_tasks = ['pool.*']\nloop_factories = {own = 'tests.test_config:new_loop'}\n",
+    )
+    names = ("LOOP_DEBUG", "LOOP_FACTORY", "TIMEOUT", "BACKGROUND_TASKS", "LOOP_FACTORIES")
+    found = load(directory, {f"ASYNCUNIT_{name}": word for name in names})
+    assert found == Config(sources=found.sources)
+
+
 def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
     monkeypatch.setenv("ASYNCUNIT_LOOP_SCOPE", "package")
     assert load(tmp_path).loop_scope is Scope.PACKAGE
@@ -100,7 +112,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
         (
             "setup.cfg",
             "[asyncunit]\nloop_debug = maybe\n",
-            "{path}: loop_debug is 'maybe'; expected one of 1, yes, true, on, 0, no, false, off.",
+            "{path}: loop_debug is 'maybe'; expected one of 1, yes, true, on, 0, no, false, off; or 'none'.",
         ),
         (
             "setup.cfg",
@@ -197,16 +209,6 @@ def test_a_file_that_names_loop_factories_and_does_not_say_what_they_are_is_an_e
 def test_what_a_file_says_for_all_its_sections_is_not_for_asyncunit(write):
     directory = write("setup.cfg", "[DEFAULT]\nversion = 3\ntimeout = 3\n[asyncunit]\nloop_scope = class\n")
     assert load(directory, {}) == Config(loop_scope=Scope.CLASS, sources={"loop_scope": str(directory / "setup.cfg")})
-
-
-@pytest.mark.parametrize("factory", [3, asyncio.SelectorEventLoop.run_forever, lambda selector: None])
-def test_a_factory_that_cannot_be_called_without_arguments_is_an_error(factory):
-    with pytest.raises(ConfigurationError, match="loop_factory is .*(expected a callable|requires the parameter)"):
-        settings(loop_factory=factory)
-
-
-def test_a_callable_that_tells_nothing_of_its_parameters_is_taken():
-    assert settings(loop_factory=type).values["loop_factory"] is type
 
 
 def test_settings_of_a_class_are_inherited_key_by_key():
