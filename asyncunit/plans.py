@@ -14,7 +14,7 @@ from asyncunit.fixtures import PLAN, REQUEST, Fixture
 from asyncunit.graph import Node, Resolver, fixtures_of_modules
 from asyncunit.params import Param, ParamSet, Variant
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name, class_with_place, function_of, is_method, parameters_of
+from asyncunit.signatures import class_name, class_with_place, function_of, is_test_method, parameters_of
 
 __all__ = ["Demand", "Plan", "TestPlan", "define", "plan_of", "planned"]
 
@@ -287,7 +287,7 @@ def _tests_of(cls: type) -> dict[str, Any]:
         for name, member in vars(base).items():
             if name.startswith(PREFIX) or name == "runTest":
                 written = variants.written_test(member, name)
-                if written is not None and is_method(written):
+                if written is not None and is_test_method(written):
                     found[name] = written
                 elif not variants.is_generated(member):
                     found.pop(name, None)
