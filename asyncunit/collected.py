@@ -15,8 +15,9 @@ from asyncunit import config as configuration
 from asyncunit.adopted import AdoptedFixture, AdoptedFixtures, depth_needed, written_of
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError, LoopScopeError
+from asyncunit.keys import MARKER, PEER_MARKER
 from asyncunit.loops import config_of_module
-from asyncunit.markers import MARKER, PEER_MARKER, check_agreement, parse_marker, parse_peer_marker
+from asyncunit.markers import check_agreement, parse_marker, parse_peer_marker
 from asyncunit.places import Place, depth_of, places_of
 from asyncunit.scopes import Scope, ScopePath
 from asyncunit.taker import Taker
@@ -187,8 +188,7 @@ class Collected:
         explicit = said.get("loop_scope", written.get("loop_scope", explicit))
         config = self._merge(config.merged(written, node.nodeid), said, written, node.nodeid)
         depth = depth_of(config.loop_scope, places)
-        source = config.sources.get("loop_scope")
-        reason = f"configured in {source}" if source else "by default"
+        reason = config.reason("loop_scope")
         if explicit is not None:
             depth, reason = depth_of(explicit, places), "as it says"
             for each in fixtures:

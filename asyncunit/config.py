@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from asyncunit.errors import ConfigurationError, did_you_mean
-from asyncunit.keys import KEYS
-from asyncunit.parsing import LoopFactories, LoopFactory, Unavailable, parse
+from asyncunit.keys import KEYS, SETTINGS
+from asyncunit.parsing import LoopFactories, LoopFactory, choose_factories, parse
 from asyncunit.scopes import Scope
+from asyncunit.signatures import class_name
 
 __all__ = ["Config", "load", "parse_settings", "settings", "settings_of", "settings_of_module"]
 
@@ -33,7 +34,7 @@ ALWAYS_ON = frozenset({"unhandled_errors", "leaked_tasks"})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
-    """The values in force where no class or method says otherwise.
+    """The values in force at one place: for a run, a module, a class or a test.
 
     ``loop_scope`` is the least loop scope of a class that sets none. ``loop_factory`` makes the loops; None
     is asyncio's own loop. ``loop_debug`` is asyncio's debug mode; None leaves it to ``PYTHONASYNCIODEBUG`` and
@@ -41,6 +42,10 @@ class Config:
     fail a test; ``background_tasks`` are patterns of the coroutines whose tasks may live as long as their loop.
     ``loop_factories`` are several by name, each test being run once with each; ``mode`` is "auto" where every async
     test is taken, and else "strict". ``sources`` says for each key that was written somewhere where that is.
+
+    ``is_lenient`` is true where what is found only warns, even where warnings are errors. ``costly`` are those checks
+    of ``fail_on`` that cost something, and are made only there. ``watches`` is true where anything is to be done while
+    a loop runs.
     """
 
     loop_scope: Scope = Scope.FUNCTION
@@ -52,11 +57,8 @@ class Config:
     loop_factories: LoopFactories | None = None
     mode: str = "strict"
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    # Whether what is found warns even where warnings are errors.
     is_lenient: bool = False
-    # Those checks of fail_on that cost something, and are on only there.
     costly: frozenset[str] = dataclasses.field(init=False, compare=False)
-    # Whether anything is to be done while a loop runs.
     watches: bool = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -70,18 +72,16 @@ class Config:
             return self
         sources = {**self.sources, **dict.fromkeys(values, source)}
         if type(names := values.get("loop_factories")) is tuple:
-            values = {**values, "loop_factories": self._chosen(names)}
+            values = {**values, "loop_factories": choose_factories(names, self.loop_factories)}
         return dataclasses.replace(self, **values, sources=sources)
 
     def leniently(self) -> Config:
         """This configuration, but that what is found only warns."""
         return dataclasses.replace(self, fail_on=frozenset(), is_lenient=True)
 
-    def _chosen(self, names: tuple[str, ...]) -> LoopFactories:
-        """Those of the loop factories that are chosen by name."""
-        known = self.loop_factories if isinstance(self.loop_factories, Mapping) else {}
-        missing = f"is not available. Available factories: {', '.join(known) or 'none'}."
-        return {name: known.get(name) or Unavailable(f"Loop factory {name!r} {missing}") for name in names}
+    def reason(self, key: str) -> str:
+        """Why a key has its value, in words that fit into a sentence."""
+        return f"configured in {self.sources[key]}" if key in self.sources else "by default"
 
 
 class settings:  # noqa: N801 - used as a decorator, and named as one
@@ -111,7 +111,7 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
         written = vars(cls).get(key)
         if written is not None and parse({key: written}, cls.__qualname__)[key] != self.values[key]:
             raise ConfigurationError(
-                f"{cls.__module__}.{cls.__qualname__} says {key} = {written!r} and "
+                f"{class_name(cls)} says {key} = {written!r} and "
                 f"asyncunit.settings({key}={self.values[key]!r}); write one of the two."
             )
         setattr(cls, key, self.values[key])
@@ -121,7 +121,7 @@ def parse_settings(values: Mapping[str, object], where: str) -> dict[str, Any]:
     """The meaning of what is said of a single test, class or module; ``where`` begins the message of an error."""
     if "mode" in values:
         raise ConfigurationError(f"{where}: mode is for the whole run. Write it in the configuration.")
-    return parse(values, where)
+    return parse(values, where, SETTINGS)
 
 
 def settings_of(target: object) -> Mapping[str, Any]:

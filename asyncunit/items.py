@@ -22,7 +22,7 @@ from asyncunit.examples import inner_test, substitute
 from asyncunit.findings import warn_of
 from asyncunit.functions import FunctionTest, HostedFixture, Standing, value_in, wide_runner
 from asyncunit.hosted import HostedRun, raise_all
-from asyncunit.markers import MARKER, PEER_MARKER
+from asyncunit.keys import MARKER, PEER_MARKER
 from asyncunit.open_scopes import OpenScope
 from asyncunit.peers import unwrapped
 from asyncunit.places import Place, depth_of

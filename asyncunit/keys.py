@@ -1,6 +1,13 @@
-"""The configuration keys, as pytest's help explains them. Each run of pytest imports this, so it imports nothing."""
+"""The words of the configuration: its keys, as pytest's help explains them, the checks, the names of the markers.
 
-__all__ = ["CHECKS", "KEYS", "MEANINGS", "MODES", "SETTINGS"]
+Each run of pytest imports this, so it imports nothing.
+"""
+
+__all__ = ["CHECKS", "KEYS", "MARKER", "MEANINGS", "MODES", "PEER_MARKER", "SETTINGS"]
+
+# The names of the markers, which are those of the plugins, too: ours, and pytest-asyncio's.
+MARKER = "asyncunit"
+PEER_MARKER = "asyncio"
 
 MODES = ("strict", "auto")
 

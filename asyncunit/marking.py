@@ -13,8 +13,9 @@ from asyncunit import loops
 from asyncunit.adopted import written_of
 from asyncunit.collected import Collected, Plan
 from asyncunit.errors import AsyncUnitError
+from asyncunit.keys import PEER_MARKER
 from asyncunit.loops import choose, configs_of_tests
-from asyncunit.markers import PEER_MARKER, effective
+from asyncunit.markers import effective
 from asyncunit.plans import Demand, planned
 from asyncunit.scopes import Scope
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncunit.errors import ConfigurationError, did_you_mean
@@ -18,6 +18,7 @@ __all__ = [
     "LoopFactories",
     "LoopFactory",
     "Unavailable",
+    "choose_factories",
     "parse",
     "parse_boolean",
     "parse_loop_factory",
@@ -105,6 +106,13 @@ def _available(value: object, where: str) -> LoopFactory | Unavailable:
     if factory is None:
         raise ConfigurationError(f"{where} is {value!r}; expected a callable, or its name 'package.module:callable'.")
     return factory
+
+
+def choose_factories(names: Iterable[str], given: LoopFactories | None) -> Mapping[str, LoopFactory | Unavailable]:
+    """The loop factories of these names; in the place of one that is not there, the reason."""
+    known = given if isinstance(given, Mapping) else {}
+    missing = f"is not available. Available factories: {', '.join(known) or 'none'}."
+    return {name: known.get(name, Unavailable(f"Loop factory {name!r} {missing}")) for name in names}
 
 
 def parse_mode(value: object, where: str) -> str:
@@ -204,14 +212,14 @@ _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
 }
 
 
-def parse(values: Mapping[str, object], where: str) -> dict[str, Any]:
-    """The meaning of written keys and values; ``where`` begins the message of a ConfigurationError."""
-    return {key: _parser(key, where)(value, f"{where}: {key}") for key, value in values.items()}
+def parse(values: Mapping[str, object], where: str, known: Sequence[str] = KEYS) -> dict[str, Any]:
+    """The meaning of written keys and values; ``where`` begins the message of a ConfigurationError.
 
-
-def _parser(key: str, where: str) -> Callable[[object, str], Any]:
-    if key not in _PARSERS:
-        raise ConfigurationError(
-            f"{where}: there is no key {key!r}; expected one of {', '.join(KEYS)}.{did_you_mean(key, [*KEYS])}"
-        )
-    return _PARSERS[key]
+    ``known`` are the keys that may be written there.
+    """
+    for key in values:
+        if key not in known:
+            raise ConfigurationError(
+                f"{where}: there is no key {key!r}; expected one of {', '.join(known)}.{did_you_mean(key, [*known])}"
+            )
+    return {key: _PARSERS[key](value, f"{where}: {key}") for key, value in values.items()}

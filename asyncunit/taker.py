@@ -10,7 +10,7 @@ from typing import Any
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError
 from asyncunit.examples import inner_test
-from asyncunit.markers import MARKER, PEER_MARKER
+from asyncunit.keys import MARKER, PEER_MARKER
 from asyncunit.scopes import Scope
 
 __all__ = ["Taker", "is_async_function"]

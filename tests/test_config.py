@@ -89,6 +89,12 @@ def test_the_environment_sets_back_to_none_what_a_file_says(write, word):
     assert found == Config(sources=found.sources)
 
 
+def test_the_reason_for_a_value_is_where_it_is_configured():
+    config = Config().merged({"timeout": 5}, "setup.cfg")
+    assert config.reason("timeout") == "configured in setup.cfg"
+    assert config.reason("loop_scope") == "by default"
+
+
 def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
     monkeypatch.setenv("ASYNCUNIT_LOOP_SCOPE", "package")
     assert load(tmp_path).loop_scope is Scope.PACKAGE
@@ -255,9 +261,15 @@ def test_settings_that_contradict_a_class_attribute_are_an_error():
             loop_scope = "class"
 
 
-def test_settings_refuse_an_unknown_key():
-    with pytest.raises(ConfigurationError, match=r"asyncunit\.settings\(\.\.\.\): there is no key 'loop_scop'"):
-        settings(loop_scop="class")
+def test_settings_refuse_an_unknown_key_and_offer_those_that_they_take():
+    with pytest.raises(ConfigurationError) as caught:
+        settings(mod="auto")
+    assert str(caught.value) == (
+        "asyncunit.settings(...): there is no key 'mod'; expected one of background_tasks, fail_on, loop_debug, "
+        "loop_factories, loop_factory, loop_scope, timeout."
+    )
+    with pytest.raises(ConfigurationError, match=r"settings\(\.\.\.\): mode is for the whole run"):
+        settings(mode="auto")
 
 
 def test_a_method_cannot_have_a_loop_of_its_own():

@@ -4,7 +4,7 @@ import pytest
 
 from asyncunit import ConfigurationError
 from asyncunit.keys import CHECKS
-from asyncunit.parsing import Unavailable, parse
+from asyncunit.parsing import Unavailable, choose_factories, parse
 
 
 def parsed(key, value):
@@ -151,3 +151,16 @@ def test_in_the_place_of_a_loop_factory_that_cannot_be_imported_stands_the_reaso
 def test_what_does_not_say_what_each_loop_factory_is_is_an_error(value, message):
     with pytest.raises(ConfigurationError, match=message):
         parsed("loop_factories", value)
+
+
+def test_loop_factories_are_chosen_by_name_and_one_that_is_not_there_is_told_with_those_that_are():
+    given = {"one": asyncio.new_event_loop, "two": asyncio.SelectorEventLoop}
+    missing = "Loop factory 'three' is not available. Available factories: one, two."
+    assert choose_factories(["two", "three"], given) == {"two": asyncio.SelectorEventLoop, "three": missing}
+
+
+@pytest.mark.parametrize("given", [None, {}, ("one",)])
+def test_where_no_loop_factory_is_there_none_can_be_chosen(given):
+    [reason] = choose_factories(["one"], given).values()
+    assert reason == "Loop factory 'one' is not available. Available factories: none."
+    assert isinstance(reason, Unavailable)
