@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from asyncunit.errors import ConfigurationError, did_you_mean
-from asyncunit.keys import KEYS, SETTINGS
+from asyncunit.keys import KEYS, SETTINGS, Check
 from asyncunit.parsing import LoopFactories, LoopFactory, choose_factories, parse
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
@@ -29,7 +29,7 @@ ATTRIBUTE = "__asyncunit_settings__"
 # All that is async about a class runs on one loop, so these are not for one of its methods.
 CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
 # The checks that cost nothing, and are made whether ``fail_on`` names them or not.
-ALWAYS_ON = frozenset({"unhandled_errors", "leaked_tasks"})
+ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class Config:
     loop_factory: LoopFactory | None = None
     loop_debug: bool | None = None
     timeout: float | None = None
-    fail_on: frozenset[str] = frozenset({"unhandled_errors"})
+    fail_on: frozenset[Check] = frozenset({Check.UNHANDLED_ERRORS})
     background_tasks: tuple[str, ...] = ()
     loop_factories: LoopFactories | None = None
     mode: str = "strict"
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     is_lenient: bool = False
-    costly: frozenset[str] = dataclasses.field(init=False, compare=False)
+    costly: frozenset[Check] = dataclasses.field(init=False, compare=False)
     watches: bool = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:

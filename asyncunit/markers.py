@@ -78,7 +78,7 @@ def _marked(members: Mapping[str, Any], where: str) -> dict[str, Any]:
 def effective(config: Config, loop_scope: Scope) -> dict[str, Any]:
     """The values in force for a test, as its marker has them."""
     values = {key: getattr(config, key) for key in SETTINGS}
-    return {**values, "loop_scope": str(loop_scope), "fail_on": sorted(config.fail_on)}
+    return {**values, "loop_scope": str(loop_scope), "fail_on": sorted(map(str, config.fail_on))}
 
 
 def check_agreement(marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> None:

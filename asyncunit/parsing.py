@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncunit.errors import ConfigurationError, did_you_mean
-from asyncunit.keys import CHECKS, KEYS, MODES
+from asyncunit.keys import CHECKS, KEYS, MODES, Check
 from asyncunit.signatures import required_parameters
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def parse_seconds(value: object, where: str) -> float | None:
     return seconds
 
 
-def parse_checks(value: object, where: str) -> frozenset[str]:
+def parse_checks(value: object, where: str) -> frozenset[Check]:
     """Some of the checks, as a list or a text; "all" of them; or none."""
     names = _words(value, where, f"a list of {', '.join(CHECKS)}; or 'all'; or an empty list")
     if names == ("all",):
@@ -166,7 +166,7 @@ def parse_checks(value: object, where: str) -> frozenset[str]:
             elif name.lower() == "none":
                 hint = " For none of them, leave it empty."
             raise ConfigurationError(f"{where} has {name!r}; expected 'all', or some of {', '.join(CHECKS)}.{hint}")
-    return frozenset(names)
+    return frozenset(map(Check, names))
 
 
 def parse_patterns(value: object, where: str) -> tuple[str, ...]:
