@@ -12,6 +12,7 @@ from typing import Any
 from asyncunit import warned
 from asyncunit.findings import Finding, judge
 from asyncunit.groups import groups_of, parents_of
+from asyncunit.keys import Check
 from asyncunit.observers import Unhandled, is_background
 from asyncunit.open_scopes import OpenScope, owner_of
 from asyncunit.resources import close, findings_of, left_open, note_sockets, note_transports
@@ -36,7 +37,7 @@ def before(scope: OpenScope, loops: LoopRunner) -> None:
     for finding in warned.take():
         loops.observer.aside.append(Unhandled(scope.within if is_test else scope, finding))
     warned.listen(costly)
-    if "unclosed_resources" in costly:
+    if Check.UNCLOSED_RESOURCES in costly:
         note_sockets()
         note_transports(loops.loop)
 
@@ -80,7 +81,7 @@ def _contained(find: Callable[..., list[Finding]], *args: Any) -> list[Finding]:
     try:
         return find(*args)
     except Exception as error:
-        return [Finding("unhandled_errors", "An error was raised as what was left was looked through", None, error)]
+        return [Finding(Check.UNHANDLED_ERRORS, "An error was raised as what was left was looked through", None, error)]
 
 
 def _end_tasks(owner: OpenScope, loops: LoopRunner, own: Task | None, case: object = None) -> list[Finding]:
@@ -96,7 +97,7 @@ def _end_tasks(owner: OpenScope, loops: LoopRunner, own: Task | None, case: obje
         findings += _refusals(cancelled & loops.stubborn)
         for task, text in described.items():
             if task not in loops.stubborn:
-                findings.append(Finding("leaked_tasks", text, owner.place_of(task)))
+                findings.append(Finding(Check.LEAKED_TASKS, text, owner.place_of(task)))
         findings += [item for task in cancelled for item in left.crashed(task)]
     findings += loops.observer.unretrieved(loops.loop, owner, case)
     return findings + _exits(loops, findings)
@@ -107,7 +108,7 @@ def _exits(loops: LoopRunner, findings: Iterable[Finding]) -> list[Finding]:
     known = {id(finding.error) for finding in findings}
     exits, loops.exits = loops.exits, []
     return [
-        Finding("unhandled_errors", f"A task raised {error!r}", None, error)
+        Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error)
         for error in exits
         if id(error) not in known
     ]
@@ -115,22 +116,22 @@ def _exits(loops: LoopRunner, findings: Iterable[Finding]) -> list[Finding]:
 
 def _refusals(tasks: Iterable[Task]) -> Iterator[Finding]:
     for task in tasks:
-        yield Finding("unfinished", f"{refusal(task)}; it was told to end {CLOSE_TIMEOUT:g} seconds before")
+        yield Finding(None, f"{refusal(task)}; it was told to end {CLOSE_TIMEOUT:g} seconds before")
 
 
 def _after_costly(owner: OpenScope, loops: LoopRunner, case: object) -> list[Finding]:
     """What the checks find that cost something: what is open is closed, and what is garbage let go."""
     findings: list[Finding] = []
-    if "unawaited_coroutines" in owner.config.costly and case is not None:
+    if Check.UNAWAITED_COROUTINES in owner.config.costly and case is not None:
         findings += _unawaited(vars(case).values())
-    if "unclosed_resources" in owner.config.costly:
+    if Check.UNCLOSED_RESOURCES in owner.config.costly:
         things = left_open(owner, case)
         findings += findings_of(owner, things)
         if things and not loops.loop.is_closed():
             loops.observer.forget_generators(things)
             findings += _close_all(loops, things)
     # What is young, at the end of a test: a whole collection takes a hundred times as long.
-    gc.collect(2 if case is None else 1 if "unclosed_resources" in owner.config.costly else 0)
+    gc.collect(2 if case is None else 1 if Check.UNCLOSED_RESOURCES in owner.config.costly else 0)
     findings += warned.take()
     warned.listen(frozenset() if owner.within is None else owner.within.config.costly)
     return findings
@@ -145,7 +146,7 @@ def _close_all(loops: LoopRunner, things: list[Any]) -> list[Finding]:
     loops.stubborn |= left
     loops.run_aside(_settle(set))
     text = "An error was raised as what was left open was closed"
-    return [*_refusals(left), *(Finding("unhandled_errors", text, None, error) for error in raised)]
+    return [*_refusals(left), *(Finding(Check.UNHANDLED_ERRORS, text, None, error) for error in raised)]
 
 
 def _unawaited(held: Iterable[object]) -> Iterator[Finding]:
@@ -198,4 +199,4 @@ class _Left:
         """What a task raised when it was cancelled."""
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             text = f"An error was raised as it was cancelled: {describe_task(task, self._owner.place_of(task))}"
-            yield Finding("unhandled_errors", text, self._owner.place_of(task), error)
+            yield Finding(Check.UNHANDLED_ERRORS, text, self._owner.place_of(task), error)

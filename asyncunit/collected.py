@@ -19,7 +19,7 @@ from asyncunit.keys import MARKER, PEER_MARKER
 from asyncunit.loops import config_of_module
 from asyncunit.markers import check_agreement, parse_marker, parse_peer_marker
 from asyncunit.places import Place, depth_of, places_of
-from asyncunit.scopes import Path, Scope
+from asyncunit.scopes import Scope, ScopePath
 from asyncunit.taker import Taker
 
 __all__ = [
@@ -59,7 +59,7 @@ class FunctionPlan:
     marker: Any
 
     @property
-    def path(self) -> Path:
+    def path(self) -> ScopePath:
         """The scopes around the test."""
         return tuple((place.scope, place.key) for place in self.places)
 
@@ -243,9 +243,9 @@ class Collected:
                 said = {**parse_marker(mark, node.nodeid), **said}
         explicit = said.get("loop_scope", written.get("loop_scope", explicit))
         config = self._merge(config.merged(written, node.nodeid), said, written, node.nodeid)
-        depth, reason = (
-            _configured_depth(config, places) if explicit is None else (depth_of(explicit, places), "as it says")
-        )
+        depth, reason = depth_of(config.loop_scope, places), config.reason("loop_scope")
+        if explicit is not None:
+            depth, reason = depth_of(explicit, places), "as it says"
         for each in fixtures:
             needed = depth_needed(each, places)
             if needed < depth and explicit is None:
@@ -323,12 +323,6 @@ class Collected:
                 return min(depth_of(self.taker.fixture_scope, places), needed)
             return needed
         return min(plan.depth, needed)
-
-
-def _configured_depth(config: Config, places: tuple[Place, ...]) -> tuple[int, str]:
-    """As `depth_of`, for the loop of a function that says nothing, and why it is this one."""
-    source = config.sources.get("loop_scope")
-    return depth_of(config.loop_scope, places), f"configured in {source}" if source else "by default"
 
 
 def _too_narrow(explicit: Scope | None, found: AdoptedFixture, places: tuple[Place, ...]) -> LoopScopeError:

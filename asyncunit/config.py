@@ -7,14 +7,15 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from asyncunit.errors import ConfigurationError, nearest
-from asyncunit.keys import KEYS
-from asyncunit.parsing import LoopFactories, LoopFactory, Unavailable, parse
+from asyncunit.errors import ConfigurationError, did_you_mean
+from asyncunit.keys import KEYS, SETTINGS, Check
+from asyncunit.parsing import LoopFactories, LoopFactory, choose_factories, parse
 from asyncunit.scopes import Scope
+from asyncunit.signatures import class_name
 
 __all__ = ["Config", "load", "parse_settings", "settings", "settings_of", "settings_of_module"]
 
@@ -28,12 +29,12 @@ ATTRIBUTE = "__asyncunit_settings__"
 # All that is async about a class runs on one loop, so these are not for one of its methods.
 CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
 # The checks that cost nothing, and are made whether ``fail_on`` names them or not.
-ALWAYS_ON = frozenset({"unhandled_errors", "leaked_tasks"})
+ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
-    """The values in force where no class or method says otherwise.
+    """The values in force at one place: for a run, a module, a class or a test.
 
     ``loop_scope`` is the least loop scope of a class that sets none. ``loop_factory`` makes the loops; None
     is asyncio's own loop. ``loop_debug`` is asyncio's debug mode; None leaves it to ``PYTHONASYNCIODEBUG`` and
@@ -41,22 +42,23 @@ class Config:
     fail a test; ``background_tasks`` are patterns of the coroutines whose tasks may live as long as their loop.
     ``loop_factories`` are several by name, each test being run once with each; ``mode`` is "auto" where every async
     test is taken, and else "strict". ``sources`` says for each key that was written somewhere where that is.
+
+    ``is_lenient`` is true where what is found only warns, even where warnings are errors. ``costly`` are those checks
+    of ``fail_on`` that cost something, and are made only there. ``watches`` is true where anything is to be done while
+    a loop runs.
     """
 
     loop_scope: Scope = Scope.FUNCTION
     loop_factory: LoopFactory | None = None
     loop_debug: bool | None = None
     timeout: float | None = None
-    fail_on: frozenset[str] = frozenset({"unhandled_errors"})
+    fail_on: frozenset[Check] = frozenset({Check.UNHANDLED_ERRORS})
     background_tasks: tuple[str, ...] = ()
     loop_factories: LoopFactories | None = None
     mode: str = "strict"
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    # Whether what is found warns even where warnings are errors.
     is_lenient: bool = False
-    # Those checks of fail_on that cost something, and are on only there.
-    costly: frozenset[str] = dataclasses.field(init=False, compare=False)
-    # Whether anything is to be done while a loop runs.
+    costly: frozenset[Check] = dataclasses.field(init=False, compare=False)
     watches: bool = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -70,18 +72,16 @@ class Config:
             return self
         sources = {**self.sources, **dict.fromkeys(values, source)}
         if type(names := values.get("loop_factories")) is tuple:
-            values = {**values, "loop_factories": self._chosen(names)}
+            values = {**values, "loop_factories": choose_factories(names, self.loop_factories)}
         return dataclasses.replace(self, **values, sources=sources)
 
     def leniently(self) -> Config:
         """This configuration, but that what is found only warns."""
         return dataclasses.replace(self, fail_on=frozenset(), is_lenient=True)
 
-    def _chosen(self, names: tuple[str, ...]) -> LoopFactories:
-        """Those of the loop factories that are chosen by name."""
-        known = self.loop_factories if isinstance(self.loop_factories, Mapping) else {}
-        missing = f"is not available. Available factories: {', '.join(known) or 'none'}."
-        return {name: known.get(name) or Unavailable(f"Loop factory {name!r} {missing}") for name in names}
+    def reason(self, key: str) -> str:
+        """Why a key has its value, in words that fit into a sentence."""
+        return f"configured in {self.sources[key]}" if key in self.sources else "by default"
 
 
 class settings:  # noqa: N801 - used as a decorator, and named as one
@@ -111,7 +111,7 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
         written = vars(cls).get(key)
         if written is not None and parse({key: written}, cls.__qualname__)[key] != self.values[key]:
             raise ConfigurationError(
-                f"{cls.__module__}.{cls.__qualname__} says {key} = {written!r} and "
+                f"{class_name(cls)} says {key} = {written!r} and "
                 f"asyncunit.settings({key}={self.values[key]!r}); write one of the two."
             )
         setattr(cls, key, self.values[key])
@@ -121,7 +121,7 @@ def parse_settings(values: Mapping[str, object], where: str) -> dict[str, Any]:
     """The meaning of what is said of a single test, class or module; ``where`` begins the message of an error."""
     if "mode" in values:
         raise ConfigurationError(f"{where}: mode is for the whole run. Write it in the configuration.")
-    return parse(values, where)
+    return parse(values, where, SETTINGS)
 
 
 def settings_of(target: object) -> Mapping[str, Any]:
@@ -165,33 +165,47 @@ def load(
     Raises ConfigurationError for an unknown key, a bad value, a file that cannot be read, and two files that
     both configure asyncunit in one directory.
     """
-    config = Config()
-    for directory in _upwards(start or Path.cwd()):
+    config = _from_files((start or Path.cwd()).resolve())
+    for key, value in (ini or {}).items():
+        config = _in_front(config, {key: value}, f"asyncunit_{key}")
+    for variable, key, value in _environment(environ):
+        config = _in_front(config, {key: value}, variable, "environment variable ")
+    for key, value in (options or {}).items():
+        config = _in_front(config, {key: value}, f"--asyncunit-{key.replace('_', '-')}")
+    return config
+
+
+def _from_files(start: Path) -> Config:
+    """What the files say that are nearest to ``start``."""
+    for directory in (start, *start.parents):
         found = [(path, table) for path, table in _tables(directory) if table is not None]
         if len(found) > 1:
             raise ConfigurationError(
                 f"{found[0][0]} has a [tool.asyncunit] table and {found[1][0]} has an [asyncunit] section; "
                 f"keep one of the two."
             )
-        if found:
-            path, table = found[0]
-            config = config.merged(parse(table, str(path)), str(path))
-            break
-    written = [
-        *((f"asyncunit_{key}", key, value) for key, value in (ini or {}).items()),
-        *((f"{ENVIRONMENT_PREFIX}{key.upper()}", key, value) for key, value in _environment(environ).items()),
-        *((f"--asyncunit-{key.replace('_', '-')}", key, value) for key, value in (options or {}).items()),
-    ]
-    for source, key, value in written:
-        kind = "environment variable " if source.isupper() else ""
-        config = config.merged(parse({key: value}, f"{kind}{source}"), source)
-    return config
+        for path, table in found:
+            return _in_front(Config(), table, str(path))
+    return Config()
 
 
-def _upwards(start: Path) -> Iterator[Path]:
-    start = start.resolve()
-    yield start
-    yield from start.parents
+def _in_front(config: Config, written: Mapping[str, object], source: str, kind: str = "") -> Config:
+    """The configuration with what is written at ``source`` in front; ``kind`` says in an error what that is."""
+    values = parse(written, f"{kind}{source}")
+    if type(names := values.get("loop_factories")) is tuple:
+        _check_names(names, config.loop_factories, f"{kind}{source}")
+    return config.merged(values, source)
+
+
+def _check_names(names: Iterable[str], configured: LoopFactories | None, where: str) -> None:
+    """Raise ConfigurationError for the name of a loop factory that is not configured: each test would be skipped."""
+    known = list(configured or ())
+    expected = f"some of {', '.join(known)}" if known else "names with factories, as in asyncio=asyncio:new_event_loop"
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"{where}: loop_factories has {name!r}; expected {expected}.{did_you_mean(name, known)}"
+            )
 
 
 def _tables(directory: Path) -> Iterator[tuple[Path, Mapping[str, object] | None]]:
@@ -228,7 +242,8 @@ def _toml_table(path: Path, text: str) -> Mapping[str, object] | None:
 def _ini_section(path: Path, text: str) -> Mapping[str, object] | None:
     import configparser
 
-    parser = configparser.ConfigParser(interpolation=None)
+    # No section can have an empty name: what [DEFAULT] says is not for us alone, and would be taken for our keys.
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
         parser.read_string(text, source=str(path))
     except configparser.Error as error:
@@ -236,8 +251,8 @@ def _ini_section(path: Path, text: str) -> Mapping[str, object] | None:
     return dict(parser["asyncunit"]) if parser.has_section("asyncunit") else None
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    found = {}
+def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """The variables that are asyncunit's, with the keys that they stand for and their values."""
     for variable, value in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
@@ -245,7 +260,6 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
                 known = [ENVIRONMENT_PREFIX + key.upper() for key in KEYS]
                 raise ConfigurationError(
                     f"environment variable {variable} is not one that asyncunit knows; expected one of "
-                    f"{', '.join(known)}.{nearest(variable, known)}"
+                    f"{', '.join(known)}.{did_you_mean(variable, known)}"
                 )
-            found[key] = value
-    return found
+            yield variable, key, value

@@ -2,7 +2,7 @@
 
 AsyncUnitError
 ├── ConfigurationError (ValueError)   a key or its value is not one that asyncunit knows
-├── CutShortError                     a scope was cancelled, and nothing says why
+├── CutShortError                     a scope was cancelled, and nothing says why, or its code told the process to end
 ├── DefinitionError (TypeError)       a class, a hook, a fixture or a test is written so that it could not run
 ├── FixtureNotSetUpError (AttributeError)   a fixture is read where it has no value
 ├── LeftBehindError                   a test or a wider scope left something behind that its checks found
@@ -43,7 +43,10 @@ class ConfigurationError(AsyncUnitError, ValueError):
 
 
 class CutShortError(AsyncUnitError):
-    """A scope was cancelled, and no timeout, task group or cancel scope raised an error for it."""
+    """A scope was cancelled, and no error says why; or code of it raised one that is to end the process.
+
+    The cancellation, or that error, is the ``__cause__``.
+    """
 
 
 class DefinitionError(AsyncUnitError, TypeError):
@@ -92,7 +95,7 @@ class AsyncUnitWarning(Warning):
     """A test or a wider scope left something behind, and ``fail_on`` does not name the check that found it."""
 
 
-def nearest(word: str, known: "list[str]") -> str:
+def did_you_mean(word: str, known: list[str]) -> str:
     """The end of a sentence that names the known word nearest to ``word``, if one is near."""
     from difflib import get_close_matches
 

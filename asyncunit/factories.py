@@ -10,7 +10,7 @@ from typing import Any
 
 from asyncunit.collected import FunctionPlan
 from asyncunit.errors import ConfigurationError
-from asyncunit.parsing import Unavailable, parse
+from asyncunit.parsing import choose_factories, parse
 
 __all__ = ["PARAM", "LoopFactories"]
 
@@ -51,7 +51,8 @@ class LoopFactories:
         for name in self._names:
             hook = getattr(node.ihook, name)
             if hook.get_hookimpls():
-                return _chosen(chosen, _checked(name, hook(config=self._config, item=node)))
+                given = _checked(name, hook(config=self._config, item=node))
+                return given if chosen is None else choose_factories(chosen, given)
         if plan.is_peers and chosen is not None:
             raise ConfigurationError(
                 "mark.asyncio 'loop_factories' requires at least one pytest_asyncio_loop_factories hook implementation."
@@ -78,10 +79,3 @@ def _checked(name: str, given: Any) -> Mapping[str, Any]:
     raise ConfigurationError(
         f"{name} must return a non-empty mapping of factory names to callables; it returned {given!r}."
     )
-
-
-def _chosen(names: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    if names is None:
-        return dict(given)
-    missing = f"is not available. Available factories: {', '.join(given)}."
-    return {str(name): given.get(name, Unavailable(f"Loop factory {name!r} {missing}")) for name in names}

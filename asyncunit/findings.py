@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from asyncunit import registry
 from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, LeftBehindError, UnfinishedError
+from asyncunit.keys import Check
 from asyncunit.open_scopes import OpenScope
 from asyncunit.scopes import Scope
 from asyncunit.stacks import Place, place_of_function
@@ -21,33 +22,33 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 # How many warnings are kept for the end of a run; the rest is counted.
 _NOTICES = 1_000
 
-# What to do about a finding of each check.
+# What to do about a finding of each check, and about what refuses to end.
 _MENDS = {
-    "unhandled_errors": (
+    Check.UNHANDLED_ERRORS: (
         "Await the task, or handle the error where it comes up. A test that means it to come up writes:  "
         "with self.expectUnhandledErrors({error}):"
     ),
-    "leaked_tasks": (
+    Check.LEAKED_TASKS: (
         "A task that was left is cancelled. Await it, or cancel and await it, before the {scope} ends; one that is to "
         "live as long as its loop is named by background_tasks."
     ),
-    "unawaited_coroutines": "Nothing of a coroutine runs before it is awaited. Write 'await' in front of the call.",
-    "unclosed_resources": "Close what was opened before the {scope} ends, as 'async with' does.",
-    "unfinished": (
+    Check.UNAWAITED_COROUTINES: "Nothing of a coroutine runs before it is awaited. Write 'await' in front of the call.",
+    Check.UNCLOSED_RESOURCES: "Close what was opened before the {scope} ends, as 'async with' does.",
+    None: (
         "Its event loop is replaced, and what was set up there is set up anew for the next test. (A task that catches "
         "CancelledError must raise it again.)"
     ),
-    "slow_callbacks": "Nothing else on the loop runs meanwhile. Await, or give the work to asyncio.to_thread().",
+    Check.SLOW_CALLBACKS: "Nothing else on the loop runs meanwhile. Await, or give the work to asyncio.to_thread().",
 }
 
 
 class Finding(NamedTuple):
     """Something that was left behind: the check that found it, what it is, where it was made, what was raised.
 
-    The check "unfinished" is always on, and fails: what refuses to end.
+    ``check`` is None of what refuses to end: that is always looked for, and fails.
     """
 
-    check: str
+    check: Check | None
     text: str
     place: Place | None = None
     error: BaseException | None = None
@@ -60,8 +61,7 @@ def judge(owner: OpenScope, findings: Sequence[Finding]) -> list[Exception]:
     """
     if not findings:
         return []
-    fail_on = owner.config.fail_on | {"unfinished"}
-    if any(finding.check in fail_on for finding in findings):
+    if any(finding.check is None or finding.check in owner.config.fail_on for finding in findings):
         return [_error(owner, findings)]
     try:
         _warn(owner, findings)
@@ -72,8 +72,8 @@ def judge(owner: OpenScope, findings: Sequence[Finding]) -> list[Exception]:
 
 def _error(owner: OpenScope, findings: Sequence[Finding]) -> AsyncUnitError:
     text = _text(owner, findings, lambda error: not _bears_a_traceback(error))
-    unfinished = all(finding.check == "unfinished" for finding in findings)
-    made = UnfinishedError(text) if unfinished else LeftBehindError(text)
+    is_unfinished = all(finding.check is None for finding in findings)
+    made = UnfinishedError(text) if is_unfinished else LeftBehindError(text)
     stand_at(_place_of(owner), made)
     errors = {id(finding.error): finding.error for finding in findings if finding.error is not None}
     raised = [trim(error) for error in errors.values() if _bears_a_traceback(error)]

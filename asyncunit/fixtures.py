@@ -15,7 +15,7 @@ from asyncunit import registry
 from asyncunit.errors import DefinitionError, FixtureNotSetUpError
 from asyncunit.params import Ids, ParamSet, is_name, param_sets_of, parse_params
 from asyncunit.scopes import Scope
-from asyncunit.signatures import first_parameter, name_of, place_of, positional_only, required_parameters
+from asyncunit.signatures import first_parameter, name_of, positional_only, required_parameters, written_at
 
 __all__ = ["PLAN", "REQUEST", "Fixture", "Request", "fixture", "hidden_fixture", "is_fixture"]
 
@@ -55,7 +55,7 @@ class Fixture(Generic[T_co]):
         self.given_name = name
         self.name: str = name or name_of(function)
         self.owner: type | None = None
-        self.where = place_of(function)
+        self.where = written_at(function)
         self.nodes: weakref.WeakValueDictionary[tuple[int, ...], Any] = weakref.WeakValueDictionary()
         written = inspect.unwrap(function)
         if not inspect.isroutine(written) and not isinstance(written, functools.partial):
@@ -293,18 +293,18 @@ def _declare(
     if isinstance(function, classmethod | staticmethod):
         raise DefinitionError(
             f"asyncunit.fixture decorates the {type(function).__name__} {function.__qualname__} "
-            f"({place_of(function)}). Take @{type(function).__name__} away: a fixture of a class is passed the test, "
+            f"({written_at(function)}). Take @{type(function).__name__} away: a fixture of a class is passed the test, "
             f"or from scope='class' on the class, as its first parameter."
         )
     if isinstance(function, type | Fixture) or not callable(function):
         hint = f" Write asyncunit.fixture(scope={str(function)!r})." if isinstance(function, str | Scope) else ""
-        place = f" ({place_of(function)})" if isinstance(function, property) else ""
+        place = f" ({written_at(function)})" if isinstance(function, property) else ""
         raise DefinitionError(
             f"asyncunit.fixture decorates {function!r}{place}; expected a function, a coroutine function, or a "
             f"generator of either kind.{hint}"
         )
     known = name or name_of(function)
-    where = f"fixture {known!r} ({place_of(function)}): "
+    where = f"fixture {known!r} ({written_at(function)}): "
     parsed = Scope.parse(scope, f"{where}scope")
     loop = None if loop_scope is None else Scope.parse(loop_scope, f"{where}loop_scope")
     if autouse is not None and not isinstance(autouse, bool):
@@ -317,7 +317,7 @@ def _declare(
         raise DefinitionError(f"{where}asyncunit.parametrize is for tests; write params=[...] here.")
     param_set = None
     if params is not None:
-        param_set = ParamSet((known,), parse_params((known,), params, ids, f"{where}params"), place_of(function))
+        param_set = ParamSet((known,), parse_params((known,), params, ids, f"{where}params"), written_at(function))
     made: Fixture[Any] = Fixture(function, parsed, loop, autouse, param_set, name)
     if known == REQUEST:
         raise DefinitionError(f"{where}the name {REQUEST!r} is taken: fixtures are told by it who asks for them.")

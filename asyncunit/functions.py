@@ -23,7 +23,7 @@ from asyncunit.open_scopes import OpenScope
 from asyncunit.parsing import LoopFactory
 from asyncunit.runner import LoopRunner, current_loop
 from asyncunit.running import OpenTest
-from asyncunit.scopes import Path, Scope
+from asyncunit.scopes import Scope, ScopePath
 from asyncunit.tasks import ScopeRunner
 from asyncunit.values import Live, ScopeFixtures
 from asyncunit.yields import AsyncExit, Exit, SyncExit, leave, no_yield
@@ -45,7 +45,7 @@ class Standing:
     test's own. ``configs`` are those of the scopes in the path.
     """
 
-    path: Path
+    path: ScopePath
     depth: int
     factory: LoopFactory | None
     config: Config

@@ -9,7 +9,7 @@ import unittest
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from asyncunit.errors import DefinitionError, nearest
+from asyncunit.errors import DefinitionError, did_you_mean
 from asyncunit.fixtures import REQUEST, Fixture, hidden_fixture, is_fixture
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_with_place, required_parameters
@@ -187,7 +187,7 @@ class Resolver:
         elif name in ("self", "cls") and fixture.owner is None:
             hint = f" At the top of a module a fixture has no parameter {name!r}."
         else:
-            hint = nearest(name, sorted(self.names)) or (
+            hint = did_you_mean(name, sorted(self.names)) or (
                 f" Define it in the class, in a base, or in the module above the class; if subclasses are to bring it, "
                 f"take asyncunit's class out of the bases of {self.cls.__qualname__}: any class can have fixtures."
             )

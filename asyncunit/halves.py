@@ -15,6 +15,7 @@ from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry, runs
 from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
+from asyncunit.signatures import class_name
 from asyncunit.stderr import printing_at_interrupt
 from asyncunit.tasks import ScopeRunner, WideRunner
 
@@ -110,10 +111,7 @@ async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[C
         hint = ""
         if hasattr(cls, "__enter__") and hasattr(cls, "__exit__"):
             hint = " but it supports the context manager protocol. Did you mean to use enterContext()?"
-        raise TypeError(
-            f"'{cls.__module__}.{cls.__qualname__}' object does not support the asynchronous context manager "
-            f"protocol{hint}"
-        )
+        raise TypeError(f"'{class_name(cls)}' object does not support the asynchronous context manager protocol{hint}")
     value = await runner.submit(cls.__aenter__, manager)
     register(ContextExit(runner, manager))
     return value

@@ -11,7 +11,7 @@ from asyncunit.config import Config
 from asyncunit.contexts import changes, values_around, values_of
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
-from asyncunit.scopes import Path, Scope
+from asyncunit.scopes import Scope, ScopePath
 
 __all__ = ["HostedRun", "raise_all"]
 
@@ -33,14 +33,14 @@ class HostedRun(Registry):
         self.host = self
         self.result: object = None
         self.cls: type | None = None
-        self.paths: dict[str, Path] = {}
+        self.paths: dict[str, ScopePath] = {}
         self.pending: list[BaseException] = []
         self._around = values_around()
         self._on_open = on_open
         self.at_end(runs.let_go_of_process)
         registry.begin(self)
 
-    def path_of_module(self, name: str) -> Path:  # noqa: D102 - see the base
+    def path_of_module(self, name: str) -> ScopePath:  # noqa: D102 - see the base
         return self.paths.get(name) or super().path_of_module(name)
 
     def open(self, scope: Scope, key: Hashable) -> OpenScope:  # noqa: D102 - see the base

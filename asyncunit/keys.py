@@ -1,15 +1,33 @@
-"""The configuration keys, as pytest's help explains them. Each run of pytest imports this, so it imports nothing."""
+"""The words of the configuration: its keys, as pytest's help explains them, the checks, the names of the markers.
 
-__all__ = ["CHECKS", "KEYS", "MARKER", "MEANINGS", "MODES", "PEER_MARKER", "SETTINGS"]
+Each run of pytest imports this, so it imports next to nothing.
+"""
 
-# The markers by which tests are asyncunit's: its own, and that of pytest-asyncio.
+import enum
+
+__all__ = ["CHECKS", "KEYS", "MARKER", "MEANINGS", "MODES", "PEER_MARKER", "SETTINGS", "Check"]
+
+# The names of the markers, which are those of the plugins, too: ours, and pytest-asyncio's.
 MARKER = "asyncunit"
 PEER_MARKER = "asyncio"
 
 MODES = ("strict", "auto")
 
-# What can be looked for when a test or a wider scope ends.
-CHECKS = ("unhandled_errors", "leaked_tasks", "unawaited_coroutines", "unclosed_resources", "slow_callbacks")
+
+class Check(enum.StrEnum):
+    """What can be looked for when a test or a wider scope ends, by the names that users write."""
+
+    UNHANDLED_ERRORS = enum.auto()
+    LEAKED_TASKS = enum.auto()
+    UNAWAITED_COROUTINES = enum.auto()
+    UNCLOSED_RESOURCES = enum.auto()
+    SLOW_CALLBACKS = enum.auto()
+
+    def __repr__(self) -> str:
+        return repr(self.value)  # as a message shows what was written
+
+
+CHECKS = tuple(Check)
 
 # What each key means, in a line of help.
 MEANINGS = {

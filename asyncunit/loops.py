@@ -169,8 +169,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     if explicit is not None:
         _check_explicit(cls, explicit, hook, demand)
         return LoopChoice(explicit, factory, configs, f"as {class_name(cls)} says", explicit=True)
-    source = config.sources.get("loop_scope")
-    scope, reason = config.loop_scope, f"configured in {source}" if source else "by default"
+    scope, reason = config.loop_scope, config.reason("loop_scope")
     if hook is not None and scope < Scope.CLASS:
         scope, reason = Scope.CLASS, f"inferred from {hook}"
     if demand is not None and scope < demand.scope:

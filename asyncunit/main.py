@@ -7,6 +7,7 @@ import types
 import unittest
 from typing import Any
 
+from asyncunit.errors import ConfigurationError
 from asyncunit.loader import AsyncTestLoader
 
 __all__ = ["main"]
@@ -24,6 +25,7 @@ class main(unittest.TestProgram):  # noqa: N801 - named as unittest's is
     # unittest's own attributes.
     test: unittest.TestSuite
     exit: bool
+    progName: str
 
     def __init__(
         self,
@@ -40,6 +42,16 @@ class main(unittest.TestProgram):  # noqa: N801 - named as unittest's is
             argv = [each for each in argv if each != "--json"]
         options.setdefault("testLoader", AsyncTestLoader())
         super().__init__(module, defaultTest, argv, **options)
+
+    def createTests(self, from_discovery: bool = False, Loader: Any = None) -> None:
+        """Load the tests; a mistake in the configuration ends the program as one on the command line does."""
+        try:
+            super().createTests(from_discovery, Loader)
+        except ConfigurationError as error:
+            if not self.exit:
+                raise
+            sys.stderr.write(f"{self.progName}: error: {error}\n")
+            sys.exit(2)
 
     def runTests(self) -> None:
         """Run the tests; or draw their plan."""

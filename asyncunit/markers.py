@@ -78,7 +78,7 @@ def _marked(members: Mapping[str, Any], where: str) -> dict[str, Any]:
 def effective(config: Config, loop_scope: Scope) -> dict[str, Any]:
     """The values in force for a test, as its marker has them."""
     values = {key: getattr(config, key) for key in SETTINGS}
-    return {**values, "loop_scope": str(loop_scope), "fail_on": sorted(config.fail_on)}
+    return {**values, "loop_scope": str(loop_scope), "fail_on": sorted(map(str, config.fail_on))}
 
 
 def check_agreement(marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> None:
@@ -100,24 +100,30 @@ def parse_peer_marker(marker: Any) -> dict[str, Any]:
             "mark.asyncio accepts only keyword arguments 'loop_scope' and 'loop_factories'. With more of them, as "
             "timeout=, there is mark.asyncunit."
         )
+    found = {"loop_scope": _peer_scope(marker), "loop_factories": _peer_factories(marker)}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _peer_scope(marker: Any) -> Scope | None:
     if {"scope", "loop_scope"} <= set(marker.kwargs):
         raise ConfigurationError(
             'An asyncio pytest marker defines both "scope" and "loop_scope", but it should only use "loop_scope".'
         )
-    found: dict[str, Any] = {}
     scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
-    if scope is not None:
-        names = [str(each) for each in reversed(Scope)]
-        if scope not in names:
-            raise ConfigurationError(
-                f"mark.asyncio got an unexpected loop scope value {scope!r}. Valid scopes are: "
-                f"{', '.join(map(str, Scope))}."
-            )
-        found["loop_scope"] = Scope.parse(scope, "loop_scope")
+    if scope is None:
+        return None
+    names = [str(each) for each in Scope]
+    if scope not in names:
+        raise ConfigurationError(
+            f"mark.asyncio got an unexpected loop scope value {scope!r}. Valid scopes are: {', '.join(names)}."
+        )
+    return Scope.parse(scope, "loop_scope")
+
+
+def _peer_factories(marker: Any) -> tuple[str, ...] | None:
     names = marker.kwargs.get("loop_factories")
-    if names is not None:
-        is_list = isinstance(names, list | tuple) and names and all(isinstance(name, str) and name for name in names)
-        if not is_list:
-            raise ConfigurationError("mark.asyncio 'loop_factories' must be a non-empty sequence of strings.")
-        found["loop_factories"] = tuple(names)
-    return found
+    if names is None:
+        return None
+    if not (isinstance(names, list | tuple) and names and all(isinstance(name, str) and name for name in names)):
+        raise ConfigurationError("mark.asyncio 'loop_factories' must be a non-empty sequence of strings.")
+    return tuple(names)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from asyncunit.findings import Finding
 from asyncunit.foreign import explain
 from asyncunit.groups import calling_group, parents_of
+from asyncunit.keys import Check
 from asyncunit.open_scopes import OpenScope, current_owner, give, given_to, owner_of, owner_of_context
 from asyncunit.stacks import caller, coroutine_name, describe_task, represent
 
@@ -99,13 +100,13 @@ class Observer:
         if issubclass(type(thing), asyncio.Task):
             described = describe_task(thing, place)
             if message.startswith(_DESTROYED):
-                return Unhandled(owner, Finding("leaked_tasks", f"a pending {described}, which nobody held", place))
+                return Unhandled(owner, Finding(Check.LEAKED_TASKS, f"a pending {described}, which nobody held", place))
             message = f"{message}: {described}"
         elif issubclass(type(thing), asyncio.Future):
             if owner is None and self.test is not None and not self.test.is_over:
                 owner = self.test  # a future does not say where it is from
             message = f"{message}: {represent(thing)}"
-        return Unhandled(owner, Finding("unhandled_errors", message, place, error))
+        return Unhandled(owner, Finding(Check.UNHANDLED_ERRORS, message, place, error))
 
     def expecting(
         self,

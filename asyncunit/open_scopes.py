@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from asyncunit.config import Config
 from asyncunit.scopes import Scope
+from asyncunit.signatures import class_name
 from asyncunit.stacks import Place
 from asyncunit.stderr import printing_at_interrupt
 
@@ -82,7 +83,7 @@ class OpenScope:
     def name(self) -> str:
         """What the scope is called in a message."""
         if isinstance(self.key, type):
-            return f"{self.scope} {self.key.__module__}.{self.key.__qualname__}"
+            return f"{self.scope} {class_name(self.key)}"
         if self.scope is Scope.FUNCTION and self.within is not None:
             return f"{self.key} ({self._place()}.{self.key})"  # as unittest names a test
         return f"{self.scope} {self.key}" if self.key else str(self.scope)
@@ -99,7 +100,7 @@ class OpenScope:
         if not isinstance(around, type):
             return str(around)
         is_function = around.__qualname__ == str(self.key).partition("[")[0]
-        return around.__module__ if is_function else f"{around.__module__}.{around.__qualname__}"
+        return around.__module__ if is_function else class_name(around)
 
     @property
     def is_left(self) -> bool:

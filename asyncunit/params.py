@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from asyncunit.errors import DefinitionError
-from asyncunit.signatures import function_of, is_method, place_of
+from asyncunit.signatures import function_of, is_test_method, written_at
 
 __all__ = [
     "Ids",
@@ -110,12 +110,12 @@ def parametrize(
 
     def decorate(function: Function) -> Function:
         title = f"asyncunit.parametrize({', '.join(parsed)!r}, ...)"
-        if isinstance(function, type) or not is_method(function):
+        if isinstance(function, type) or not is_test_method(function):
             raise DefinitionError(
                 f"{title} decorates {function!r}; expected a test method. Write it above each method that it is "
                 f"meant for."
             )
-        where = place_of(function)
+        where = written_at(function)
         what = f"{title} of {getattr(function, '__qualname__', function)} ({where})"
         made = ParamSet(parsed, parse_params(parsed, values, ids, what, is_many=is_many), where)
         setattr(function_of(function), ATTRIBUTE, (*param_sets_of(function), made))

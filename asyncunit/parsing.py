@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from asyncunit.errors import ConfigurationError, nearest
-from asyncunit.keys import CHECKS, KEYS, MODES
+from asyncunit.errors import ConfigurationError, did_you_mean
+from asyncunit.keys import CHECKS, KEYS, MODES, Check
+from asyncunit.signatures import required_parameters
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -18,6 +18,7 @@ __all__ = [
     "LoopFactories",
     "LoopFactory",
     "Unavailable",
+    "choose_factories",
     "parse",
     "parse_boolean",
     "parse_loop_factory",
@@ -36,9 +37,14 @@ class Unavailable(str):
 LoopFactories = Mapping[str, LoopFactory | Unavailable] | tuple[str, ...]
 
 
+def _is_none(value: object) -> bool:
+    """Whether it says that there is none, as a text does by that word or by being empty."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "none"))
+
+
 def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
-    """A callable that makes a loop, itself or named as "package.module:callable"."""
-    if value is None:
+    """A callable that makes a loop, itself or named as "package.module:callable"; or none."""
+    if _is_none(value):
         return None
     factory: Any = value
     if isinstance(value, str):
@@ -56,9 +62,9 @@ def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
         raise ConfigurationError(
             f"{where} is {factory!r}; expected a callable that takes no argument and returns a new event loop."
         )
-    if required := _required_parameter(factory):
+    if required := required_parameters(factory):
         raise ConfigurationError(
-            f"{where} is {factory!r}, which requires the parameter {required!r}; a loop factory is called "
+            f"{where} is {factory!r}, which requires the parameter {required[0]!r}; a loop factory is called "
             f"without any. For a factory that stands in a class, write @staticmethod above it."
         )
     made: LoopFactory = factory
@@ -66,12 +72,12 @@ def parse_loop_factory(value: object, where: str) -> LoopFactory | None:
 
 
 def parse_loop_factories(value: object, where: str) -> LoopFactories | None:
-    """Loop factories by name: a mapping, a text such as "a=package.module:callable"; or a list of configured names."""
+    """Loop factories by name: a mapping, a text such as "a=package.module:callable"; or configured names; or none."""
     expected = (
         "loop factories by name, as in {'asyncio': asyncio.new_event_loop}, in a text "
         "'asyncio=asyncio:new_event_loop'; or a list of names that are configured"
     )
-    if value is None or value == "":
+    if _is_none(value):
         return None
     if isinstance(value, str) and "=" in value:
         pairs = [word.partition("=") for word in _words(value, where, expected)]
@@ -98,36 +104,30 @@ def _available(value: object, where: str) -> LoopFactory | Unavailable:
             return Unavailable(f"{where}: {value!r} cannot be imported: {error.__cause__}")
         raise
     if factory is None:
-        raise ConfigurationError(f"{where} is None; expected a callable, or its name 'package.module:callable'.")
+        raise ConfigurationError(f"{where} is {value!r}; expected a callable, or its name 'package.module:callable'.")
     return factory
+
+
+def choose_factories(names: Iterable[str], given: LoopFactories | None) -> Mapping[str, LoopFactory | Unavailable]:
+    """The loop factories of these names; in the place of one that is not there, the reason."""
+    known = given if isinstance(given, Mapping) else {}
+    missing = f"is not available. Available factories: {', '.join(known) or 'none'}."
+    return {name: known.get(name, Unavailable(f"Loop factory {name!r} {missing}")) for name in names}
 
 
 def parse_mode(value: object, where: str) -> str:
     """Whether every async test is taken, or only those that are marked."""
     if value in MODES and isinstance(value, str):
         return value
-    hint = nearest(value.lower(), list(MODES)) if isinstance(value, str) else ""
+    hint = did_you_mean(value.lower(), list(MODES)) if isinstance(value, str) else ""
     raise ConfigurationError(f"{where} is {value!r}; expected 'strict' or 'auto'.{hint}")
 
 
-def _required_parameter(factory: Callable[..., object]) -> str | None:
-    """The first parameter without a default."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # a callable written in C may not tell
-        return None
-    for parameter in parameters:
-        if parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
-            return parameter.name
-    return None
-
-
 def parse_boolean(value: object, where: str) -> bool | None:
-    """True or false, as TOML or configparser spell them."""
-    if value is None or isinstance(value, bool):
+    """True or false, as TOML or configparser spell them; or none."""
+    if _is_none(value):
+        return None
+    if isinstance(value, bool):
         return value
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
@@ -136,12 +136,13 @@ def parse_boolean(value: object, where: str) -> bool | None:
     states = configparser.ConfigParser.BOOLEAN_STATES
     if isinstance(value, str) and value.lower() in states:
         return states[value.lower()]
-    raise ConfigurationError(f"{where} is {value!r}; expected one of {', '.join(states)}.")
+    hint = did_you_mean(value.lower(), [*states, "none"]) if isinstance(value, str) else ""
+    raise ConfigurationError(f"{where} is {value!r}; expected one of {', '.join(states)}; or 'none'.{hint}")
 
 
 def parse_seconds(value: object, where: str) -> float | None:
     """A time in seconds, above 0; or none."""
-    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+    if _is_none(value):
         return None
     try:
         seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
@@ -152,24 +153,26 @@ def parse_seconds(value: object, where: str) -> float | None:
     return seconds
 
 
-def parse_checks(value: object, where: str) -> frozenset[str]:
+def parse_checks(value: object, where: str) -> frozenset[Check]:
     """Some of the checks, as a list or a text; "all" of them; or none."""
     names = _words(value, where, f"a list of {', '.join(CHECKS)}; or 'all'; or an empty list")
     if names == ("all",):
         return frozenset(CHECKS)
     for name in names:
         if name not in CHECKS:
-            hint = nearest(name.lower(), [*CHECKS, "all"])
+            hint = did_you_mean(name.lower(), [*CHECKS, "all"])
             if name == "all":
                 hint = " Write 'all' alone, not in a list with others."
             elif name.lower() == "none":
                 hint = " For none of them, leave it empty."
             raise ConfigurationError(f"{where} has {name!r}; expected 'all', or some of {', '.join(CHECKS)}.{hint}")
-    return frozenset(names)
+    return frozenset(map(Check, names))
 
 
 def parse_patterns(value: object, where: str) -> tuple[str, ...]:
-    """Patterns of names, as a list or a text."""
+    """Patterns of names, as a list or a text; or none."""
+    if _is_none(value):
+        return ()
     patterns = _words(value, where, "a list of patterns, as in ['pymongo.*']")
     if wrong := next((pattern for pattern in patterns if "'" in pattern or '"' in pattern), None):
         raise ConfigurationError(
@@ -209,14 +212,14 @@ _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
 }
 
 
-def parse(values: Mapping[str, object], where: str) -> dict[str, Any]:
-    """The meaning of written keys and values; ``where`` begins the message of a ConfigurationError."""
-    return {key: _parser(key, where)(value, f"{where}: {key}") for key, value in values.items()}
+def parse(values: Mapping[str, object], where: str, known: Sequence[str] = KEYS) -> dict[str, Any]:
+    """The meaning of written keys and values; ``where`` begins the message of a ConfigurationError.
 
-
-def _parser(key: str, where: str) -> Callable[[object, str], Any]:
-    if key not in _PARSERS:
-        raise ConfigurationError(
-            f"{where}: there is no key {key!r}; expected one of {', '.join(KEYS)}.{nearest(key, [*KEYS])}"
-        )
-    return _PARSERS[key]
+    ``known`` are the keys that may be written there.
+    """
+    for key in values:
+        if key not in known:
+            raise ConfigurationError(
+                f"{where}: there is no key {key!r}; expected one of {', '.join(known)}.{did_you_mean(key, [*known])}"
+            )
+    return {key: _PARSERS[key](value, f"{where}: {key}") for key, value in values.items()}

@@ -44,26 +44,11 @@ def taker_of(config: Config, written: Mapping[str, Any]) -> tuple[Taker, list[As
     ``written`` are its options and ini keys as far as they are set. Raises ConfigurationError.
     """
     check(written)
-    warned: list[AsyncUnitWarning] = []
-
-    def agreed(key: str, name: str, value: Any) -> Any:
-        """What one of its keys says, or what asyncunit's own says where both are written and differ."""
-        if value is None or key not in config.sources:
-            return value
-        own = getattr(config, key)
-        if str(own) != str(value):
-            warned.append(
-                AsyncUnitWarning(
-                    f"{config.sources[key]} says {key} = {own!s}, and {name} says {value!s}: the former is in force. "
-                    f"Take one of the two out."
-                )
-            )
-        return own
-
-    mode = agreed("mode", "asyncio_mode", written.get("asyncio_mode"))
-    debug = agreed("loop_debug", "asyncio_debug", parse_boolean(written.get("asyncio_debug"), "asyncio_debug"))
+    debug = parse_boolean(written.get("asyncio_debug"), "asyncio_debug")
     name = "asyncio_default_test_loop_scope"
-    test_scope = agreed("loop_scope", name, written.get(name))
+    mode, of_mode = _agreed(config, "mode", "asyncio_mode", written.get("asyncio_mode"))
+    debug, of_debug = _agreed(config, "loop_debug", "asyncio_debug", debug)
+    test_scope, of_scope = _agreed(config, "loop_scope", name, written.get(name))
     fixture_scope = written.get("asyncio_default_fixture_loop_scope", "fixture-scope")
     config_of_peers = config if debug is None else config.merged({"loop_debug": debug}, "asyncio_debug")
     taker = Taker(
@@ -74,7 +59,20 @@ def taker_of(config: Config, written: Mapping[str, Any]) -> tuple[Taker, list[As
         test_scope=Scope.parse(test_scope or "function", name),
         fixture_scope=None if fixture_scope == "fixture-scope" else Scope.parse(fixture_scope, ""),
     )
-    return taker, warned
+    return taker, [warning for warning in (of_mode, of_debug, of_scope) if warning is not None]
+
+
+def _agreed(config: Config, key: str, name: str, value: Any) -> tuple[Any, AsyncUnitWarning | None]:
+    """What one of its keys says, or asyncunit's own where both are written; and a warning where these differ."""
+    if value is None or key not in config.sources:
+        return value, None
+    own = getattr(config, key)
+    if str(own) == str(value):
+        return own, None
+    return own, AsyncUnitWarning(
+        f"{config.sources[key]} says {key} = {own!s}, and {name} says {value!s}: the former is in force. Take one of "
+        f"the two out."
+    )
 
 
 def unwrapped(function: Any) -> Any:

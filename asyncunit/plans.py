@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from asyncunit import params, variants
-from asyncunit.errors import DefinitionError, FixtureNotSetUpError, nearest
+from asyncunit.errors import DefinitionError, FixtureNotSetUpError, did_you_mean
 from asyncunit.fixtures import PLAN, REQUEST, Fixture
 from asyncunit.graph import Node, Resolver, fixtures_of_modules
 from asyncunit.params import Param, ParamSet, Variant
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name, class_with_place, function_of, is_method, parameters_of
+from asyncunit.signatures import class_name, class_with_place, function_of, is_test_method, parameters_of
 
 __all__ = ["Demand", "Plan", "TestPlan", "define", "plan_of", "planned"]
 
@@ -132,7 +132,7 @@ class Plan:
                 f"@functools.wraps(function) in the decorator."
             )
         there = f"The fixtures that {self.resolver.cls.__qualname__} has: {', '.join(names) or 'none'}."
-        return f"asyncunit passes the fixtures that a test names. {there}{nearest(missing[0], names)}"
+        return f"asyncunit passes the fixtures that a test names. {there}{did_you_mean(missing[0], names)}"
 
 
 def _names_in_errors(method: Any) -> set[str]:
@@ -274,7 +274,7 @@ def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...
                 there = ", ".join(parameters) or "none"
                 raise DefinitionError(
                     f"{test} is parametrized by {filled!r}, which is not one of its parameters: {there}."
-                    f"{nearest(filled, list(parameters))}"
+                    f"{did_you_mean(filled, list(parameters))}"
                 )
             taken.add(filled)
     return taken
@@ -287,7 +287,7 @@ def _tests_of(cls: type) -> dict[str, Any]:
         for name, member in vars(base).items():
             if name.startswith(PREFIX) or name == "runTest":
                 written = variants.written_test(member, name)
-                if written is not None and is_method(written):
+                if written is not None and is_test_method(written):
                     found[name] = written
                 elif not variants.is_generated(member):
                     found.pop(name, None)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from asyncunit.open_scopes import OpenScope
-from asyncunit.scopes import Path, Scope, path_of_module
+from asyncunit.scopes import Scope, ScopePath, path_of_module
 from asyncunit.stderr import printing_at_interrupt, report_on_stderr
 
 __all__ = ["Host", "Registry", "all_runs", "begin", "close_all", "end", "end_inside", "runs"]
@@ -56,7 +56,7 @@ class Registry:
         self.is_closing = False
         self._at_end: list[Callable[[], object]] = []
 
-    def enter(self, path: Path) -> OpenScope:
+    def enter(self, path: ScopePath) -> OpenScope:
         """Close the open scopes that are not on ``path``, innermost first, and open the rest of it."""
         depth = 0
         for open_scope, (scope, key) in zip(self.chain, path, strict=False):
@@ -68,7 +68,7 @@ class Registry:
             self.open(scope, key)
         return self.chain[-1]
 
-    def path_of_module(self, name: str) -> Path:
+    def path_of_module(self, name: str) -> ScopePath:
         """The scopes around the module of this name, and its own."""
         return path_of_module(name)
 

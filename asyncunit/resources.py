@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from asyncunit.findings import Finding
 from asyncunit.keepers import outliving
+from asyncunit.keys import Check
 from asyncunit.open_scopes import OpenScope, current_owner
 from asyncunit.stacks import caller
 
@@ -51,7 +52,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _note(thing: Any) -> None:
     owner = current_owner()
-    if owner is not None and "unclosed_resources" in owner.config.fail_on:
+    if owner is not None and Check.UNCLOSED_RESOURCES in owner.config.fail_on:
         owner.note(thing, caller())
 
 
@@ -136,7 +137,7 @@ def findings_of(owner: OpenScope, things: list[Any]) -> list[Finding]:
         holder = _holder_of(thing) if isinstance(thing, socket.socket) else None
         what = f"{thing!r}" if holder is None else f"{holder!r} on {thing!r}"
         kind = next(name for cls, name in _KINDS if isinstance(holder or thing, cls))
-        found.append(Finding("unclosed_resources", f"an open {kind}{made}: {what}", place))
+        found.append(Finding(Check.UNCLOSED_RESOURCES, f"an open {kind}{made}: {what}", place))
     return found
 
 

@@ -21,6 +21,7 @@ from asyncunit.errors import (
 )
 from asyncunit.findings import Finding, judge
 from asyncunit.foreign import know
+from asyncunit.keys import Check
 from asyncunit.observers import Observer, Unhandled, mark_as_reported
 from asyncunit.open_scopes import OpenScope, given_to, is_anybodys
 from asyncunit.parsing import LoopFactory
@@ -138,7 +139,7 @@ class LoopRunner:
         except SystemExit as error:  # of another task
             mark_as_reported(error)
             self.observer.unhandled.append(
-                Unhandled(None, Finding("unhandled_errors", f"A task raised {error!r}", None, error))
+                Unhandled(None, Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error))
             )
 
     def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -193,7 +194,7 @@ class LoopRunner:
         for task in left:
             if not is_anybodys(task):
                 text = f"a pending {describe_task(task)}, started from outside, as by a thread"
-                findings.append(Finding("leaked_tasks", text))
+                findings.append(Finding(Check.LEAKED_TASKS, text))
         return judge(self.owner, findings)
 
     def _unfinished(self, shut_down: asyncio.Task[None], left: set[asyncio.Task[Any]]) -> UnfinishedError:

@@ -6,9 +6,9 @@ import enum
 import sys
 from collections.abc import Hashable
 
-from asyncunit.errors import ConfigurationError, nearest
+from asyncunit.errors import ConfigurationError, did_you_mean
 
-__all__ = ["Path", "Scope", "path_of_class", "path_of_module"]
+__all__ = ["Scope", "ScopePath", "path_of_module"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -33,26 +33,21 @@ class Scope(enum.IntEnum):
         names = [str(scope) for scope in cls]
         if isinstance(value, str) and value in names:
             return cls(names.index(value))
-        hint = nearest(value, names) if isinstance(value, str) else ""
+        hint = did_you_mean(value.lower(), names) if isinstance(value, str) else ""
         raise ConfigurationError(f"{where} is {value!r}; expected one of {', '.join(map(repr, names))}.{hint}")
 
 
 # The scopes from the session inwards, each with what tells it from its siblings.
-Path = tuple[tuple[Scope, Hashable], ...]
+ScopePath = tuple[tuple[Scope, Hashable], ...]
 
 
-def path_of_module(name: str) -> Path:
+def path_of_module(name: str) -> ScopePath:
     """The scopes around the module of this name, and its own."""
     return (
         (Scope.SESSION, None),
         (Scope.PACKAGE, _package_of(name)),
         (Scope.MODULE, name),
     )
-
-
-def path_of_class(cls: type) -> Path:
-    """The scopes around ``cls``, and its own."""
-    return (*path_of_module(cls.__module__), (Scope.CLASS, cls))
 
 
 def _package_of(name: str) -> str:

@@ -8,17 +8,19 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from asyncunit.stacks import place_of_function
+
 __all__ = [
     "class_name",
     "class_with_place",
     "first_parameter",
     "function_of",
-    "is_method",
+    "is_test_method",
     "name_of",
     "parameters_of",
-    "place_of",
     "positional_only",
     "required_parameters",
+    "written_at",
 ]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -29,8 +31,8 @@ def function_of(member: Any) -> Any:
     return member.__func__ if type(member) in (staticmethod, classmethod) else member
 
 
-def is_method(member: object) -> bool:
-    """Whether unittest takes what a class has under the name of a test for one."""
+def is_test_method(member: object) -> bool:
+    """Whether unittest would call it as a test, if a class had it under the name of one."""
     return callable(function_of(member)) or type(member) is functools.partialmethod
 
 
@@ -42,14 +44,14 @@ def name_of(function: Any) -> str:
     return name
 
 
-def place_of(function: Any) -> str:
-    """The file and line in which a function is defined."""
+def written_at(function: Any) -> str:
+    """The file and line in which a function is defined; its repr where that is not in Python."""
     function = function.fget if isinstance(function, property) else function_of(function)
     while isinstance(function, functools.partial | functools.partialmethod):
         function = function.func
     function = inspect.unwrap(function)
-    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if isinstance(code, types.CodeType) else repr(function)
+    place = place_of_function(function) or place_of_function(type(function).__call__)
+    return repr(function) if place is None else f"{place.filename}:{place.line}"
 
 
 def class_name(cls: type) -> str:

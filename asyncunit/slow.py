@@ -9,6 +9,7 @@ import time
 import types
 
 from asyncunit.findings import Finding
+from asyncunit.keys import Check
 from asyncunit.observers import Observer, Unhandled
 from asyncunit.open_scopes import owner_of
 from asyncunit.stacks import Place, is_ours, stack
@@ -93,7 +94,7 @@ class SlowSteps:
         took = self._last - self._first
         if self._frame is not None and self._text is not None and took >= self._loop.slow_callback_duration:
             text = f"The event loop was held for {took:.2f} seconds or more {self._text}"
-            finding = Finding("slow_callbacks", text)
+            finding = Finding(Check.SLOW_CALLBACKS, text)
             self._observer.unhandled.append(Unhandled(owner_of(self._owner_handle), finding))
         self._frame = self._text = self._owner_handle = None
 

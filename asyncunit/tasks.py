@@ -12,6 +12,7 @@ from asyncunit.awaitables import discard, is_async_def, is_awaitable
 from asyncunit.errors import LoopScopeError, RunningLoopError, TestTimeoutError
 from asyncunit.foreign import explain
 from asyncunit.jobs import Job, Plot, call_in_time, took_too_long, waiting
+from asyncunit.keys import Check
 from asyncunit.observers import mark_as_reported
 from asyncunit.open_scopes import OpenScope, current_owner, owner_of
 from asyncunit.resources import noting_generators
@@ -109,7 +110,7 @@ class ScopeRunner:
             raise self.loops.closed_by_user()
         watches = self._config.watches
         job = Job(awaitable)
-        if watches and "unclosed_resources" in self._config.costly:
+        if watches and Check.UNCLOSED_RESOURCES in self._config.costly:
             job.awaitable = noting_generators(awaitable)
         job.plot = plot
         self._post(job)
@@ -299,7 +300,7 @@ class ScopeRunner:
         """As `_drive`, under what the configuration asks for while the loop runs."""
         loop, config = self._loop, self._config
         debug = loop.get_debug()
-        slow = SlowSteps(loop, self.loops.observer) if "slow_callbacks" in config.costly else None
+        slow = SlowSteps(loop, self.loops.observer) if Check.SLOW_CALLBACKS in config.costly else None
         if config.timeout is not None:
             self._watch(job, config.timeout)
         if config.loop_debug is not None:

@@ -15,6 +15,7 @@ import warnings
 from typing import Any
 
 from asyncunit.findings import Finding
+from asyncunit.keys import Check
 from asyncunit.stacks import Place
 
 __all__ = ["listen", "stop", "take", "unawaited"]
@@ -29,7 +30,7 @@ class _Thread(threading.local):
     """What the scope that runs in a thread looks for, and what was found for it."""
 
     def __init__(self) -> None:
-        self.wanted: frozenset[str] = frozenset()
+        self.wanted: frozenset[Check] = frozenset()
         self.found: list[Finding] = []
         # How many lines coroutines remembered before; None while asyncunit has not asked for more.
         self.depth: int | None = None
@@ -46,16 +47,16 @@ class _Listener:
         self._warn_behind: Any = None
         self._shown, self._warned = self._show, self._warn
 
-    def listen(self, wanted: frozenset[str]) -> None:
+    def listen(self, wanted: frozenset[Check]) -> None:
         """Take what these checks look for, in this thread. A runner or a test may have put others in front by now."""
         _thread.wanted = wanted
-        if "unclosed_resources" in wanted:
+        if Check.UNCLOSED_RESOURCES in wanted:
             if warnings.filters[:1] != [self._filter]:
                 warnings.simplefilter("always", ResourceWarning)
                 self._filter = warnings.filters[0]
             if warnings.showwarning is not self._shown:
                 self._show_behind, warnings.showwarning = warnings.showwarning, self._shown
-        if "unawaited_coroutines" in wanted:
+        if Check.UNAWAITED_COROUTINES in wanted:
             module: Any = warnings
             if module._warn_unawaited_coroutine is not self._warned:
                 self._warn_behind, module._warn_unawaited_coroutine = module._warn_unawaited_coroutine, self._warned
@@ -81,7 +82,7 @@ class _Listener:
         _thread.found = []
 
     def _warn(self, coroutine: types.CoroutineType[Any, Any, Any]) -> None:
-        is_wanted = "unawaited_coroutines" in _thread.wanted
+        is_wanted = Check.UNAWAITED_COROUTINES in _thread.wanted
         if is_wanted:
             _thread.found.append(unawaited(coroutine))
         if not is_wanted or warnings.filters is not _thread.filters:  # the test catches warnings: perhaps it means this
@@ -96,8 +97,8 @@ class _Listener:
         file: Any = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, ResourceWarning) and "unclosed_resources" in _thread.wanted:
-            _thread.found.append(Finding("unclosed_resources", f"{message}{_made_at()}"))
+        if issubclass(category, ResourceWarning) and Check.UNCLOSED_RESOURCES in _thread.wanted:
+            _thread.found.append(Finding(Check.UNCLOSED_RESOURCES, f"{message}{_made_at()}"))
         else:
             self._show_behind(message, category, filename, lineno, file, line)
 
@@ -107,7 +108,7 @@ def unawaited(coroutine: types.CoroutineType[Any, Any, Any]) -> Finding:
     origin = coroutine.cr_origin
     place = Place(*origin[0]) if origin else None
     made = f", made at {place}" if place is not None else ""
-    return Finding("unawaited_coroutines", f"coroutine {coroutine.__qualname__!r} was never awaited{made}", place)
+    return Finding(Check.UNAWAITED_COROUTINES, f"coroutine {coroutine.__qualname__!r} was never awaited{made}", place)
 
 
 def _made_at() -> str:

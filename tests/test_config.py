@@ -77,6 +77,24 @@ def test_the_environment_comes_before_the_files(write):
     assert found.sources["loop_scope"] == "ASYNCUNIT_LOOP_SCOPE"
 
 
+@pytest.mark.parametrize("word", ["none", ""])
+def test_the_environment_sets_back_to_none_what_a_file_says(write, word):
+    directory = write(
+        "pyproject.toml",
+        "[tool.asyncunit]\nloop_debug = true\nloop_factory = 'tests.test_config:new_loop'\ntimeout = 5\n"
+        "background_tasks = ['pool.*']\nloop_factories = {own = 'tests.test_config:new_loop'}\n",
+    )
+    names = ("LOOP_DEBUG", "LOOP_FACTORY", "TIMEOUT", "BACKGROUND_TASKS", "LOOP_FACTORIES")
+    found = load(directory, {f"ASYNCUNIT_{name}": word for name in names})
+    assert found == Config(sources=found.sources)
+
+
+def test_the_reason_for_a_value_is_where_it_is_configured():
+    config = Config().merged({"timeout": 5}, "setup.cfg")
+    assert config.reason("timeout") == "configured in setup.cfg"
+    assert config.reason("loop_scope") == "by default"
+
+
 def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
     monkeypatch.setenv("ASYNCUNIT_LOOP_SCOPE", "package")
     assert load(tmp_path).loop_scope is Scope.PACKAGE
@@ -100,7 +118,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
         (
             "setup.cfg",
             "[asyncunit]\nloop_debug = maybe\n",
-            "{path}: loop_debug is 'maybe'; expected one of 1, yes, true, on, 0, no, false, off.",
+            "{path}: loop_debug is 'maybe'; expected one of 1, yes, true, on, 0, no, false, off; or 'none'.",
         ),
         (
             "setup.cfg",
@@ -162,14 +180,41 @@ def test_a_bad_value_in_the_environment_is_an_error_that_names_the_variable():
         load(environ={"ASYNCUNIT_LOOP_SCOPE": "all"})
 
 
-@pytest.mark.parametrize("factory", [3, asyncio.SelectorEventLoop.run_forever, lambda selector: None])
-def test_a_factory_that_cannot_be_called_without_arguments_is_an_error(factory):
-    with pytest.raises(ConfigurationError, match="loop_factory is .*(expected a callable|requires the parameter)"):
-        settings(loop_factory=factory)
+FACTORIES = "[asyncunit]\nloop_factories = plain=asyncio:new_event_loop gone=no_such_module:loop\n"
 
 
-def test_a_callable_that_tells_nothing_of_its_parameters_is_taken():
-    assert settings(loop_factory=type).values["loop_factory"] is type
+def test_of_the_configured_loop_factories_the_environment_chooses_by_name(write):
+    directory = write("setup.cfg", FACTORIES)
+    found = load(directory, {"ASYNCUNIT_LOOP_FACTORIES": "plain"})
+    assert found.loop_factories == {"plain": asyncio.new_event_loop}
+    assert list(load(directory, {}, options={"loop_factories": "gone"}).loop_factories) == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (FACTORIES, "expected some of plain, gone. Did you mean 'plain'?"),
+        ("", "expected names with factories, as in asyncio=asyncio:new_event_loop."),
+    ],
+)
+def test_the_name_of_a_loop_factory_that_is_not_configured_is_an_error(write, text, expected):
+    directory = write("setup.cfg", text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(directory, {"ASYNCUNIT_LOOP_FACTORIES": "plane"})
+    assert str(caught.value) == (
+        f"environment variable ASYNCUNIT_LOOP_FACTORIES: loop_factories has 'plane'; {expected}"
+    )
+
+
+def test_a_file_that_names_loop_factories_and_does_not_say_what_they_are_is_an_error(write):
+    directory = write("setup.cfg", "[asyncunit]\nloop_factories = asyncio, uvloop\n")
+    with pytest.raises(ConfigurationError, match=r"setup\.cfg: loop_factories has 'asyncio'; expected names with"):
+        load(directory, {})
+
+
+def test_what_a_file_says_for_all_its_sections_is_not_for_asyncunit(write):
+    directory = write("setup.cfg", "[DEFAULT]\nversion = 3\ntimeout = 3\n[asyncunit]\nloop_scope = class\n")
+    assert load(directory, {}) == Config(loop_scope=Scope.CLASS, sources={"loop_scope": str(directory / "setup.cfg")})
 
 
 def test_settings_of_a_class_are_inherited_key_by_key():
@@ -216,9 +261,15 @@ def test_settings_that_contradict_a_class_attribute_are_an_error():
             loop_scope = "class"
 
 
-def test_settings_refuse_an_unknown_key():
-    with pytest.raises(ConfigurationError, match=r"asyncunit\.settings\(\.\.\.\): there is no key 'loop_scop'"):
-        settings(loop_scop="class")
+def test_settings_refuse_an_unknown_key_and_offer_those_that_they_take():
+    with pytest.raises(ConfigurationError) as caught:
+        settings(mod="auto")
+    assert str(caught.value) == (
+        "asyncunit.settings(...): there is no key 'mod'; expected one of background_tasks, fail_on, loop_debug, "
+        "loop_factories, loop_factory, loop_scope, timeout."
+    )
+    with pytest.raises(ConfigurationError, match=r"settings\(\.\.\.\): mode is for the whole run"):
+        settings(mode="auto")
 
 
 def test_a_method_cannot_have_a_loop_of_its_own():

@@ -36,4 +36,4 @@ def test_every_error_is_raised_somewhere(name):
     ("word", "hint"), [("modul", " Did you mean 'module'?"), ("function", " Did you mean 'function'?"), ("xyz", "")]
 )
 def test_the_nearest_known_word_is_named_if_one_is_near(word, hint):
-    assert errors.nearest(word, ["function", "module"]) == hint
+    assert errors.did_you_mean(word, ["function", "module"]) == hint

@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from asyncunit import AsyncUnitWarning, LeftBehindError, Scope, registry
+from asyncunit import AsyncUnitWarning, LeftBehindError, Scope, UnfinishedError, registry
 from asyncunit.config import Config
 from asyncunit.findings import Finding, judge
 from asyncunit.registry import Registry
@@ -32,6 +32,15 @@ def test_all_findings_are_one_error_if_one_of_them_is_to_fail():
     assert "before the class ends" in text
     assert "with self.expectUnhandledErrors(ValueError):" in text
     assert "boom" not in text  # it is in the report once, as the cause
+
+
+def test_what_refuses_to_end_is_an_error_whatever_fails_a_test():
+    stubborn = Finding(None, "task 'a' did not end")
+    [error] = judge(scope_that_fails_on(), [stubborn])
+    assert isinstance(error, UnfinishedError)
+    assert "Its event loop is replaced" in str(error)
+    [error] = judge(scope_that_fails_on(), [TASK, stubborn])
+    assert isinstance(error, LeftBehindError)
 
 
 def test_several_errors_behind_one_report_are_a_group():

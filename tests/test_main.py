@@ -53,6 +53,23 @@ def test_in_strict_mode_what_would_pass_without_running_is_an_error(suite):
     assert "Ran 1 test" in result.stderr
 
 
+def test_a_mistake_in_the_configuration_is_said_in_one_line_and_ends_the_program(suite):
+    (suite / "setup.cfg").write_text("[asyncunit]\ntiemout = 3\n")
+    for args in (["-m", "asyncunit"], ["-m", "asyncunit", "plan", "test_suite"], ["test_suite.py"]):
+        result = python(*args, cwd=suite)
+        [line] = result.stderr.splitlines()
+        assert ": error: " in line
+        assert line.endswith("Did you mean 'timeout'?")
+        assert (result.returncode, result.stdout) == (2, "")
+
+
+def test_a_program_that_is_not_to_exit_raises_a_mistake_in_the_configuration(suite):
+    (suite / "setup.cfg").write_text("[asyncunit]\ntiemout = 3\n")
+    result = python("-c", "import asyncunit; asyncunit.main('test_suite', argv=['x'], exit=False)", cwd=suite)
+    assert "asyncunit.errors.ConfigurationError: " in result.stderr
+    assert result.returncode == 1
+
+
 def test_its_help_names_it(suite):
     assert "usage: python -m asyncunit" in python("-m", "asyncunit", "--help", cwd=suite).stdout
 

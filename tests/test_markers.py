@@ -45,6 +45,7 @@ def test_the_effective_values_are_all_but_the_mode():
     assert values["loop_scope"] == "class"
     assert values["timeout"] == 5
     assert values["fail_on"] == ["unhandled_errors"]
+    assert type(values["fail_on"][0]) is str
     assert "mode" not in values
 
 

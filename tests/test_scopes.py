@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from asyncunit import ConfigurationError, Scope
-from asyncunit.scopes import path_of_class, path_of_module
+from asyncunit.scopes import path_of_module
 from tests.support import module_of
 
 
@@ -24,18 +24,17 @@ def test_what_is_no_scope_is_an_error_that_names_place_value_and_choices(wrong):
     assert str(caught.value).startswith(f"setup.cfg: loop_scope is {wrong!r}; expected one of 'function', 'class'")
 
 
-def test_a_near_miss_is_told_the_nearest_scope():
-    with pytest.raises(ConfigurationError, match="Did you mean 'module'?"):
-        Scope.parse("modul", "here")
+@pytest.mark.parametrize("wrong", ["modul", "MODULE"])
+def test_a_near_miss_is_told_the_nearest_scope(wrong):
+    with pytest.raises(ConfigurationError, match=r"Did you mean 'module'\?"):
+        Scope.parse(wrong, "here")
 
 
-def test_the_path_of_a_class_leads_from_the_session_to_it():
-    path = path_of_class(test_class := type("Example", (), {"__module__": __name__}))
-    assert path == (
+def test_the_path_of_a_module_leads_from_the_session_to_it():
+    assert path_of_module("tests.test_scopes") == (
         (Scope.SESSION, None),
         (Scope.PACKAGE, "tests"),
         (Scope.MODULE, "tests.test_scopes"),
-        (Scope.CLASS, test_class),
     )
 
 

@@ -6,12 +6,12 @@ import pytest
 from asyncunit.signatures import (
     first_parameter,
     function_of,
-    is_method,
+    is_test_method,
     name_of,
     parameters_of,
-    place_of,
     positional_only,
     required_parameters,
+    written_at,
 )
 
 
@@ -49,13 +49,13 @@ def test_parameters_by_position_only_are_known():
 @pytest.mark.parametrize("decorator", [staticmethod, classmethod, lambda function: function])
 def test_a_method_is_seen_through_its_descriptor(decorator):
     assert function_of(decorator(written)) is written
-    assert is_method(decorator(written))
+    assert is_test_method(decorator(written))
 
 
 def test_what_unittest_could_not_call_is_no_method():
-    assert is_method(functools.partialmethod(written, 1))
-    assert not is_method(None)
-    assert not is_method(5)
+    assert is_test_method(functools.partialmethod(written, 1))
+    assert not is_test_method(None)
+    assert not is_test_method(5)
 
 
 def test_parameters_of_a_method_are_without_the_one_that_takes_the_test():
@@ -68,9 +68,9 @@ def test_parameters_of_a_method_are_without_the_one_that_takes_the_test():
 def test_a_place_is_a_file_and_a_line():
     line = written.__code__.co_firstlineno
     for form in (written, staticmethod(written), property(written), functools.partial(written), wrapped(written)):
-        assert place_of(form) == f"{__file__}:{line}"
-    assert place_of(Call()) == f"{__file__}:{Call.__call__.__code__.co_firstlineno}"
-    assert place_of(print) == repr(print)
+        assert written_at(form) == f"{__file__}:{line}"
+    assert written_at(Call()) == f"{__file__}:{Call.__call__.__code__.co_firstlineno}"
+    assert written_at(print) == repr(print)
 
 
 def test_a_name_is_that_of_the_function_or_of_what_stands_for_it():
