@@ -30,7 +30,7 @@ from asyncunit import (
     settings,
 )
 from tests.conftest import fail, start, stubborn
-from tests.support import run
+from tests.support import run, run_module
 
 pytestmark = pytest.mark.filterwarnings("default::asyncunit.AsyncUnitWarning")
 LEAKS_FAIL = settings(fail_on=["unhandled_errors", "leaked_tasks"])
@@ -721,6 +721,22 @@ def test_what_outlives_a_test_is_the_next_wider_scopes():
 
     result = run(Test)
     assert (result.passed, result.errors_by_name) == (["test_1", "test_2"], [("tearDownClass", LeftBehindError)])
+
+
+def test_a_file_of_a_module_that_tests_have_in_an_attribute_is_left_open(tmp_path):
+    source = """
+        @asyncunit.settings(fail_on="all")
+        class Test(asyncunit.ClassLoopTestCase):
+            def setUp(self):
+                self.log = LOG
+
+            async def test_x(self):
+                self.assertFalse(self.log.closed)
+    """
+    with (tmp_path / "log").open("w") as log:
+        result = run_module(source, LOG=log)
+        assert (result.passed, texts(result)) == (["test_x"], [])
+        assert not log.closed
 
 
 def test_what_a_class_leaves_open_is_the_classs():
