@@ -90,10 +90,10 @@ def _end_tasks(owner: OpenScope, loops: LoopRunner, own: Task | None, case: obje
     findings: list[Finding] = []
     left = _Left(owner, loops, own)
     loops.run_aside(_settle(left.find))
-    described = {task: left.describe(task) for task in left.find()}
+    described = {task: left.describe(task) for task in left.in_order(left.find())}
     if described:
-        cancelled = loops.end_tasks(left.find)
-        findings += _refusals(cancelled & loops.stubborn)
+        cancelled = left.in_order(loops.end_tasks(left.find))
+        findings += _refusals(task for task in cancelled if task in loops.stubborn)
         for task, text in described.items():
             if task not in loops.stubborn:
                 findings.append(Finding("leaked_tasks", text, owner.place_of(task)))
@@ -175,6 +175,16 @@ class _Left:
     def find(self) -> set[Task]:
         """Those that are pending."""
         return {task for task in asyncio.all_tasks(self._loops.loop) if self._is_left(task)}
+
+    def in_order(self, tasks: Iterable[Task]) -> list[Task]:
+        """The tasks in the order in which they were made; those of which that is not known last, by their names."""
+        order = {id(thing): number for number, thing in enumerate(self._owner.things())}
+
+        def key(task: Task) -> tuple[int, int, str]:
+            name = str(task.get_name())  # which asyncio numbers
+            return order.get(id(task), len(order)), len(name), name
+
+        return sorted(tasks, key=key)
 
     def _is_left(self, task: Task) -> bool:
         return (

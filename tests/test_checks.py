@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import io
 import logging
+import re
 import socket
 import sys
 import threading
@@ -117,6 +118,19 @@ def test_a_task_that_is_about_to_end_is_no_leak():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(run(Test).passed) == 2
+
+
+@pytest.mark.parametrize("make", [asyncio.create_task, asyncio.Task])
+def test_the_tasks_of_a_report_are_in_the_order_in_which_they_were_made(make):
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            for _ in range(20):
+                make(forever())
+
+    [text] = texts(run(Test))
+    numbers = [int(number) for number in re.findall(r"task 'Task-(\d+)'", text)]
+    assert (len(numbers), numbers) == (20, sorted(numbers))
 
 
 def test_a_task_is_the_tests_whoever_of_its_tasks_started_it_and_however():
