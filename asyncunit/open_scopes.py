@@ -174,6 +174,11 @@ class OpenScope:
                 self.context.run(variable.set, value)
                 spread[variable] = value
 
+    @property
+    def has_anything_to_close(self) -> bool:
+        """Whether there are hooks, fixtures, or anything that is kept."""
+        return bool(self.hooks or self.fixtures or self._kept)
+
     def close(self) -> list[Exception]:
         """Close the hooks, the fixtures and what is kept, and return what that raised.
 
