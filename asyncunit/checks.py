@@ -17,7 +17,7 @@ from asyncunit.open_scopes import OpenScope, owner_of
 from asyncunit.resources import close, findings_of, left_open, note_sockets, note_transports
 from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, refusal
 from asyncunit.scopes import Scope
-from asyncunit.stacks import describe_task, nearest, places_of_task
+from asyncunit.stacks import describe_task, innermost_place, places_of_task
 
 __all__ = ["after_scope", "after_test", "before"]
 
@@ -201,7 +201,7 @@ class _Left:
 
     def describe(self, task: Task) -> str:
         """What the report says of a task that is pending."""
-        waits = nearest(places_of_task(task))
+        waits = innermost_place(places_of_task(task))
         return f"a pending {describe_task(task, self._owner.place_of(task))}, waits at {waits}"
 
     def crashed(self, task: Task) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from asyncunit.observers import Observer, Unhandled, mark_as_reported
 from asyncunit.open_scopes import OpenScope, given_to, is_anybodys
 from asyncunit.parsing import LoopFactory
 from asyncunit.signals import Interrupt, Running
-from asyncunit.stacks import describe_task, nearest, places_of_task
+from asyncunit.stacks import describe_task, innermost_place, places_of_task
 
 __all__ = [
     "CLOSE_TIMEOUT",
@@ -307,7 +307,7 @@ async def _end(
 
 def refusal(task: asyncio.Task[Any]) -> str:
     """What a report says of a task that refuses to end."""
-    return f"{describe_task(task)}, still at {nearest(places_of_task(task))}"
+    return f"{describe_task(task)}, still at {innermost_place(places_of_task(task))}"
 
 
 def _executor_threads() -> list[str]:
