@@ -13,7 +13,8 @@ from asyncunit import warned
 from asyncunit.findings import Finding, judge
 from asyncunit.groups import groups_of, parents_of
 from asyncunit.observers import Unhandled, is_background
-from asyncunit.open_scopes import OpenScope, owner_of
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import owner_of
 from asyncunit.resources import close, findings_of, left_open, note_sockets, note_transports
 from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, refusal
 from asyncunit.scopes import Scope

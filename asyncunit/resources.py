@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from asyncunit.findings import Finding
 from asyncunit.keepers import outliving
-from asyncunit.open_scopes import OpenScope, current_owner
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import current_owner
 from asyncunit.stacks import caller
 
 __all__ = ["close", "findings_of", "left_open", "note_sockets", "note_transports", "noting_generators"]

@@ -22,7 +22,8 @@ from asyncunit.errors import (
 from asyncunit.findings import Finding, judge
 from asyncunit.foreign import know
 from asyncunit.observers import Observer, Unhandled, mark_as_reported
-from asyncunit.open_scopes import OpenScope, given_to, is_anybodys
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import came_from_outside, given_to
 from asyncunit.parsing import LoopFactory
 from asyncunit.signals import Interrupt, Running
 from asyncunit.stacks import describe_task, innermost_place, places_of_task
@@ -191,7 +192,7 @@ class LoopRunner:
         self.observer.is_closed = True
         findings = [item.finding for item in self.observer.take_all()]
         for task in left:
-            if not is_anybodys(task):
+            if came_from_outside(task):
                 text = f"a pending {describe_task(task)}, started from outside, as by a thread"
                 findings.append(Finding("leaked_tasks", text))
         return judge(self.owner, findings)

@@ -10,7 +10,7 @@ import types
 
 from asyncunit.findings import Finding
 from asyncunit.observers import Observer, Unhandled
-from asyncunit.open_scopes import owner_of
+from asyncunit.owners import owner_of
 from asyncunit.stacks import Place, is_ours, stack
 from asyncunit.watchdog import forget, stands_in_debugger, watch
 

@@ -17,6 +17,7 @@ HOUSE = [
     "tracebacks",
     "stderr",
     "open_scopes",
+    "owners",
     "contexts",
     "registry",
     "findings",

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from asyncunit.observers import Observer, is_reported, mark_as_reported
-from asyncunit.open_scopes import owner_of
+from asyncunit.owners import owner_of
 from tests.conftest import fail, open_scope
 
 
