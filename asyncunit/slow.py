@@ -8,11 +8,12 @@ import threading
 import time
 import types
 
+from asyncunit.debuggers import stands_in_debugger
 from asyncunit.findings import Finding
 from asyncunit.observers import Observer, Unhandled
 from asyncunit.owners import owner_of
 from asyncunit.stacks import Place, is_ours, stack
-from asyncunit.watchdog import forget, stands_in_debugger, watch
+from asyncunit.watchdog import forget, watch
 
 __all__ = ["SlowSteps"]
 

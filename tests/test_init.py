@@ -38,6 +38,7 @@ HOUSE = [
     "marking",
     "peers",
     "signals",
+    "debuggers",
     "watchdog",
     "foreign",
     "groups",
