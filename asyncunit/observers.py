@@ -238,12 +238,12 @@ class Observer:
             if owner is not None and owner_of_context(given) is owner and given is not getattr(owner, "context", None):
                 with contextlib.suppress(RuntimeError):  # it is entered: that of a task which is running
                     give(given, None)  # it has a context of its own: it is not the scope's that has started it
-            return _Task(coroutine, loop=loop, **kwargs)
+            return Task(coroutine, loop=loop, **kwargs)
         if owner is not None:
             heir = self._heir(coroutine, owner)
             if heir is not owner:
                 kwargs, owner = {**kwargs, "context": given_to(heir)}, heir
-        task = _Task(coroutine, loop=loop, **kwargs)
+        task = Task(coroutine, loop=loop, **kwargs)
         if owner is not None:
             owner.note(task, caller())
         return task
@@ -278,15 +278,18 @@ class Observer:
 
 
 class Task(asyncio.Task[Any]):
-    """A task that keeps the name that it has when it is given None, as some loops of Python 3.13 do."""
+    """A task whose error is not taken for retrieved when somebody cancels it after it has failed."""
 
-    def set_name(self, value: object, /) -> None:
-        """Set the name."""
-        if value is not None:
-            super().set_name(value)
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it; False if it is done."""
+        return not self.done() and super().cancel(msg)
 
+    if sys.version_info[:2] == (3, 13):
 
-_Task = Task if sys.version_info[:2] == (3, 13) else asyncio.Task
+        def set_name(self, value: object, /) -> None:
+            """Set the name; None, which some loops give, leaves the one that it has."""
+            if value is not None:
+                super().set_name(value)
 
 
 def _both(one: _Handler, other: _Handler | None) -> _Handler:

@@ -471,6 +471,62 @@ def test_an_error_of_a_wider_scope_fails_the_running_test_once():
     assert result.passed == ["test_1", "test_3"]
 
 
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_an_error_of_a_task_that_a_fixture_only_cancels_is_found(scope):
+    class Test(AsyncTestCase):
+        @fixture(scope=scope)
+        async def value(cls):
+            task = asyncio.create_task(fail())
+            yield
+            task.cancel()
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        result = run(Test)
+    reports = [str(error.__cause__) for _, error in result.raised]
+    assert reports == ["boom"]
+    assert shown == []
+
+
+def test_an_error_of_a_task_that_is_cancelled_and_then_awaited_is_retrieved():
+    class Test(ClassLoopTestCase):
+        @fixture(scope="class")
+        async def value(cls):
+            task = asyncio.create_task(fail())
+            yield
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    assert run(Test).passed == ["test_x"]
+    assert run(Test).raised == []
+
+
+def test_an_error_of_a_wider_scopes_task_that_somebody_holds_is_that_of_the_scope_at_its_end():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.held = [asyncio.create_task(fail()), asyncio.create_task(fail())]
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            for task in cls.held:
+                task.cancel()
+            await asyncio.gather(cls.held[0], return_exceptions=True)
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert (result.passed, result.errors_by_name) == (["test_x"], [("tearDownClass", LeftBehindError)])
+    assert texts(result)[0].count("  - ") == 1
+
+
 def test_an_error_that_comes_up_while_no_test_runs_is_that_of_its_scope():
     class Test(ClassLoopTestCase):
         @classmethod
