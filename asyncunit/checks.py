@@ -14,11 +14,12 @@ from asyncunit.findings import Finding, judge
 from asyncunit.groups import groups_of, parents_of
 from asyncunit.keys import Check
 from asyncunit.observers import Unhandled, is_background
-from asyncunit.open_scopes import OpenScope, owner_of
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import owner_of
 from asyncunit.resources import close, findings_of, left_open, note_sockets, note_transports
 from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, refusal
 from asyncunit.scopes import Scope
-from asyncunit.stacks import describe_task, nearest, places_of_task
+from asyncunit.stacks import describe_task, innermost_place, places_of_task
 
 __all__ = ["after_scope", "after_test", "before"]
 
@@ -91,10 +92,10 @@ def _end_tasks(owner: OpenScope, loops: LoopRunner, own: Task | None, case: obje
     findings: list[Finding] = []
     left = _Left(owner, loops, own)
     loops.run_aside(_settle(left.find))
-    described = {task: left.describe(task) for task in left.find()}
+    described = {task: left.describe(task) for task in left.in_order(left.find())}
     if described:
-        cancelled = loops.end_tasks(left.find)
-        findings += _refusals(cancelled & loops.stubborn)
+        cancelled = left.in_order(loops.end_tasks(left.find))
+        findings += _refusals(task for task in cancelled if task in loops.stubborn)
         for task, text in described.items():
             if task not in loops.stubborn:
                 findings.append(Finding(Check.LEAKED_TASKS, text, owner.place_of(task)))
@@ -177,6 +178,16 @@ class _Left:
         """Those that are pending."""
         return {task for task in asyncio.all_tasks(self._loops.loop) if self._is_left(task)}
 
+    def in_order(self, tasks: Iterable[Task]) -> list[Task]:
+        """The tasks in the order in which they were made; those of which that is not known last, by their names."""
+        order = {id(thing): number for number, thing in enumerate(self._owner.things())}
+
+        def key(task: Task) -> tuple[int, int, str]:
+            name = str(task.get_name())  # which asyncio numbers
+            return order.get(id(task), len(order)), len(name), name
+
+        return sorted(tasks, key=key)
+
     def _is_left(self, task: Task) -> bool:
         return (
             task is not self._own
@@ -192,7 +203,7 @@ class _Left:
 
     def describe(self, task: Task) -> str:
         """What the report says of a task that is pending."""
-        waits = nearest(places_of_task(task))
+        waits = innermost_place(places_of_task(task))
         return f"a pending {describe_task(task, self._owner.place_of(task))}, waits at {waits}"
 
     def crashed(self, task: Task) -> Iterator[Finding]:

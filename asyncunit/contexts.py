@@ -6,7 +6,7 @@ import contextvars
 from collections.abc import Coroutine, Generator, Mapping
 from typing import Any
 
-from asyncunit.open_scopes import is_mark
+from asyncunit.owners import is_mark
 
 __all__ = ["Carried", "Within", "changes", "values_around", "values_of"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from asyncunit.scopes import Scope
 from asyncunit.stacks import Place, place_of_function
 from asyncunit.tracebacks import stand_at, trim
 
-__all__ = ["Finding", "judge", "warn_of"]
+__all__ = ["Finding", "Notices", "judge", "warn_of"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -110,7 +111,7 @@ def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
     """Warn, now where that raises or nobody says when the run ends, else when it does: in the middle it goes under."""
     warning = AsyncUnitWarning(_text(owner, findings, lambda _: True))
     filename, line, _ = _place_of(owner) or findings[0].place or Place("asyncunit", 0, "")
-    run = registry.runs()[-1] if registry.runs() else None
+    run = registry.innermost_run()
     if owner.config.is_lenient and not _is_named_by_a_filter():
         with warnings.catch_warnings():
             warnings.simplefilter("always", AsyncUnitWarning)
@@ -121,10 +122,33 @@ def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
         return
     with warnings.catch_warnings(record=True) as shown:
         warnings.warn_explicit(warning, None, filename, line)
-    if len(run.notices) < _NOTICES:
-        run.notices += shown
-    elif shown:
-        run.more_notices += 1
+    run.notices.add(shown)
+
+
+class Notices:
+    """The warnings of a run that are to be shown when all its scopes are closed: so many, and of the rest the number.
+
+    What is shown is taken off, so that it is shown once.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[warnings.WarningMessage] = []
+        self._more = 0
+
+    def add(self, found: Sequence[warnings.WarningMessage]) -> None:
+        """Keep warnings that a filter has let through."""
+        room = max(_NOTICES - len(self._kept), 0)
+        self._kept += found[:room]
+        self._more += len(found[room:])
+
+    def show(self) -> None:
+        """Show them, as the module ``warnings`` does. May be called twice."""
+        while self._kept:
+            notice = self._kept.pop(0)
+            warnings.showwarning(notice.message, notice.category, notice.filename, notice.lineno)
+        if self._more:
+            sys.stderr.write(f"asyncunit: {self._more} more warnings of this kind\n")
+            self._more = 0
 
 
 def warn_of(error: AsyncUnitError, where: str) -> bool:

@@ -20,6 +20,7 @@ from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.hooks import loop_in
 from asyncunit.hosted import HostedRun, raise_all
 from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import given_to
 from asyncunit.parsing import LoopFactory
 from asyncunit.runner import LoopRunner, current_loop
 from asyncunit.running import OpenTest
@@ -124,7 +125,7 @@ class FunctionTest(OpenTest):
         """Call the test, and await what it returns if that can be; raises what ended it."""
         is_fresh = self.runner is None
         runner = self.runner or self.open()
-        context = runner.scope.context if is_fresh else runner.scope.own(contextvars.copy_context())
+        context = runner.scope.context if is_fresh else given_to(runner.scope)
         cut = None
         try:
             if is_async_def(function):
@@ -220,7 +221,7 @@ class HostedFixture:
         scope = runner.scope
         is_own = context is None
         if context is None:
-            context = scope.own(contextvars.copy_context())
+            context = given_to(scope)
         within = functools.partial(Within, context) if is_own else _itself
         runner.is_ending, runner.cut_by = False, None
         cut = None

@@ -17,7 +17,8 @@ from asyncunit.findings import Finding
 from asyncunit.foreign import explain
 from asyncunit.groups import calling_group, parents_of
 from asyncunit.keys import Check
-from asyncunit.open_scopes import OpenScope, current_owner, give, given_to, owner_of, owner_of_context
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import current_owner, give, given_to, owner_of, owner_of_context
 from asyncunit.stacks import caller, coroutine_name, describe_task, represent
 
 __all__ = ["Observer", "Unhandled", "is_background", "is_reported", "mark_as_reported"]
@@ -44,6 +45,31 @@ class Unhandled(NamedTuple):
     finding: Finding
 
 
+class _LoopSettings(NamedTuple):
+    """What is set on a loop, and may be set by a test."""
+
+    handler: Any
+    factory: Any
+    debug: bool
+    slow_callback_duration: float
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _LoopSettings:
+        """What is set now."""
+        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), loop.slow_callback_duration)
+
+    def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the loop so again, as far as it is not."""
+        if loop.get_exception_handler() is not self.handler:
+            loop.set_exception_handler(self.handler)
+        if loop.get_task_factory() is not self.factory:
+            loop.set_task_factory(self.factory)
+        if loop.get_debug() is not self.debug:
+            loop.set_debug(self.debug)
+        if loop.slow_callback_duration != self.slow_callback_duration:
+            loop.slow_callback_duration = self.slow_callback_duration
+
+
 class Observer:
     """What is seen of one loop.
 
@@ -67,6 +93,8 @@ class Observer:
         self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = self._make_task
+        # How the loop was set before a test, by all that had run on it; None before the first.
+        self._before: _LoopSettings | None = None
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(self._own_handler)
         if loop.get_task_factory() is None:
@@ -117,26 +145,43 @@ class Observer:
     ) -> Iterator[list[Any]]:
         """While the generator waits, errors of these types are expected; then they are put into the list."""
         before, self.unhandled = self.unhandled, []
-        handler = loop.get_exception_handler()
-        if handler is not self._own_handler:
-            loop.set_exception_handler(_both(self._own_handler, handler))
         try:
-            yield caught
+            with self._hearing(loop):
+                try:
+                    yield caught
+                finally:
+                    self._look_for(expected, loop, case)
         finally:
-            owner = current_owner()
-            if owner is not None:
-                found = self.unretrieved(loop, owner, case)
-                self.unhandled += [Unhandled(owner, finding) for finding in found]
-            if not any(isinstance(item.finding.error, expected) for item in self.unhandled):
-                gc.collect()  # a task says that its error was not retrieved when it is let go
-            if handler is not self._own_handler:
-                loop.set_exception_handler(handler)
-            for item in self.unhandled:
+            found, self.unhandled = self.unhandled, before
+            for item in found:
                 if isinstance(item.finding.error, expected):
                     caught.append(item.finding.error)
                 else:
-                    before.append(item)
-            self.unhandled = before
+                    self.unhandled.append(item)
+
+    @contextlib.contextmanager
+    def _hearing(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Be told of what reaches the exception handler of the loop, where that is another's, as well as that one."""
+        handler = loop.get_exception_handler()
+        if handler is self._own_handler:
+            yield
+            return
+        loop.set_exception_handler(_both(self._own_handler, handler))
+        try:
+            yield
+        finally:
+            loop.set_exception_handler(handler)
+
+    def _look_for(
+        self, expected: tuple[type[BaseException], ...], loop: asyncio.AbstractEventLoop, case: object
+    ) -> None:
+        """Have the errors be known that come up only once somebody looks for them."""
+        owner = current_owner()
+        if owner is not None:
+            found = self.unretrieved(loop, owner, case)
+            self.unhandled += [Unhandled(owner, finding) for finding in found]
+        if not any(isinstance(item.finding.error, expected) for item in self.unhandled):
+            gc.collect()  # a task says that its error was not retrieved when it is let go
 
     def unretrieved(self, loop: asyncio.AbstractEventLoop, owner: OpenScope, case: object = None) -> list[Finding]:
         """What tasks that the scope has made, and that somebody still holds, have raised to nobody.
@@ -194,12 +239,12 @@ class Observer:
             if owner is not None and owner_of_context(given) is owner and given is not getattr(owner, "context", None):
                 with contextlib.suppress(RuntimeError):  # it is entered: that of a task which is running
                     give(given, None)  # it has a context of its own: it is not the scope's that has started it
-            return _Task(coroutine, loop=loop, **kwargs)
+            return Task(coroutine, loop=loop, **kwargs)
         if owner is not None:
             heir = self._heir(coroutine, owner)
             if heir is not owner:
                 kwargs, owner = {**kwargs, "context": given_to(heir)}, heir
-        task = _Task(coroutine, loop=loop, **kwargs)
+        task = Task(coroutine, loop=loop, **kwargs)
         if owner is not None:
             owner.note(task, caller())
         return task
@@ -221,10 +266,7 @@ class Observer:
         self.is_new_to_tests = False
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(self._own_handler)
-        self._handler = loop.get_exception_handler()
-        self._factory = loop.get_task_factory()
-        self._debug = loop.get_debug()
-        self._duration = loop.slow_callback_duration
+        self._before = _LoopSettings.of(loop)
         self.aside += self.unhandled
         self.unhandled = []
 
@@ -232,26 +274,23 @@ class Observer:
         """Set the loop as it was before the test."""
         if loop.get_task_factory() is not self._own_factory:
             gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
-        if loop.get_exception_handler() is not self._handler:
-            loop.set_exception_handler(self._handler)
-        if loop.get_task_factory() is not self._factory:
-            loop.set_task_factory(self._factory)
-        if loop.get_debug() is not self._debug:
-            loop.set_debug(self._debug)
-        if loop.slow_callback_duration != self._duration:
-            loop.slow_callback_duration = self._duration
+        if self._before is not None:
+            self._before.put_back(loop)
 
 
 class Task(asyncio.Task[Any]):
-    """A task that keeps the name that it has when it is given None, as some loops of Python 3.13 do."""
+    """A task whose error is not taken for retrieved when somebody cancels it after it has failed."""
 
-    def set_name(self, value: object, /) -> None:
-        """Set the name."""
-        if value is not None:
-            super().set_name(value)
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it; False if it is done."""
+        return not self.done() and super().cancel(msg)
 
+    if sys.version_info[:2] == (3, 13):
 
-_Task = Task if sys.version_info[:2] == (3, 13) else asyncio.Task
+        def set_name(self, value: object, /) -> None:
+            """Set the name; None, which some loops give, leaves the one that it has."""
+            if value is not None:
+                super().set_name(value)
 
 
 def _both(one: _Handler, other: _Handler | None) -> _Handler:

@@ -1,14 +1,12 @@
 """An open scope: its context, what closes with it, and what is made in its context.
 
-Whose something is that tests make is told by the context in which it was made, not by the time. Nothing here knows of
-event loops: a scope keeps whatever it is given, and closes it when it is left.
+Nothing here knows of event loops: a scope keeps whatever it is given, and closes it when it is left.
 """
 
 from __future__ import annotations
 
 import contextvars
 import functools
-import gc
 import types
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -20,23 +18,19 @@ from asyncunit.signatures import class_name
 from asyncunit.stacks import Place
 from asyncunit.stderr import printing_at_interrupt
 
-__all__ = [
-    "OpenScope",
-    "context_of",
-    "current_owner",
-    "give",
-    "given_to",
-    "is_anybodys",
-    "is_mark",
-    "owner_of",
-    "owner_of_context",
-]
+__all__ = ["MARK", "Mark", "OpenScope"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 T = TypeVar("T")
 
 _DEFAULT = Config()
+
+# What a context, and each copy of it, holds of its owner, and nothing else does, so that it is gone when all of them
+# are: a set with nothing else in it, for sets can be referred to weakly, and are made fast.
+Mark = set["OpenScope"]
+MARK: contextvars.ContextVar[Mark] = contextvars.ContextVar("asyncunit_owner")
+_set_mark = MARK.set
 
 
 class OpenScope:
@@ -47,12 +41,14 @@ class OpenScope:
     ``hooks`` is what runs the scope's hooks, and ``fixtures`` what has set up its fixtures, if it has any: closed in
     this order, and before all that is kept. ``made`` are the tasks and resources that were made in it and are still
     alive, with the place where each was made; None until there is one.
+
+    Of a test, ``is_over`` is true once it has run to its end: what comes up of it later is too late for its own report.
+    ``function`` is the test itself where it is a plain function; None where it is a method, which its class has.
     """
 
     hooks: Any = None
     fixtures: Any = None
     is_over = False
-    # That of a test whose class does not have it.
     function: Any = None
     # What was set around the run when it opened, where a host may set something meanwhile.
     around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
@@ -73,7 +69,7 @@ class OpenScope:
         self.config: Config = _DEFAULT if within is None else within.config
         mark = {self}
         context.run(_set_mark, mark)
-        # Dead once nothing holds the context, or one that was copied from it: no task, no callback.
+        # Dead once nothing holds the context, or one that is the scope's as well: no task, no callback.
         self._mark = weakref.ref(mark)
 
     def __str__(self) -> str:
@@ -104,7 +100,7 @@ class OpenScope:
 
     @property
     def is_left(self) -> bool:
-        """Whether anything holds the context, or one that was copied from it: a task, a callback."""
+        """Whether anything holds the context, or one that is the scope's as well: a task, a callback."""
         return self._mark() is not None
 
     def note(self, thing: Any, place: Place | None) -> None:
@@ -135,12 +131,13 @@ class OpenScope:
         """Whether it is the other scope, or one inside it."""
         return any(scope is wider for scope in self.outwards())
 
-    def own(self, context: contextvars.Context) -> contextvars.Context:
-        """Have what is made in the context, one that was not copied from the scope's, be the scope's all the same."""
+    def mark(self) -> Mark:
+        """What a context holds in which that is the scope's what is made."""
         mark = self._mark()
-        if mark is not None:
-            context.run(_set_mark, mark)
-        return context
+        if mark is None:
+            mark = {self}
+            self._mark = weakref.ref(mark)
+        return mark
 
     def let_go(self) -> bool:
         """Let go of the context at the end of a test; return whether anything is left that was made in it."""
@@ -175,6 +172,11 @@ class OpenScope:
                 self.context.run(variable.set, value)
                 spread[variable] = value
 
+    @property
+    def has_anything_to_close(self) -> bool:
+        """Whether there are hooks, fixtures, or anything that is kept."""
+        return bool(self.hooks or self.fixtures or self._kept)
+
     def close(self) -> list[Exception]:
         """Close the hooks, the fixtures and what is kept, and return what that raised.
 
@@ -195,62 +197,3 @@ class OpenScope:
                     errors.append(error)
             self._kept = None  # what is kept refers to the scope
         return errors
-
-
-# What a context, and each copy of it, holds of its owner, and nothing else does, so that it is gone when all of them
-# are: a set with nothing else in it, for sets can be referred to weakly, and are made fast.
-_Mark = set["OpenScope"]
-
-_mark: contextvars.ContextVar[_Mark] = contextvars.ContextVar("asyncunit_owner")
-_set_mark = _mark.set
-_NOBODYS: _Mark = set()
-
-
-def is_mark(variable: contextvars.ContextVar[Any]) -> bool:
-    """Whether the variable is the one that says whose a context is."""
-    return variable is _mark
-
-
-def current_owner() -> OpenScope | None:
-    """Whose it is what is made now."""
-    return next(iter(_mark.get(_NOBODYS)), None)
-
-
-def owner_of(thing: Any) -> OpenScope | None:
-    """The owner of a task or a handle; None if it is nobody's that asyncunit knows."""
-    context = context_of(thing)
-    return None if context is None else owner_of_context(context)
-
-
-def owner_of_context(context: contextvars.Context) -> OpenScope | None:
-    """Whose it is what is made in the context."""
-    mark: _Mark = context.get(_mark, _NOBODYS)
-    return next(iter(mark), None)
-
-
-def is_anybodys(thing: Any) -> bool:
-    """Whether a task was made in the context of a scope, or was given to nobody; else it came from outside."""
-    context = context_of(thing)
-    return context is not None and _mark in context
-
-
-def given_to(owner: OpenScope | None) -> contextvars.Context:
-    """A copy of the current context, in which what is made is the owner's; that of none is left alone."""
-    context = contextvars.copy_context()
-    give(context, owner)
-    return context
-
-
-def give(context: contextvars.Context, owner: OpenScope | None) -> None:
-    """Have what is made in the context from now on be the owner's."""
-    context.run(_set_mark, _NOBODYS if owner is None else {owner})
-
-
-def context_of(thing: Any) -> contextvars.Context | None:
-    """The context in which a task or a handle runs."""
-    get_context = getattr(thing, "get_context", None)  # new in Python 3.12
-    if get_context is not None:
-        found: contextvars.Context = get_context()
-        return found
-    # The first that a task of Python 3.11 refers to: those of its callbacks come after it.
-    return next((other for other in gc.get_referents(thing) if type(other) is contextvars.Context), None)

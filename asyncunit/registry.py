@@ -10,16 +10,15 @@ import contextvars
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from asyncunit.open_scopes import OpenScope
 from asyncunit.scopes import Scope, ScopePath, path_of_module
 from asyncunit.stderr import printing_at_interrupt, report_on_stderr
 
-__all__ = ["Host", "Registry", "all_runs", "begin", "close_all", "end", "end_inside", "runs"]
+__all__ = ["Host", "Registry", "all_runs", "begin", "close_all", "end", "end_inside", "innermost_run", "runs"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -38,19 +37,18 @@ class Registry:
     """The open scopes of one run in one thread.
 
     ``run`` tells it from other runs: the result that unittest reports to, mostly. ``chain`` is what is open, widest
-    first. ``report`` takes what was raised by a scope that closed because the run went elsewhere. ``notices`` are
-    warnings to be shown when all scopes of the run are closed; None where they are to be shown at once. ``host`` is
-    None where unittest runs the tests.
+    first. ``report`` takes what was raised by a scope that closed because the run went elsewhere. ``notices`` take
+    the warnings that are to be shown when all scopes of the run are closed; None where they are to be shown at once.
+    ``host`` is None where unittest runs the tests.
     """
 
     host: Host | None = None
+    notices: Any = None
 
     def __init__(self, run: object, report: Callable[[OpenScope, Exception], None]) -> None:
         self.run = run
         self.chain: list[OpenScope] = []
         self.report = report
-        self.notices: list[warnings.WarningMessage] | None = None
-        self.more_notices = 0
         self.thread = threading.current_thread()
         # True once the run is over: what is still begun in this thread is another one.
         self.is_closing = False
@@ -74,7 +72,7 @@ class Registry:
 
     def open(self, scope: Scope, key: Hashable) -> OpenScope:
         """Open one scope inside the innermost."""
-        within = self.chain[-1] if self.chain else None
+        within = self.innermost_scope
         open_scope = OpenScope(scope, key, self.context_within(within), within)
         self.chain.append(open_scope)
         return open_scope
@@ -82,6 +80,11 @@ class Registry:
     def context_within(self, within: OpenScope | None) -> contextvars.Context:
         """The context of a scope that opens inside another."""
         return contextvars.copy_context() if within is None else within.context.copy()
+
+    @property
+    def innermost_scope(self) -> OpenScope | None:
+        """The narrowest scope that is open, if there is one."""
+        return self.chain[-1] if self.chain else None
 
     def innermost(self, scope: Scope) -> OpenScope:
         """The open scope of that kind; of several packages, the one that stands inside the others."""
@@ -102,8 +105,7 @@ class Registry:
         """Close a scope, after those inside it, and return what that raised. May be called twice."""
         errors: list[Exception] = []
         chain = self.chain
-        has_any = open_scope._kept or open_scope.hooks or open_scope.fixtures
-        if not has_any and chain and chain[-1] is open_scope:
+        if not open_scope.has_anything_to_close and chain and chain[-1] is open_scope:
             chain.pop()  # the short way, which most tests go
             return errors
         with printing_at_interrupt(open_scope, errors):
@@ -122,12 +124,6 @@ class Registry:
         """Close all that is open, innermost first. May be called twice, also to go on where Ctrl-C interrupted it."""
         self.is_closing = True
         self._close_to(0)
-        while self.notices:
-            notice = self.notices.pop(0)
-            warnings.showwarning(notice.message, notice.category, notice.filename, notice.lineno)
-        if self.more_notices:
-            sys.stderr.write(f"asyncunit: {self.more_notices} more warnings of this kind\n")
-            self.more_notices = 0
         while self._at_end:
             self._at_end.pop()()
 
@@ -148,6 +144,8 @@ class _Thread(threading.local):
 _thread = _Thread()
 # Every run that has not ended, of all threads, so that the end of the process can close them.
 _open: list[Registry] = []
+# What multiprocessing is to call as this process ends; None until a run has begun while it was imported.
+_finalizer: Any = None
 # What a forked child must neither use nor let go: closing it would act on the parent's files.
 _inherited: list[object] = []
 
@@ -155,6 +153,11 @@ _inherited: list[object] = []
 def runs() -> list[Registry]:
     """The runs of this thread that have not ended, outermost first."""
     return _thread.runs
+
+
+def innermost_run() -> Registry | None:
+    """The run of this thread that began last and has not ended, if there is one."""
+    return _thread.runs[-1] if _thread.runs else None
 
 
 def all_runs() -> list[Registry]:
@@ -199,15 +202,19 @@ def close_all() -> None:
 
 
 def _close_at_exit() -> None:
+    global _finalizer  # noqa: PLW0603 - there is one process, and one end of it
     # A worker of multiprocessing runs its finalizers, and before Python 3.13 no atexit callbacks.
     if multiprocessing_util := sys.modules.get("multiprocessing.util"):
-        multiprocessing_util.Finalize(None, close_all, exitpriority=100)
+        if _finalizer is None or not _finalizer.still_active():
+            _finalizer = multiprocessing_util.Finalize(None, close_all, exitpriority=100)
     else:
         atexit.unregister(close_all)
         atexit.register(close_all)
 
 
 def _after_fork() -> None:
+    global _finalizer  # noqa: PLW0603 - that of the parent does nothing in the child
+    _finalizer = None
     _inherited.append((_open.copy(), _thread.runs))
     _open.clear()
     _thread.runs = []

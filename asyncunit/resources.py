@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from asyncunit.findings import Finding
 from asyncunit.keepers import outliving
 from asyncunit.keys import Check
-from asyncunit.open_scopes import OpenScope, current_owner
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import current_owner
 from asyncunit.stacks import caller
 
 __all__ = ["close", "findings_of", "left_open", "note_sockets", "note_transports", "noting_generators"]
@@ -91,14 +92,15 @@ def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[...
 def left_open(owner: OpenScope, case: object | None = None) -> list[Any]:
     """What was made in the context of a scope, or stands in the attributes of a test, and is open.
 
-    What outlives a test is handed to the next wider scope.
+    What outlives a test is handed to the next wider scope, but for files, of which nobody knows who has opened them.
     """
     left = [thing for thing in [*owner.things(), *_files_of(case)] if _is_open(thing)]
     if case is None or owner.within is None or not left:
         return left
     kept = outliving(left, case)
     for thing in kept:
-        owner.within.note(thing, owner.place_of(thing))
+        if not isinstance(thing, io.IOBase):
+            owner.within.note(thing, owner.place_of(thing))
     return [thing for thing in left if not any(thing is other for other in kept)]
 
 

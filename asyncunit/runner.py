@@ -23,10 +23,11 @@ from asyncunit.findings import Finding, judge
 from asyncunit.foreign import know
 from asyncunit.keys import Check
 from asyncunit.observers import Observer, Unhandled, mark_as_reported
-from asyncunit.open_scopes import OpenScope, given_to, is_anybodys
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import came_from_outside, given_to
 from asyncunit.parsing import LoopFactory
 from asyncunit.signals import Interrupt, Running
-from asyncunit.stacks import describe_task, nearest, places_of_task
+from asyncunit.stacks import describe_task, innermost_place, places_of_task
 
 __all__ = [
     "CLOSE_TIMEOUT",
@@ -192,7 +193,7 @@ class LoopRunner:
         self.observer.is_closed = True
         findings = [item.finding for item in self.observer.take_all()]
         for task in left:
-            if not is_anybodys(task):
+            if came_from_outside(task):
                 text = f"a pending {describe_task(task)}, started from outside, as by a thread"
                 findings.append(Finding(Check.LEAKED_TASKS, text))
         return judge(self.owner, findings)
@@ -308,7 +309,7 @@ async def _end(
 
 def refusal(task: asyncio.Task[Any]) -> str:
     """What a report says of a task that refuses to end."""
-    return f"{describe_task(task)}, still at {nearest(places_of_task(task))}"
+    return f"{describe_task(task)}, still at {innermost_place(places_of_task(task))}"
 
 
 def _executor_threads() -> list[str]:

@@ -28,6 +28,7 @@ from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
 from asyncunit import registry, warned, watchdog
 from asyncunit.errors import AsyncUnitWarning
+from asyncunit.findings import Notices
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
 from asyncunit.scopes import Scope
@@ -123,8 +124,9 @@ def _begin(result: Any) -> Registry:
     begun = Registry(result, functools.partial(_report_closing, result))
     begun.at_end(let_go_of_process)
     if callable(getattr(result, "stopTestRun", None)):
-        begun.notices = []
         _end_with(result, begun)
+        begun.notices = Notices()
+        begun.at_end(begun.notices.show)
     return registry.begin(begun)
 
 

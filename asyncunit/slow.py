@@ -8,12 +8,13 @@ import threading
 import time
 import types
 
+from asyncunit.debuggers import stands_in_debugger
 from asyncunit.findings import Finding
 from asyncunit.keys import Check
 from asyncunit.observers import Observer, Unhandled
-from asyncunit.open_scopes import owner_of
+from asyncunit.owners import owner_of
 from asyncunit.stacks import Place, is_ours, stack
-from asyncunit.watchdog import forget, stands_in_debugger, watch
+from asyncunit.watchdog import forget, watch
 
 __all__ = ["SlowSteps"]
 
@@ -35,11 +36,16 @@ class SlowSteps:
         self._loop = loop
         self._observer = observer
         self._thread = threading.get_ident()
+        # Held while any of what follows is read or changed: by the watchdog's thread, and by the loop's when it stops.
         self._lock = threading.Lock()
+        # The frame in which the loop runs a handle, as it was seen last; None where it ran none.
         self._frame: types.FrameType | None = None
+        # When that frame was seen first, and when this thread looked last: nothing where there is no frame.
         self._first = self._last = 0.0
+        # Where the handle stood, and the handle: None until it has taken half of what it may take.
         self._text: str | None = None
         self._owner_handle: object = None
+        # What `_busy` was when this thread looked last.
         self._was_busy = self._busy()
         self.at = time.monotonic() + self._period
         watch(self)
@@ -65,17 +71,18 @@ class SlowSteps:
         frames = stack(sys._current_frames().get(self._thread))
         frame = next((frame for frame in frames if _is_of_handle(frame)), None)
         now = time.monotonic()
+        kept_from_looking = self._kept_from_looking(now)
         if frame is None or frame is not self._frame or stands_in_debugger(self._thread):
             self._end()
-            self._frame, self._first = frame, now - self._kept_from_looking(now)
+            self._frame, self._first = frame, now - kept_from_looking
         if frame is not None and self._text is None and now - self._first >= self._loop.slow_callback_duration / 2:
             self._owner_handle = frame.f_locals.get("self")
             self._text = _describe(frames, self._owner_handle)
         self._last = now
 
     def _kept_from_looking(self, now: float) -> float:
-        """For how long code has held the interpreter, so that this thread could not look: it is late, and that one
-        busy.
+        """For how long code has held the interpreter, so that this thread could not look: it is late, and the loop's
+        has been busy since this one looked last.
 
         That code is still on the stack, for the interpreter changes threads as soon as it returns.
         """

@@ -15,8 +15,8 @@ __all__ = [
     "coroutine_name",
     "describe_task",
     "generator_of",
+    "innermost_place",
     "is_ours",
-    "nearest",
     "place_of_function",
     "places_of_task",
     "represent",
@@ -25,7 +25,10 @@ __all__ = [
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
-_LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib is not needed for anything else
+_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - pathlib is not needed for anything else
+
+# Where projects are installed: below the library, where Python is not that of a virtual environment.
+_INSTALLED = tuple(f"{_LIBRARY}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
 # How far a chain of what awaits what is followed.
 _DEPTH = 100
@@ -126,10 +129,14 @@ def generator_of(step: object) -> types.AsyncGeneratorType[Any, Any] | None:
     return next((other for other in gc.get_referents(step) if isinstance(other, types.AsyncGeneratorType)), None)
 
 
-def nearest(places: list[Place]) -> str:
+def innermost_place(places: list[Place]) -> str:
     """The innermost of these lines that is not the standard library's."""
-    own = [place for place in places if not place.filename.startswith(_LIBRARY)]
+    own = [place for place in places if not _is_library(place.filename)]
     return str((own or places)[-1]) if places else "an unknown line"
+
+
+def _is_library(filename: str) -> bool:
+    return filename.startswith(_LIBRARY) and not filename.startswith(_INSTALLED)
 
 
 def represent(thing: object) -> str:

@@ -14,7 +14,8 @@ from asyncunit.foreign import explain
 from asyncunit.jobs import Job, Plot, call_in_time, took_too_long, waiting
 from asyncunit.keys import Check
 from asyncunit.observers import mark_as_reported
-from asyncunit.open_scopes import OpenScope, current_owner, owner_of
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import current_owner, owner_of
 from asyncunit.resources import noting_generators
 from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, abandon, current_loop, silence
 from asyncunit.scopes import Scope

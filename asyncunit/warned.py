@@ -22,6 +22,9 @@ __all__ = ["listen", "stop", "take", "unawaited"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
+# A pattern that is nobody else's, for a filter takes the place of one that is equal to it.
+_EVERY_TEXT = "(?#asyncunit)"
+
 # The lines that a coroutine remembers of where it was called.
 _ORIGIN_DEPTH = 1
 
@@ -52,7 +55,7 @@ class _Listener:
         _thread.wanted = wanted
         if Check.UNCLOSED_RESOURCES in wanted:
             if warnings.filters[:1] != [self._filter]:
-                warnings.simplefilter("always", ResourceWarning)
+                warnings.filterwarnings("always", _EVERY_TEXT, ResourceWarning)
                 self._filter = warnings.filters[0]
             if warnings.showwarning is not self._shown:
                 self._show_behind, warnings.showwarning = warnings.showwarning, self._shown

@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
+from asyncunit.debuggers import debugger_is_attached, stands_in_debugger
 from asyncunit.stacks import is_ours, stack
 
-__all__ = ["GRACE", "Deadline", "Watched", "debugger_is_attached", "forget", "stands_in_debugger", "stop", "watch"]
+__all__ = ["GRACE", "Deadline", "Watched", "forget", "stop", "watch"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -21,9 +22,6 @@ GRACE = 1.0
 
 # How often the thread looks again, at the pace of before, when there is nothing to be watched.
 _IDLE_TURNS = 20
-
-# The modules of debuggers, as they stand on the stack of what they debug, and as they trace it.
-_DEBUGGERS = frozenset({"bdb", "pdb", "pydevd", "pydevd_tracing", "_pydevd_bundle", "_pydevd_frame_eval", "debugpy"})
 
 
 class Deadline:
@@ -178,32 +176,6 @@ def _has_to_come_again(watched: Watched) -> bool:
     except Exception:  # one that cannot print, say, is not to keep the others from being watched
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
         return False
-
-
-def debugger_is_attached() -> bool:
-    """Whether a debugger traces this thread, or has registered itself with the interpreter."""
-    trace: Any = sys.gettrace()
-    if trace is not None and any(map(_is_debugger, _modules_of(trace))):
-        return True
-    monitoring = getattr(sys, "monitoring", None)  # new in Python 3.12
-    return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
-
-
-def _modules_of(trace: Any) -> Iterator[str]:
-    """The modules that a trace function comes from: its own, and those of the classes that it is a method of."""
-    yield getattr(trace, "__module__", None) or ""
-    for cls in (*type(trace).__mro__, *type(getattr(trace, "__self__", None)).__mro__):
-        yield cls.__module__
-
-
-def stands_in_debugger(thread: int) -> bool:
-    """Whether the thread is in a debugger, which waits for what it is told to do."""
-    frames = stack(sys._current_frames().get(thread))
-    return any(_is_debugger(frame.f_globals.get("__name__", "")) for frame in frames)
-
-
-def _is_debugger(module: str) -> bool:
-    return module.partition(".")[0] in _DEBUGGERS
 
 
 if hasattr(os, "register_at_fork"):

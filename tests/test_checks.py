@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import io
 import logging
+import re
 import socket
 import sys
 import threading
@@ -30,7 +31,7 @@ from asyncunit import (
     settings,
 )
 from tests.conftest import fail, start, stubborn
-from tests.support import run
+from tests.support import run, run_module
 
 pytestmark = pytest.mark.filterwarnings("default::asyncunit.AsyncUnitWarning")
 LEAKS_FAIL = settings(fail_on=["unhandled_errors", "leaked_tasks"])
@@ -117,6 +118,19 @@ def test_a_task_that_is_about_to_end_is_no_leak():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(run(Test).passed) == 2
+
+
+@pytest.mark.parametrize("make", [asyncio.create_task, asyncio.Task])
+def test_the_tasks_of_a_report_are_in_the_order_in_which_they_were_made(make):
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            for _ in range(20):
+                make(forever())
+
+    [text] = texts(run(Test))
+    numbers = [int(number) for number in re.findall(r"task 'Task-(\d+)'", text)]
+    assert (len(numbers), numbers) == (20, sorted(numbers))
 
 
 def test_a_task_is_the_tests_whoever_of_its_tasks_started_it_and_however():
@@ -410,11 +424,11 @@ def test_a_finding_and_the_tests_own_failure_are_both_reported():
 
     result = run(Test)
     assert result.errors_by_name == [
+        ("test_x", AssertionError),
         ("test_x", LeftBehindError),
         ("test_y", LeftBehindError),
         ("test_z", LeftBehindError),
-        ("test_x", AssertionError),
-    ] or sorted(name for name, _ in result.raised) == ["test_x", "test_x", "test_y", "test_z"]
+    ]
     assert not result.expectedFailures
 
 
@@ -455,6 +469,62 @@ def test_an_error_of_a_wider_scope_fails_the_running_test_once():
     result = run(Test)
     assert result.errors_by_name == [("test_2", LeftBehindError)]
     assert result.passed == ["test_1", "test_3"]
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_an_error_of_a_task_that_a_fixture_only_cancels_is_found(scope):
+    class Test(AsyncTestCase):
+        @fixture(scope=scope)
+        async def value(cls):
+            task = asyncio.create_task(fail())
+            yield
+            task.cancel()
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        result = run(Test)
+    reports = [str(error.__cause__) for _, error in result.raised]
+    assert reports == ["boom"]
+    assert shown == []
+
+
+def test_an_error_of_a_task_that_is_cancelled_and_then_awaited_is_retrieved():
+    class Test(ClassLoopTestCase):
+        @fixture(scope="class")
+        async def value(cls):
+            task = asyncio.create_task(fail())
+            yield
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    assert run(Test).passed == ["test_x"]
+    assert run(Test).raised == []
+
+
+def test_an_error_of_a_wider_scopes_task_that_somebody_holds_is_that_of_the_scope_at_its_end():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.held = [asyncio.create_task(fail()), asyncio.create_task(fail())]
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            for task in cls.held:
+                task.cancel()
+            await asyncio.gather(cls.held[0], return_exceptions=True)
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert (result.passed, result.errors_by_name) == (["test_x"], [("tearDownClass", LeftBehindError)])
+    assert texts(result)[0].count("  - ") == 1
 
 
 def test_an_error_that_comes_up_while_no_test_runs_is_that_of_its_scope():
@@ -723,6 +793,22 @@ def test_what_outlives_a_test_is_the_next_wider_scopes():
     assert (result.passed, result.errors_by_name) == (["test_1", "test_2"], [("tearDownClass", LeftBehindError)])
 
 
+def test_a_file_of_a_module_that_tests_have_in_an_attribute_is_left_open(tmp_path):
+    source = """
+        @asyncunit.settings(fail_on="all")
+        class Test(asyncunit.ClassLoopTestCase):
+            def setUp(self):
+                self.log = LOG
+
+            async def test_x(self):
+                self.assertFalse(self.log.closed)
+    """
+    with (tmp_path / "log").open("w") as log:
+        result = run_module(source, LOG=log)
+        assert (result.passed, texts(result)) == (["test_x"], [])
+        assert not log.closed
+
+
 def test_what_a_class_leaves_open_is_the_classs():
     @settings(fail_on="unclosed_resources")
     class Test(AsyncTestCase):
@@ -778,26 +864,25 @@ async def busy():
         await asyncio.gather(asyncio.sleep(0.001), asyncio.sleep(0.001))
 
 
-@settings(fail_on="leaked_tasks", background_tasks=["*.busy"])
-class Exempt(WithGroup, ClassLoopTestCase):
-    async def asyncTearDown(self):
-        await asyncio.sleep(0.005)
-
-    async def test_1(self):
-        self.tasks.append(asyncio.create_task(busy()))
-
-    async def test_2(self):
-        self.tasks.append(self.group.create_task(busy()))
-
-    async def test_3(self):
-        self.tasks.append(asyncio.create_task(busy(), context=contextvars.copy_context()))
-
-    async def test_4(self):
-        self.assertEqual([task.done() for task in self.tasks], [False] * 3)
-
-
 def test_what_an_exempt_task_starts_is_exempt_as_well():
-    result = run(Exempt)
+    @settings(fail_on="leaked_tasks", background_tasks=["*.busy"])
+    class Test(WithGroup, ClassLoopTestCase):
+        async def asyncTearDown(self):
+            await asyncio.sleep(0.005)
+
+        async def test_1(self):
+            self.tasks.append(asyncio.create_task(busy()))
+
+        async def test_2(self):
+            self.tasks.append(self.group.create_task(busy()))
+
+        async def test_3(self):
+            self.tasks.append(asyncio.create_task(busy(), context=contextvars.copy_context()))
+
+        async def test_4(self):
+            self.assertEqual([task.done() for task in self.tasks], [False] * 3)
+
+    result = run(Test)
     assert (result.passed, texts(result)) == (["test_1", "test_2", "test_3", "test_4"], [])
 
 

@@ -2,9 +2,9 @@ import warnings
 
 import pytest
 
-from asyncunit import AsyncUnitWarning, LeftBehindError, Scope, UnfinishedError, registry
+from asyncunit import AsyncUnitWarning, LeftBehindError, Scope, UnfinishedError, findings, registry
 from asyncunit.config import Config
-from asyncunit.findings import Finding, judge
+from asyncunit.findings import Finding, Notices, judge
 from asyncunit.registry import Registry
 from asyncunit.stacks import Place
 from tests.conftest import open_scope
@@ -70,7 +70,8 @@ def test_a_filter_can_make_the_warning_an_error():
 
 def test_where_the_run_says_when_it_ends_warnings_wait_for_that():
     run = registry.begin(Registry(None, print))
-    run.notices = []
+    run.notices = Notices()
+    run.at_end(run.notices.show)
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         judge(scope_that_fails_on(), [TASK])
@@ -79,3 +80,18 @@ def test_where_the_run_says_when_it_ends_warnings_wait_for_that():
         assert shown == []
         registry.end(run)
     assert [warning.category for warning in shown] == [AsyncUnitWarning]
+
+
+def test_of_very_many_warnings_the_last_are_counted(monkeypatch, capsys):
+    monkeypatch.setattr(findings, "_NOTICES", 2)
+    notices = Notices()
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        for number in range(5):
+            with warnings.catch_warnings(record=True) as found:
+                warnings.warn(str(number), AsyncUnitWarning, stacklevel=1)
+            notices.add(found)
+        notices.show()
+        notices.show()
+    assert [str(warning.message) for warning in shown] == ["0", "1"]
+    assert capsys.readouterr().err == "asyncunit: 3 more warnings of this kind\n"

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from asyncunit.observers import Observer, is_reported, mark_as_reported
-from asyncunit.open_scopes import owner_of
+from asyncunit.owners import owner_of
 from tests.conftest import fail, open_scope
 
 
@@ -147,6 +147,34 @@ def test_the_private_flag_by_which_an_unretrieved_error_is_told_is_there(loop, o
         return before, task._log_traceback
 
     assert run(loop, held()) == (True, False)
+
+
+def test_cancelling_a_task_that_has_failed_retrieves_nothing(loop, observer):
+    async def cancel():
+        task = asyncio.create_task(fail())
+        await asyncio.sleep(0)
+        return task.cancel(), repr(task)[:15], task
+
+    was_cancelled, shown, task = run(loop, cancel())
+    assert (was_cancelled, shown, seen(observer)) == (False, "<Task finished ", [])
+    del task
+    gc.collect()
+    [text] = seen(observer)
+    assert text.startswith("Task exception was never retrieved")
+
+
+def test_a_task_that_is_pending_is_cancelled_as_ever(loop, observer):
+    async def cancel():
+        task = asyncio.create_task(asyncio.sleep(10))
+        await asyncio.sleep(0)
+        was_cancelled = task.cancel("the reason")
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            return was_cancelled, error.args
+
+    assert run(loop, cancel()) == (True, ("the reason",))
+    assert seen(observer) == []
 
 
 def test_what_a_test_sets_is_put_back(loop, observer):

@@ -7,6 +7,7 @@ import pytest
 from asyncunit import registry
 from asyncunit.registry import Registry
 from asyncunit.scopes import Scope
+from tests.support import python
 
 PATH = ((Scope.SESSION, None), (Scope.PACKAGE, "p"), (Scope.MODULE, "p.m"), (Scope.CLASS, "C"))
 
@@ -179,6 +180,37 @@ def test_ending_a_run_ends_those_that_began_inside_it(run, closed, reported):
     registry.end(run)
     assert registry.runs() == before
     assert closed == [Scope.MODULE, Scope.SESSION]
+
+
+def test_the_innermost_is_the_one_that_began_or_opened_last(run):
+    before = registry.innermost_run()
+    registry.begin(run)
+    assert registry.innermost_run() is run
+    assert run.innermost_scope is None
+    assert run.enter(PATH) is run.innermost_scope
+    registry.end(run)
+    assert registry.innermost_run() is before
+
+
+def test_however_many_runs_there_are_multiprocessing_closes_what_is_open_once(tmp_path):
+    code = """
+import multiprocessing.util, os
+from asyncunit import registry
+
+def count():
+    for number in range(3):
+        registry.end(registry.begin(registry.Registry(number, print)))
+    own = [each for each in multiprocessing.util._finalizer_registry.values() if each._callback is registry.close_all]
+    return sum(each._pid == os.getpid() for each in own)
+
+print(count(), flush=True)
+if hasattr(os, "fork"):
+    if os.fork() == 0:
+        print(count(), flush=True)
+    else:
+        os.wait()
+"""
+    assert set(python("-c", code, cwd=tmp_path).stdout.split()) == {"1"}
 
 
 def test_each_thread_has_runs_of_its_own(run):

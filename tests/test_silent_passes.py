@@ -89,6 +89,16 @@ WAYS = {
         "error",
         "error",
     ),
+    "A task that fails, and that is only cancelled after that": (
+        """
+        async def test_x(self):
+            task = asyncio.create_task(self.check())
+            await asyncio.sleep(0)
+            task.cancel()
+        """,
+        "error",
+        "error",
+    ),
     "A task that was not at its assertion yet": (
         """
         async def test_x(self):

@@ -1,10 +1,11 @@
 import asyncio
 import threading
 import time
+import types
 
 import pytest
 
-from asyncunit import watchdog
+from asyncunit import slow, watchdog
 from asyncunit.observers import Observer
 from asyncunit.slow import SlowSteps
 
@@ -79,9 +80,72 @@ def test_many_steps_that_are_short_are_not_one_that_is_long(loop):
     assert run(loop, turn()) == []
 
 
-def test_code_that_holds_the_interpreter_is_told_too(loop):
-    async def count():
-        sum(range(20_000_000))
+class Looks:
+    """A loop's thread as the watchdog's sees it, on a clock that is set: both are told here, and nothing waits."""
 
-    [text] = run(loop, count())
-    assert "in test_code_that_holds_the_interpreter_is_told_too" in text
+    def __init__(self, loop, monkeypatch):
+        self.now = self.busy = 0.0
+        self.frame = None
+        monkeypatch.setattr(slow, "watch", lambda watched: None)
+        monkeypatch.setattr(slow, "time", types.SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(slow, "stack", lambda frame: [] if self.frame is None else [self.frame])
+        monkeypatch.setattr(SlowSteps, "_busy", lambda steps: self.busy)
+        self.observer = Observer(loop)
+        self.steps = SlowSteps(loop, self.observer)
+
+    def look_after(self, seconds, *, busy, frame):
+        """Look when so many seconds have passed, in which the loop's thread was or was not at work."""
+        self.now += seconds
+        self.busy += seconds if busy else 0.0
+        self.frame = frame
+        self.steps.passed()
+
+    @property
+    def seen(self):
+        return [item.finding.text for item in self.observer.unhandled]
+
+
+@pytest.fixture
+def looks(loop, monkeypatch):
+    loop.slow_callback_duration = 0.2
+    return Looks(loop, monkeypatch)
+
+
+def handle():
+    """A frame in which asyncio runs a handle."""
+    names = {"__name__": "asyncio.events"}
+    exec("import sys\ndef _run(self): return sys._getframe()", names)
+    return names["_run"]("a handle")
+
+
+def test_code_that_holds_the_interpreter_is_told_too(looks):
+    frame = handle()
+    looks.look_after(0.3, busy=True, frame=frame)
+    looks.look_after(0.01, busy=True, frame=None)
+    assert looks.seen == ["The event loop was held for 0.29 seconds or more by 'a handle'"]
+
+
+def test_a_thread_that_comes_late_while_the_loop_waits_has_missed_nothing(looks):
+    looks.look_after(0.3, busy=False, frame=handle())
+    looks.look_after(0.01, busy=True, frame=None)
+    assert looks.seen == []
+
+
+def test_what_one_handle_was_busy_for_is_not_charged_to_the_next(looks):
+    first, second = handle(), handle()
+    for _ in range(18):
+        looks.look_after(0.01, busy=True, frame=first)
+    looks.look_after(0.3, busy=False, frame=second)
+    looks.look_after(0.01, busy=True, frame=None)
+    assert looks.seen == []
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system does not tell it")
+def test_how_long_a_thread_was_at_work_is_asked_of_the_system(loop):
+    steps = SlowSteps(loop, Observer(loop))
+    before = steps._busy()
+    end = time.thread_time() + 0.01
+    while time.thread_time() < end:
+        pass
+    assert steps._busy() - before >= 0.01
+    steps.stop()

@@ -1,10 +1,20 @@
 import asyncio
 import sys
+from pathlib import Path
 
 import pytest
 
 from asyncunit import stacks
-from asyncunit.stacks import Place, caller, coroutine_name, describe_task, is_ours, nearest, places_of_task, stack
+from asyncunit.stacks import (
+    Place,
+    caller,
+    coroutine_name,
+    describe_task,
+    innermost_place,
+    is_ours,
+    places_of_task,
+    stack,
+)
 
 
 def call():
@@ -35,15 +45,22 @@ def test_a_task_waits_at_a_line_of_each_coroutine_that_awaits():
 
     places, described = asyncio.run(main())
     assert [place.function for place in places] == ["outer", "inner", "Event.wait"]
-    assert "in inner" in nearest(places)
+    assert "in inner" in innermost_place(places)
     assert described.startswith("task 'Task-")
     assert described.endswith("', running tests.test_stacks.outer(), made at x.py:3 in f")
 
 
 def test_what_is_not_known_is_said_to_be_so():
-    assert nearest([]) == "an unknown line"
-    assert nearest([Place("/own.py", 1, "f")]) == "/own.py:1 in f"
-    assert nearest([Place(asyncio.__file__, 1, "f")]).endswith("1 in f")
+    assert innermost_place([]) == "an unknown line"
+    assert innermost_place([Place("/own.py", 1, "f")]) == "/own.py:1 in f"
+    assert innermost_place([Place(asyncio.__file__, 1, "f")]).endswith("1 in f")
+
+
+@pytest.mark.parametrize("directory", ["site-packages", "dist-packages"])
+def test_an_installed_project_is_not_the_standard_library_wherever_it_is(directory):
+    library = Path(asyncio.__file__).parent.parent
+    installed = Place(str(library / directory / "pool" / "core.py"), 7, "acquire")
+    assert innermost_place([installed, Place(asyncio.__file__, 1, "f")]) == str(installed)
 
 
 def test_a_coroutine_that_is_done_has_a_name_still():

@@ -78,6 +78,15 @@ def test_where_it_was_made_is_said_as_far_as_tracemalloc_knows():
     assert f'made at:\n  File "{__file__}"' in warned.take()[1].text
 
 
+def test_an_equal_filter_of_the_users_keeps_its_place():
+    warnings.simplefilter("always", ResourceWarning)
+    warnings.simplefilter("ignore", ImportWarning)
+    before = list(warnings.filters)
+    warned.listen(BOTH)
+    warned.stop()
+    assert list(warnings.filters) == before
+
+
 def test_stopping_puts_back_what_was_there():
     before = (warnings.showwarning, list(warnings.filters), sys.get_coroutine_origin_tracking_depth())
     warned.listen(BOTH)

@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from asyncunit import watchdog
-from asyncunit.watchdog import Deadline, debugger_is_attached
+from asyncunit.watchdog import Deadline
 from tests.support import python
+from tests.test_debuggers import run_in, traced_by
 
 
 @pytest.fixture(autouse=True)
@@ -82,47 +83,20 @@ def test_a_loop_that_acts_has_the_time_that_it_asks_for(log, monkeypatch):
     assert log.getvalue() == ""
 
 
-class Bdb:
-    """A trace function of a debugger's."""
-
-    __module__ = "bdb"
-
-    def __call__(self, frame, event, argument):
-        return None
-
-
-def test_nothing_is_timed_while_a_debugger_traces():
-    before = sys.gettrace()
-    assert not debugger_is_attached()
-    sys.settrace(Bdb())
-    try:
-        assert debugger_is_attached()
+def test_nothing_is_timed_while_a_debugger_is_attached():
+    with traced_by("bdb"):
         deadline = Deadline(1e-9, lambda: "x", None)
-    finally:
-        sys.settrace(before)
     assert deadline.stop() is None
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in Python 3.12")
-def test_nor_while_one_has_registered_itself():
-    sys.monitoring.use_tool_id(sys.monitoring.DEBUGGER_ID, "debugger")
-    try:
-        assert debugger_is_attached()
-    finally:
-        sys.monitoring.free_tool_id(sys.monitoring.DEBUGGER_ID)
-
-
 def test_a_step_that_stands_in_a_debugger_is_left_alone():
-    frames = {"__name__": "pdb"}
-    exec("def interaction(function): return function()", frames)
-
     def step():
         deadline = Deadline(1e-9, lambda: "x", None)
         while deadline in (watchdog._Watchdog._running or watchdog)._watched:
             pass
         return deadline
 
-    assert frames["interaction"](step).stop() is None
+    assert run_in("pdb", step).stop() is None
 
 
 def test_a_forked_child_has_a_watchdog_of_its_own(tmp_path):
