@@ -203,7 +203,8 @@ class ScopeRunner:
     async def submit(self, function: Callable[..., Awaitable[T]], /, *args: Any) -> T:
         """Await ``function(*args)`` in the scope's task, from inside the loop.
 
-        Where that task is busy it is the caller, or waits for the caller: then the caller awaits it itself.
+        Where a job runs that was given from outside the loop, or the caller is of this scope, the task may wait for
+        the caller: then the caller awaits it itself.
         """
         if asyncio.get_running_loop() is not self.loops.loop:
             raise LoopScopeError(

@@ -1,7 +1,9 @@
 import asyncio
+import contextvars
 import functools
 
 from asyncunit.awaitables import discard, is_async_def, is_awaitable
+from asyncunit.contexts import Within
 from tests.conftest import fail
 
 
@@ -28,3 +30,9 @@ def test_a_coroutine_that_is_discarded_is_not_warned_of():
     discard(coroutine)
     assert coroutine.cr_frame is None
     discard("anything else")
+
+
+def test_a_coroutine_in_a_context_of_its_own_is_discarded_too():
+    coroutine = fail()
+    discard(Within(contextvars.copy_context(), coroutine))
+    assert coroutine.cr_frame is None

@@ -7,7 +7,7 @@ import pytest
 from asyncunit.runner import LoopRunner
 from asyncunit.signals import Interrupt
 from asyncunit.tasks import ScopeRunner
-from tests.conftest import open_scope, stubborn
+from tests.conftest import open_scope, running_loop, stubborn
 
 
 @pytest.fixture
@@ -61,6 +61,21 @@ def test_the_first_ctrl_c_cancels_the_job_and_the_second_closes_the_loop(interru
         scope.run(swallow())
     assert interrupt.gave_up
     assert loops.loop.is_closed()
+
+
+def test_a_ctrl_c_that_nobody_waited_for_does_not_interrupt_the_next_run(interrupt):
+    async def swallow():
+        loop = asyncio.get_running_loop()
+        loop.call_soon(press, interrupt)
+        loop.call_soon(loop.call_soon, press, interrupt)
+        await stubborn(asyncio.Event())
+
+    with pytest.raises(KeyboardInterrupt):
+        ScopeRunner(LoopRunner(open_scope(), None), open_scope()).run(swallow())
+    Interrupt.uninstall()
+    loops = LoopRunner(open_scope(), None)
+    assert ScopeRunner(loops, open_scope()).run(running_loop()) is loops.loop
+    loops.close()
 
 
 def test_another_thread_leaves_the_handler_alone():

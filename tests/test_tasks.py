@@ -173,6 +173,50 @@ def test_a_busy_scope_has_the_caller_await_itself(scope):
     assert first is not second
 
 
+def test_a_scope_that_is_busy_with_the_job_of_another_task_takes_the_next_one_after_it(scope, inner):
+    task = scope.run(running_task())
+
+    async def submit():
+        started, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def wait():
+            started.set()
+            await goes_on.wait()
+
+        first = asyncio.ensure_future(scope.submit(wait))
+        await started.wait()
+        second = asyncio.ensure_future(scope.submit(running_task))
+        await asyncio.sleep(0)  # the scope is asked while it is busy
+        goes_on.set()
+        await first
+        return await second
+
+    assert inner.run(submit()) is task
+
+
+def test_a_caller_of_the_scope_that_is_busy_awaits_itself_for_the_scope_may_wait_for_it(scope, inner):
+    async def wait_for_a_caller():
+        return await asyncio.ensure_future(scope.submit(running_task)), asyncio.current_task()
+
+    async def submit():
+        async with asyncio.timeout(5):  # else it would wait for ever
+            return await scope.submit(wait_for_a_caller)
+
+    caller, own = inner.run(submit())
+    assert caller is not own
+
+
+def test_a_job_that_never_begins_leaves_nothing_to_be_warned_of(loops):
+    opened = open_scope()
+    opened.config = Config(fail_on=frozenset({"unclosed_resources"}))  # then it is awaited in something else
+    runner = ScopeRunner(loops, opened)
+    runner.in_flight = asyncio.CancelledError()
+    step = fail()
+    with pytest.raises(asyncio.CancelledError):
+        runner.run(step)
+    assert step.cr_frame is None
+
+
 def test_cancelling_the_caller_cancels_the_submitted_job(scope, inner, loops):
     events = []
 
