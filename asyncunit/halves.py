@@ -50,6 +50,9 @@ class AsyncCleanup:
         """Run it; a cancellation of it goes on through what the scope has entered."""
         if self._is_done:
             return
+        if self.runner.loops.is_given_up:
+            self.drop()
+            return
         self._is_done = True
         self.runner.is_ending = True
         try:
@@ -182,7 +185,7 @@ class AsyncHalf:
         self.state = State.DOWN
         self.runner.is_ending = True
         try:
-            if self.tear_down_hook is not None:
+            if self.tear_down_hook is not None and not self.runner.loops.is_given_up:
                 call_hook(self.runner, self.tear_down_hook)
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)

@@ -95,7 +95,7 @@ class LoopRunner:
     def renew(self) -> None:
         """Make a loop, the first or one in the place of a loop that can be used no longer."""
         self.close_is_reported = False
-        self.is_closing = False
+        self.is_closing = self.is_given_up = False
         self.stubborn: set[asyncio.Task[Any]] = set()
         self.exits: list[SystemExit] = []
         # Not by a method of its own: a cycle of references for each loop is much to collect.
@@ -114,6 +114,12 @@ class LoopRunner:
         )
         made.is_repeated = repeated
         return made
+
+    def give_up(self) -> None:
+        """Close the loop at once, for nothing more is waited for, and nothing that is left on it is told of."""
+        self.is_given_up = self.close_is_reported = True
+        silence(self.loop)
+        self.loop.close()
 
     def end_tasks(self, find: Callable[[], set[asyncio.Task[Any]]]) -> set[asyncio.Task[Any]]:
         """Cancel the tasks that ``find`` finds, until it finds no more, and wait for them; return all of them.

@@ -15,7 +15,7 @@ from asyncunit.jobs import Job, Plot, call_in_time, took_too_long, waiting
 from asyncunit.observers import mark_as_reported
 from asyncunit.open_scopes import OpenScope, current_owner, owner_of
 from asyncunit.resources import noting_generators
-from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, abandon, current_loop, silence
+from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, abandon, current_loop
 from asyncunit.scopes import Scope
 from asyncunit.slow import SlowSteps
 from asyncunit.stacks import describe_task, places_of_task
@@ -323,8 +323,7 @@ class ScopeRunner:
         interrupt = self.loops.interrupt
         if isinstance(stray, KeyboardInterrupt) and (interrupt.count > 1 or isinstance(job.stray, KeyboardInterrupt)):
             interrupt.gave_up = True
-            silence(self._loop)
-            self._loop.close()
+            self.loops.give_up()
             raise stray
         if job.stray is None:
             job.stray = stray

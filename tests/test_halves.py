@@ -226,6 +226,15 @@ def test_the_error_for_a_closed_loop_is_raised_once(run, loops, halves):
     assert recover(run, loops) == []
 
 
+def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(halves, loops, events):
+    half = halves[-1]
+    half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
+    events.clear()
+    loops.give_up()
+    assert half.close() == loops.close() == []
+    assert events == []
+
+
 def test_a_context_is_told_of_the_cancellation_and_may_replace_it(halves):
     runner = halves[0].runner
     told = []

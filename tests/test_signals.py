@@ -8,6 +8,7 @@ from asyncunit.runner import LoopRunner
 from asyncunit.signals import Interrupt
 from asyncunit.tasks import ScopeRunner
 from tests.conftest import open_scope, running_loop, stubborn
+from tests.support import python, write
 
 
 @pytest.fixture
@@ -76,6 +77,43 @@ def test_a_ctrl_c_that_nobody_waited_for_does_not_interrupt_the_next_run(interru
     loops = LoopRunner(open_scope(), None)
     assert ScopeRunner(loops, open_scope()).run(running_loop()) is loops.loop
     loops.close()
+
+
+TWICE = """
+    import asyncio, asyncunit, signal
+
+    class Test(asyncunit.SessionLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.addAsyncClassCleanup(asyncio.sleep, 0)
+
+        @classmethod
+        async def asyncTearDownClass(cls): ...
+
+        @asyncunit.fixture(scope="session")
+        async def value(cls):
+            yield
+            await asyncio.sleep(0)
+
+        async def asyncTearDown(self):
+            while True:
+                asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    continue
+
+        async def test_x(self): ...
+"""
+
+
+def test_after_the_second_ctrl_c_pytest_tells_of_nothing_else(tmp_path):
+    write(tmp_path, test_module=TWICE)
+    arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "asyncunit.pytest_plugin")
+    done = python(*arguments, cwd=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert done.returncode == pytest.ExitCode.INTERRUPTED
+    assert "asyncunit.errors" not in done.stdout + done.stderr
+    assert done.stderr == ""
 
 
 def test_another_thread_leaves_the_handler_alone():
