@@ -14,11 +14,12 @@ from typing import Any
 from asyncunit.awaitables import is_async_def, is_awaitable
 from asyncunit.config import Config
 from asyncunit.contexts import Carried, Within
+from asyncunit.errors import raise_all
 from asyncunit.fixtures import Fixture
 from asyncunit.graph import Node
 from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
 from asyncunit.hooks import loop_in
-from asyncunit.hosted import HostedRun, raise_all
+from asyncunit.hosted import HostedRun
 from asyncunit.open_scopes import OpenScope
 from asyncunit.parsing import LoopFactory
 from asyncunit.runner import LoopRunner, current_loop

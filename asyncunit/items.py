@@ -17,11 +17,11 @@ from asyncunit.awaitables import is_async_def
 from asyncunit.case import AsyncTestCase, judge_value
 from asyncunit.collected import Collected, Plan
 from asyncunit.debugging import stopping
-from asyncunit.errors import AsyncUnitError
+from asyncunit.errors import AsyncUnitError, raise_all
 from asyncunit.examples import inner_test, substitute
 from asyncunit.findings import warn_of
 from asyncunit.functions import FunctionTest, HostedFixture, Standing, value_in, wide_runner
-from asyncunit.hosted import HostedRun, raise_all
+from asyncunit.hosted import HostedRun
 from asyncunit.markers import MARKER, PEER_MARKER
 from asyncunit.open_scopes import OpenScope
 from asyncunit.peers import unwrapped

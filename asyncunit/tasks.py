@@ -161,10 +161,11 @@ class ScopeRunner:
     def _unwatch(self, job: Job) -> None:
         """The job is done; if it took too long without being ended, say so."""
         assert self._deadline is not None
-        took = self._deadline.stop()
+        deadline, self._deadline = self._deadline, None
+        took = deadline.stop()
         if took is None or job.expired is not None or job.stray is not None:
             return
-        late = TestTimeoutError(took_too_long(self.scope, job.name, self._deadline.seconds, took))
+        late = TestTimeoutError(took_too_long(self.scope, job.name, deadline.seconds, took))
         if job.error is None:
             job.error = late
         elif isinstance(job.error, Exception):
@@ -406,8 +407,9 @@ class ScopeRunner:
         sequel.first.sequel = sequel
         self._inbox.insert(0, sequel)
         if self._deadline is not None:
+            seconds = self._deadline.seconds
             self._unwatch(job)
-            self._watch(sequel, self._deadline.seconds)
+            self._watch(sequel, seconds)
 
     def _finish(self, job: Job) -> None:
         self._current = None

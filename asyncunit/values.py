@@ -141,7 +141,8 @@ class ClassFixtures:
                 values[node] = self.obtain(node, values, chosen)
         except asyncio.CancelledError as error:
             cut = error
-        if cut is not None and self.loops is not None:
+        if cut is not None:
+            assert self.loops is not None  # `obtain` lets no cancellation of anything but a task on the loop through
             *others, reason = mend(self._run, self.loops) or [cut_short(self._run.chain[-1], cut)]
             self.errors += others
             raise reason
