@@ -17,8 +17,7 @@ from asyncunit.contexts import Carried, Within
 from asyncunit.errors import raise_all
 from asyncunit.fixtures import Fixture
 from asyncunit.graph import Node
-from asyncunit.halves import AsyncHalf, cut_short, half_of, mend
-from asyncunit.hooks import loop_in
+from asyncunit.halves import AsyncHalf, cut_short, half_of, loop_in, unwind
 from asyncunit.hosted import HostedRun
 from asyncunit.open_scopes import OpenScope
 from asyncunit.parsing import LoopFactory
@@ -27,7 +26,7 @@ from asyncunit.running import OpenTest
 from asyncunit.scopes import Path, Scope
 from asyncunit.tasks import ScopeRunner
 from asyncunit.values import Live, ScopeFixtures
-from asyncunit.yields import AsyncExit, Exit, SyncExit, leave, no_yield
+from asyncunit.yields import AsyncExit, Exit, SyncSteps, leave, no_yield
 
 __all__ = ["FunctionTest", "HostedFixture", "Standing", "value_in", "wide_runner"]
 
@@ -196,7 +195,7 @@ class HostedFixture:
         made = _beside(loop, call)
         if not inspect.isgenerator(made):
             return made
-        steps = SyncExit(self._fixture, made)
+        steps = SyncSteps(self._fixture, made)
         self._exit = functools.partial(_beside, loop, steps.leave)
         return _beside(loop, steps.enter)
 
@@ -255,7 +254,7 @@ class HostedFixture:
         scope = runner.scope
         if scope.scope is not Scope.FUNCTION and (runner.cut_by is None or runner.cut_by > scope.scope):
             runner.cancelled(cut)
-        *others, reason = mend(self._run, runner.loops) or [cut_short(scope, cut)]
+        *others, reason = unwind(self._run, runner.loops) or [cut_short(scope, cut)]
         self._run.pending += others
         return reason
 

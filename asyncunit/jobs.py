@@ -47,7 +47,7 @@ class Job:
     ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``plot`` tells what follows
     in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``expired`` is the error
     that it ends with because it took too long, and ``last_call`` the time when it is given up. ``stray`` was thrown out
-    of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was cancelled.
+    of the loop meanwhile. ``is_cancelled_by_caller`` is true where whoever waited for it was cancelled.
     """
 
     waiter: asyncio.Future[None] | None = None
@@ -56,7 +56,7 @@ class Job:
     first: Job | None = None
     expired: TestTimeoutError | None = None
     last_call: asyncio.TimerHandle | None = None
-    is_given_up = False
+    is_cancelled_by_caller = False
     done = False
     value: Any = None
     error: BaseException | None = None

@@ -12,8 +12,15 @@ from asyncunit.awaitables import is_async_def
 from asyncunit.checks import after_test, before
 from asyncunit.errors import LoopClosedError
 from asyncunit.findings import judge
-from asyncunit.halves import AsyncCleanup, as_errors, cut_short, mend, recover, replace
-from asyncunit.hooks import loop_of
+from asyncunit.halves import (
+    AsyncCleanup,
+    as_errors,
+    cut_short,
+    loop_of,
+    replace_closed_loop,
+    replace_stubborn_loop,
+    unwind,
+)
 from asyncunit.registry import Registry
 from asyncunit.runner import loop_is_running
 from asyncunit.scopes import Scope
@@ -74,11 +81,11 @@ class OpenTest:
             return cause
         runner.in_flight = runner.in_flight or cause
         errors = self.finish()
-        mended = self.mend()
+        unwound = self.unwind()
         flight, runner.in_flight = runner.in_flight, None
         reason: BaseException = flight or cut_short(runner.scope, cause)
-        if mended:
-            *others, reason = mended
+        if unwound:
+            *others, reason = unwound
             errors += others
             if is_expected:
                 errors.append(reason)
@@ -88,7 +95,7 @@ class OpenTest:
         self.leave_behind(errors)
         return reason
 
-    def mend(self) -> list[Exception]:
+    def unwind(self) -> list[Exception]:
         """Break down the wider scopes that crashed during the test, and return what that raised."""
         runner, run = self.runner, self._run
         if runner is None or run is None or not runner.loops.broken:
@@ -98,7 +105,7 @@ class OpenTest:
         if not broken:
             return []
         flight, runner.in_flight = runner.in_flight, None
-        return mend(run, runner.loops, flight)
+        return unwind(run, runner.loops, flight)
 
     def _check(self, run: Registry, runner: ScopeRunner, own: asyncio.Task[None] | None) -> list[Exception]:
         """End what the test has left, and return what is to be reported for it."""
@@ -125,16 +132,16 @@ class OpenTest:
                 errors += self._check(run, runner, own)
             if loops.broken or runner.in_flight is not None:
                 was_cancelled = runner in loops.broken
-                errors += self.mend()
+                errors += self.unwind()
                 errors += as_errors(runner.in_flight, runner.scope)
                 runner.in_flight = None
                 if was_cancelled and not errors:
                     errors.append(cut_short(runner.scope, None))
             if loops.loop.is_closed():
                 runner.abandon()
-                errors += recover(run, loops)
+                errors += replace_closed_loop(run, loops)
             elif loops.stubborn and loops.owner is not scope:
-                errors += replace(run, loops)
+                errors += replace_stubborn_loop(run, loops)
             errors += run.leave(scope)
         return errors
 
@@ -164,7 +171,7 @@ class RunningTest(OpenTest):
         if class_scope is None:
             self._alone = suite.Alone()
             class_scope = self._alone.open(cls)
-        elif not class_scope.ready:
+        elif not class_scope.is_ready:
             class_scope.ensure()
         run = class_scope.run
         name = case._testMethodName

@@ -15,7 +15,7 @@ from asyncunit.jobs import Job, Plot, call_in_time, took_too_long, waiting
 from asyncunit.observers import mark_as_reported
 from asyncunit.open_scopes import OpenScope, current_owner, owner_of
 from asyncunit.resources import noting_generators
-from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, abandon, current_loop
+from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, current_loop, keep_unfinished
 from asyncunit.scopes import Scope
 from asyncunit.slow import SlowSteps
 from asyncunit.stacks import describe_task, places_of_task
@@ -84,7 +84,7 @@ class ScopeRunner:
             self._in_sync = False
         if loop.is_closed() and not self.loops.close_is_reported:
             discard(value)
-            raise self.loops.closed_by_user()
+            raise self.loops.report_closed_by_user()
         return value
 
     @property
@@ -106,7 +106,7 @@ class ScopeRunner:
             )
         if loop.is_closed():
             discard(awaitable)
-            raise self.loops.closed_by_user()
+            raise self.loops.report_closed_by_user()
         watches = self._config.watches
         job = Job(awaitable)
         if watches and "unclosed_resources" in self._config.costly:
@@ -228,7 +228,7 @@ class ScopeRunner:
                 job.discard()
             elif not job.done:
                 job.waiter = self._loop.create_future()
-                job.is_given_up = True
+                job.is_cancelled_by_caller = True
                 self.cancel()
                 await job.waiter
             raise
@@ -259,7 +259,7 @@ class ScopeRunner:
     def abandon(self) -> None:
         """Let go of a task that can run no more, for its loop is closed."""
         if self._task is not None and not self._task.done():
-            abandon(self._task)
+            keep_unfinished(self._task)
             if self._current is None and self._coroutine is not None:
                 self._coroutine.close()
         self._task = self._wake = None
@@ -324,7 +324,7 @@ class ScopeRunner:
         interrupt = self.loops.interrupt
         if isinstance(stray, KeyboardInterrupt) and (interrupt.count > 1 or isinstance(job.stray, KeyboardInterrupt)):
             interrupt.gave_up = True
-            self.loops.give_up()
+            self.loops.close_at_once()
             raise stray
         if job.stray is None:
             job.stray = stray
@@ -389,7 +389,7 @@ class ScopeRunner:
                 await self._absorb(job)
             if job.expired is not None:
                 job.end_expired(job.expired)
-            if job.waiter is not None and isinstance(job.error, asyncio.CancelledError) and not job.is_given_up:
+            if isinstance(job.error, asyncio.CancelledError) and job.waiter and not job.is_cancelled_by_caller:
                 self.cancelled(job.error)
             went_well = job.error is None and job.stray is None and self.in_flight is None
             follows = job.plot is not None and job.plot.what_follows(went_well)

@@ -11,7 +11,7 @@ from typing import Any
 from asyncunit.errors import LoopScopeError
 from asyncunit.fixtures import Fixture, Request, is_fixture
 from asyncunit.graph import Node
-from asyncunit.halves import AsyncHalf, as_exception, cut_short, half_of, mend
+from asyncunit.halves import AsyncHalf, as_exception, cut_short, half_of, unwind
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.params import Param
@@ -143,7 +143,7 @@ class ClassFixtures:
             cut = error
         if cut is not None:
             assert self.loops is not None  # `obtain` lets no cancellation of anything but a task on the loop through
-            *others, reason = mend(self._run, self.loops) or [cut_short(self._run.chain[-1], cut)]
+            *others, reason = unwind(self._run, self.loops) or [cut_short(self._run.chain[-1], cut)]
             self.errors += others
             raise reason
 

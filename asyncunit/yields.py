@@ -17,7 +17,7 @@ from asyncunit.jobs import Half, call_in_time
 from asyncunit.open_scopes import OpenScope
 from asyncunit.tasks import ScopeRunner
 
-__all__ = ["AsyncExit", "Exit", "SyncExit", "leave", "make", "no_yield"]
+__all__ = ["AsyncExit", "Exit", "SyncSteps", "leave", "make", "no_yield"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -124,7 +124,7 @@ class AsyncExit(ContextExit, Half):
             await self._generator.aclose()
 
 
-class SyncExit:
+class SyncSteps:
     """A generator of a fixture: its two halves."""
 
     def __init__(self, fixture: Fixture[Any], generator: Generator[object, Any, object]) -> None:
@@ -153,7 +153,7 @@ class SyncExit:
             self._generator.close()
 
 
-class _ScopedExit(SyncExit):
+class _ScopedExit(SyncSteps):
     """The second half of a generator, run outside the loop; it is told of a cancellation as async ones are."""
 
     def __init__(
