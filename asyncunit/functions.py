@@ -19,12 +19,13 @@ from asyncunit.fixtures import Fixture
 from asyncunit.graph import Node
 from asyncunit.halves import AsyncHalf, cut_short, half_of, loop_in, unwind
 from asyncunit.hosted import HostedRun
+from asyncunit.jobs import END_TASK, KEEP_TASK, After
 from asyncunit.open_scopes import OpenScope
 from asyncunit.parsing import LoopFactory
 from asyncunit.runner import LoopRunner, current_loop
 from asyncunit.running import OpenTest
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Path, Scope
-from asyncunit.tasks import ScopeRunner
 from asyncunit.values import Live, ScopeFixtures
 from asyncunit.yields import AsyncExit, Exit, SyncSteps, leave, no_yield
 
@@ -142,12 +143,12 @@ class FunctionTest(OpenTest):
             cut = error
         raise self.cut_short(cut)
 
-    def what_follows(self, went_well: bool) -> bool:
-        """Whether nothing is left to be run in the task: it ends with the test then, in the same run of the loop."""
-        return went_well and self.outer is None and not self.is_called_often
+    def next_step(self, went_well: bool) -> After:
+        """The task ends with the test where nothing is left to be run in it, in the same run of the loop."""
+        return END_TASK if went_well and self.outer is None and not self.is_called_often else KEEP_TASK
 
-    def sequel_failed(self, error: BaseException) -> None:
-        """Nothing is run as a sequel."""
+    def step_failed(self, error: BaseException) -> None:
+        """There is no step that could fail."""
         raise error
 
     def leave_behind(self, errors: Sequence[BaseException]) -> None:  # noqa: D102 - see the base
@@ -222,7 +223,7 @@ class HostedFixture:
         if context is None:
             context = scope.own(contextvars.copy_context())
         within = functools.partial(Within, context) if is_own else _itself
-        runner.is_ending, runner.cut_by = False, None
+        runner.begin_set_up()
         cut = None
         try:
             made = context.run(call)
@@ -252,8 +253,8 @@ class HostedFixture:
     def _cut_short(self, runner: ScopeRunner, cut: asyncio.CancelledError) -> BaseException:
         """What is to be raised where a wider scope, or the fixture's own, was cancelled meanwhile."""
         scope = runner.scope
-        if scope.scope is not Scope.FUNCTION and (runner.cut_by is None or runner.cut_by > scope.scope):
-            runner.cancelled(cut)
+        if scope.scope is not Scope.FUNCTION:
+            runner.set_up_was_cut(cut)
         *others, reason = unwind(self._run, runner.loops) or [cut_short(scope, cut)]
         self._run.pending += others
         return reason

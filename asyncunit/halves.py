@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from asyncunit.awaitables import is_awaitable
 from asyncunit.checks import after_scope, before
 from asyncunit.errors import CutShortError, DefinitionError
-from asyncunit.jobs import Plot
+from asyncunit.jobs import Continuation, call_in_time
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.parsing import LoopFactory
 from asyncunit.registry import Registry, runs
 from asyncunit.runner import LoopRunner
+from asyncunit.scope_runner import ScopeRunner, WideRunner
 from asyncunit.scopes import Scope
 from asyncunit.stderr import printing_at_interrupt
-from asyncunit.tasks import ScopeRunner, WideRunner
 
 __all__ = [
     "AsyncCleanup",
@@ -28,6 +28,7 @@ __all__ = [
     "as_errors",
     "as_exception",
     "call_hook",
+    "call_without_task",
     "cut_short",
     "enter_context",
     "half_of",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
 
 
 class AsyncCleanup:
@@ -126,7 +129,7 @@ async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[C
     return value
 
 
-def call_hook(runner: ScopeRunner, hook: Callable[[], object], plot: Plot | None = None) -> None:
+def call_hook(runner: ScopeRunner, hook: Callable[[], object], continuation: Continuation | None = None) -> None:
     """Call an async hook and await what it returns; raise DefinitionError if that cannot be awaited."""
     value = runner.call_sync(hook)
     if not is_awaitable(value):
@@ -135,7 +138,15 @@ def call_hook(runner: ScopeRunner, hook: Callable[[], object], plot: Plot | None
             f"{name}() returned {value!r}, which cannot be awaited, so nothing of it may have run. Write "
             f"'async def {name.rpartition('.')[2]}' without yield, or use the sync hook."
         )
-    runner.run(value, plot)
+    runner.run(value, continuation)
+
+
+def call_without_task(scope: OpenScope, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Call a sync step of a scope that has no task; a cancellation, which is nobody's then, is raised as an error."""
+    try:
+        return call_in_time(scope, function, *args, **kwargs)
+    except asyncio.CancelledError as error:  # unittest stops at it
+        raise cut_short(scope, error) from error
 
 
 class HalfState(enum.Enum):
@@ -172,7 +183,7 @@ class AsyncHalf:
 
     def set_up(self) -> None:
         """Run the set-up hook; if it is cancelled, the scope counts as broken, and `unwind` is to go on from there."""
-        self.runner.is_ending = False
+        self.runner.begin_set_up()
         try:
             if self.set_up_hook is not None:
                 call_hook(self.runner, self.set_up_hook)

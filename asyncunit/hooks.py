@@ -17,13 +17,12 @@ from asyncunit.halves import (
     AsyncCleanup,
     AsyncHalf,
     HalfState,
-    cut_short,
+    call_without_task,
     half_of,
     loop_of,
     replace_closed_loop,
     unwind,
 )
-from asyncunit.jobs import call_in_time
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
@@ -80,10 +79,7 @@ class HookedScope:
     def call(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
         """Call a sync hook or a cleanup in the scope's context; await what it returns if it can be."""
         if self.half is None:
-            try:
-                value = call_in_time(self.open_scope, function, *args, **kwargs)
-            except asyncio.CancelledError as error:  # unittest stops at it
-                raise cut_short(self.open_scope, error) from error
+            value = call_without_task(self.open_scope, function, *args, **kwargs)
             if is_awaitable(value):
                 discard(value)
                 raise self.no_loop(f"{function!r} returned an awaitable")

@@ -26,10 +26,10 @@ from asyncunit.markers import MARKER, PEER_MARKER
 from asyncunit.open_scopes import OpenScope
 from asyncunit.peers import unwrapped
 from asyncunit.places import Place, depth_of
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
 from asyncunit.stderr import print_all
 from asyncunit.taker import is_async_function
-from asyncunit.tasks import ScopeRunner
 
 __all__ = ["Items"]
 

@@ -21,10 +21,11 @@ from asyncunit.halves import (
     replace_stubborn_loop,
     unwind,
 )
+from asyncunit.jobs import END_TASK, KEEP_TASK, After
 from asyncunit.registry import Registry
 from asyncunit.runner import loop_is_running
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
-from asyncunit.tasks import ScopeRunner
 from asyncunit.values import TestFixtures
 from asyncunit.yields import Exit, leave
 
@@ -212,25 +213,25 @@ class RunningTest(OpenTest):
         self.leave_behind(self.tear_down())
         raise failure
 
-    def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
-        """The tear-down of a fixture, where nothing else is to be run before it; else whether nothing is left."""
+    def next_step(self, went_well: bool) -> Awaitable[None] | After:
+        """The tear-down of a fixture, where nothing else is to be run before it; else what becomes of the task."""
         if self.outer or self._case._asyncunit_is_postponed:
-            return False
+            return KEEP_TASK
         cleanups, fixtures = self._case._cleanups, self.fixtures
         if not cleanups and not self.tear_down_steps:
             if fixtures is None or not fixtures.exits:
-                return True
+                return END_TASK
             if went_well and fixtures.has_async_exit_next:
                 return fixtures.second_half()
         # What is sync needs no task; what then turns out to be awaitable has another.
         if self.is_async_tear_down or any(_is_async(function) for function, _, _ in cleanups):
-            return False
-        return fixtures is None or not fixtures.has_async_exit
+            return KEEP_TASK
+        return KEEP_TASK if fixtures is not None and fixtures.has_async_exit else END_TASK
 
-    def sequel_failed(self, error: BaseException) -> None:
+    def step_failed(self, error: BaseException) -> None:
         """Take what that tear-down raised."""
         if self.fixtures is not None:
-            self.fixtures.sequel_failed(error)
+            self.fixtures.step_failed(error)
 
     def tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""

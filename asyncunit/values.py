@@ -18,10 +18,10 @@ from asyncunit.params import Param
 from asyncunit.plans import Plan, TestPlan
 from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
 from asyncunit.stderr import print_all, printing_at_interrupt
-from asyncunit.tasks import ScopeRunner
 from asyncunit.yields import AsyncExit, Exit, leave, make
 
 __all__ = ["ClassFixtures", "Live", "ScopeFixtures", "TestFixtures"]
@@ -201,16 +201,13 @@ class ClassFixtures:
         keywords = _keywords(live.node, values, chosen, self.cls if is_of_class else None, None)
         runner = None if half is None else half.runner
         if runner is not None:
-            runner.is_ending, runner.cut_by = False, None
+            runner.begin_set_up()
         try:
             with self._run.spreading(open_scope):
                 live.value, live.exit_ = make(fixture, arguments, keywords, open_scope, runner)
         except asyncio.CancelledError as error:
-            if runner is None:
-                live.error = cut_short(open_scope, error)
-                return
-            if runner.cut_by is None or runner.cut_by > open_scope.scope:  # what broke is not a scope inside this one
-                runner.cancelled(error)
+            assert runner is not None  # else it was raised as another error
+            runner.set_up_was_cut(error)
             raise
         except (Exception, SystemExit) as error:
             live.error = as_exception(error, open_scope)
@@ -295,7 +292,7 @@ class TestFixtures:
         half: Coroutine[Any, Any, None] = exit_.leave()
         return half
 
-    def sequel_failed(self, error: BaseException) -> None:
+    def step_failed(self, error: BaseException) -> None:
         """Take what that raised; the rest is left for `tear_down`."""
         if isinstance(error, asyncio.CancelledError):
             self._runner.cancelled(error)

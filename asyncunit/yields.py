@@ -12,10 +12,10 @@ from typing import Any
 from asyncunit.awaitables import discard
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.fixtures import Fixture
-from asyncunit.halves import ContextExit, cut_short
-from asyncunit.jobs import Half, call_in_time
+from asyncunit.halves import ContextExit, call_without_task
+from asyncunit.jobs import Half
 from asyncunit.open_scopes import OpenScope
-from asyncunit.tasks import ScopeRunner
+from asyncunit.scope_runner import ScopeRunner
 
 __all__ = ["AsyncExit", "Exit", "SyncSteps", "leave", "make", "no_yield"]
 
@@ -41,7 +41,7 @@ def make(
     if fixture.is_lazy:
         made = fixture.function(*arguments, **keywords)
     elif runner is None:
-        made = call_in_time(scope, fixture.function, *arguments, **keywords)
+        made = call_without_task(scope, fixture.function, *arguments, **keywords)
     else:
         made = runner.call_sync(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
@@ -55,7 +55,7 @@ def make(
                 first.close()  # it may not have begun, and Python would warn
         if type(made) is types.GeneratorType:
             steps = _ScopedExit(fixture, made, scope, runner)
-            return call_in_time(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
+            return call_without_task(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
         raise DefinitionError(
             f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
             f"@asyncunit.fixture that makes something else of it."
@@ -170,10 +170,7 @@ class _ScopedExit(SyncSteps):
     def __call__(self) -> None:
         runner = self._runner
         if runner is None:
-            try:
-                call_in_time(self._scope, self.leave)
-            except asyncio.CancelledError as error:  # unittest stops at it
-                raise cut_short(self._scope, error) from error
+            call_without_task(self._scope, self.leave)
             return
         flight = runner.in_flight
         try:

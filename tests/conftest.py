@@ -7,7 +7,7 @@ from asyncunit import Scope
 from asyncunit.config import Config
 from asyncunit.open_scopes import OpenScope
 from asyncunit.runner import LoopRunner
-from asyncunit.tasks import ScopeRunner
+from asyncunit.scope_runner import ScopeRunner
 
 
 def open_scope(scope=Scope.CLASS):

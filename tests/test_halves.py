@@ -9,6 +9,7 @@ from asyncunit.halves import (
     ContextExit,
     HalfState,
     call_hook,
+    call_without_task,
     enter_context,
     half_of,
     replace_closed_loop,
@@ -16,7 +17,7 @@ from asyncunit.halves import (
 )
 from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
-from asyncunit.tasks import ScopeRunner
+from asyncunit.scope_runner import ScopeRunner
 
 SCOPES = [Scope.SESSION, Scope.PACKAGE, Scope.MODULE, Scope.CLASS]
 
@@ -114,6 +115,18 @@ def test_a_cleanup_runs_once(halves, events):
 def test_a_hook_that_cannot_be_awaited_is_an_error(halves, wrong):
     with pytest.raises(DefinitionError, match=r"cannot be awaited, so nothing of it may have run. Write 'async def"):
         call_hook(halves[0].runner, wrong)
+
+
+def test_a_cancellation_without_a_task_is_raised_as_an_error(run):
+    cause = asyncio.CancelledError()
+
+    def cancel():
+        raise cause
+
+    assert call_without_task(run.chain[-1], int, "3") == 3
+    with pytest.raises(CutShortError, match="the scope 'class class' was cancelled before it was done") as caught:
+        call_without_task(run.chain[-1], cancel)
+    assert caught.value.__cause__ is cause
 
 
 def test_what_is_no_async_context_manager_is_a_type_error_as_unittest_has_it(halves):

@@ -50,6 +50,7 @@ HOUSE = [
     "awaitables",
     "jobs",
     "tasks",
+    "scope_runner",
     "halves",
     "yields",
     "values",

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from asyncunit.runner import LoopRunner
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.signals import Interrupt
-from asyncunit.tasks import ScopeRunner
 from tests.conftest import open_scope, running_loop, stubborn
 from tests.support import python, write
 
