@@ -23,11 +23,12 @@ from asyncunit.halves import (
     replace_closed_loop,
     unwind,
 )
+from asyncunit.live import ScopeFixtures
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
 from asyncunit.scopes import Scope
-from asyncunit.values import ClassFixtures, ScopeFixtures
+from asyncunit.values import ClassFixtures
 
 __all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "configure", "fixtures_of"]
 

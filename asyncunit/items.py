@@ -20,8 +20,9 @@ from asyncunit.debugging import stopping
 from asyncunit.errors import AsyncUnitError, raise_all
 from asyncunit.examples import inner_test, substitute
 from asyncunit.findings import warn_of
-from asyncunit.functions import FunctionTest, HostedFixture, Standing, value_in, wide_runner
+from asyncunit.functions import FunctionTest, Standing, wide_runner
 from asyncunit.hosted import HostedRun
+from asyncunit.hosted_fixtures import HostedFixture, value_in
 from asyncunit.markers import MARKER, PEER_MARKER
 from asyncunit.open_scopes import OpenScope
 from asyncunit.peers import unwrapped

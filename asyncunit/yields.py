@@ -37,42 +37,60 @@ def make(
     What is async about it runs in the task of the scope, by ``runner``, and the rest outside the loop, in the same
     context. Raises CancelledError where the scope was cancelled meanwhile.
     """
-    made: Any
-    if fixture.is_lazy:
-        made = fixture.function(*arguments, **keywords)
-    elif runner is None:
-        made = call_without_task(scope, fixture.function, *arguments, **keywords)
-    else:
-        made = runner.call_sync(fixture.function, *arguments, **keywords)
+    made = _call(fixture, arguments, keywords, scope, runner)
     if fixture.is_generator:
-        if runner is not None and type(made) is types.AsyncGeneratorType:
-            first: Any = anext(made)
-            try:
-                return runner.run(first), AsyncExit(runner, fixture, made)
-            except StopAsyncIteration:
-                raise no_yield(fixture) from None
-            finally:
-                first.close()  # it may not have begun, and Python would warn
-        if type(made) is types.GeneratorType:
-            steps = _ScopedExit(fixture, made, scope, runner)
-            return call_without_task(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
-        raise DefinitionError(
-            f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
-            f"@asyncunit.fixture that makes something else of it."
-        )
+        return _begin(fixture, made, scope, runner)
+    return _value_of(fixture, made, runner), None
+
+
+def _call(
+    fixture: Fixture[Any],
+    arguments: tuple[object, ...],
+    keywords: Mapping[str, object],
+    scope: OpenScope,
+    runner: ScopeRunner | None,
+) -> Any:
+    if fixture.is_lazy:
+        return fixture.function(*arguments, **keywords)
+    if runner is None:
+        return call_without_task(scope, fixture.function, *arguments, **keywords)
+    return runner.call_sync(fixture.function, *arguments, **keywords)
+
+
+def _begin(fixture: Fixture[Any], made: Any, scope: OpenScope, runner: ScopeRunner | None) -> tuple[Any, Exit]:
+    """Run the first half of a generator."""
+    if runner is not None and type(made) is types.AsyncGeneratorType:
+        first: Any = anext(made)
+        try:
+            return runner.run(first), AsyncExit(runner, fixture, made)
+        except StopAsyncIteration:
+            raise no_yield(fixture) from None
+        finally:
+            first.close()  # it may not have begun, and Python would warn
+    if type(made) is types.GeneratorType:
+        steps = _ScopedExit(fixture, made, scope, runner)
+        return call_without_task(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
+    raise DefinitionError(
+        f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
+        f"@asyncunit.fixture that makes something else of it."
+    )
+
+
+def _value_of(fixture: Fixture[Any], made: Any, runner: ScopeRunner | None) -> Any:
+    """The value that the function of a fixture has returned, awaited where it is a coroutine."""
     if inspect.isasyncgen(made) or inspect.isgenerator(made):
         raise DefinitionError(
             f"{fixture} returned {made!r}, which a decorator seems to have hidden, so nothing of it has run. Write "
             f"@functools.wraps(function) in the decorator; or to have it as the value, return it in something else."
         )
     if not inspect.iscoroutine(made):
-        return made, None
+        return made
     if runner is None:
         discard(made)
         raise DefinitionError(
             f"{fixture} returned {made!r}, which nobody awaits, for it is not written as async. Write 'async def'."
         )
-    return runner.run(made), None
+    return runner.run(made)
 
 
 class AsyncExit(ContextExit, Half):
