@@ -1,51 +1,33 @@
 import asyncio
 import contextvars
 
-import pytest
-
 from asyncunit import LeftBehindError, registry
-from asyncunit.config import Config
-from asyncunit.functions import FunctionTest, Standing
-from asyncunit.hosted import HostedRun
-from asyncunit.scopes import path_of_module
-from tests.conftest import fail, running_loop
+from asyncunit.functions import FunctionTest
+from tests.conftest import fail, running_loop, standing
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-PATH = path_of_module("example")
 
 
-@pytest.fixture
-def run():
-    run = HostedRun(Config(), lambda _: None)
-    yield run
-    registry.end(run)
-
-
-def standing(depth, config=None):
-    config = config or Config()
-    return Standing(PATH, depth, None, config, [config] * len(PATH))
-
-
-def test_a_test_with_a_loop_of_its_own_closes_it(run):
-    test = FunctionTest(run, standing(4), "test_x")
+def test_a_test_with_a_loop_of_its_own_closes_it(hosted_run):
+    test = FunctionTest(hosted_run, standing(4), "test_x")
     loop = test.call(running_loop, {})
     assert not loop.is_closed()
     assert test.close() == []
     assert loop.is_closed()
 
 
-def test_tests_that_stand_in_one_scope_share_its_loop(run):
+def test_tests_that_stand_in_one_scope_share_its_loop(hosted_run):
     loops = []
     for name in ("test_x", "test_y"):
-        test = FunctionTest(run, standing(1), name)
+        test = FunctionTest(hosted_run, standing(1), name)
         loops.append(test.call(running_loop, {}))
         test.close()
     assert loops[0] is loops[1]
-    registry.end(run)
+    registry.end(hosted_run)
     assert loops[0].is_closed()
 
 
-def test_what_one_test_sets_another_does_not_see(run):
+def test_what_one_test_sets_another_does_not_see(hosted_run):
     async def put():
         variable.set("x")
 
@@ -53,24 +35,24 @@ def test_what_one_test_sets_another_does_not_see(run):
         return variable.get()
 
     for function, expected in ((put, None), (get, "unset")):
-        test = FunctionTest(run, standing(3), function.__name__)
+        test = FunctionTest(hosted_run, standing(3), function.__name__)
         assert test.call(function, {}) == expected
         test.close()
 
 
-def test_what_a_test_leaves_behind_is_an_error_of_its_end(run):
+def test_what_a_test_leaves_behind_is_an_error_of_its_end(hosted_run):
     async def leave():
         asyncio.ensure_future(fail())
         await asyncio.sleep(0)
 
-    test = FunctionTest(run, standing(3), "test_x")
+    test = FunctionTest(hosted_run, standing(3), "test_x")
     test.call(leave, {})
     (error,) = test.close()
     assert isinstance(error, LeftBehindError)
 
 
-def test_a_sync_function_that_returns_a_coroutine_has_it_awaited(run):
-    test = FunctionTest(run, standing(3), "test_x")
+def test_a_sync_function_that_returns_a_coroutine_has_it_awaited(hosted_run):
+    test = FunctionTest(hosted_run, standing(3), "test_x")
     assert test.call(lambda: running_loop(), {}).is_running() is False
     assert test.call(lambda: 5, {}) == 5
     test.close()

@@ -3,37 +3,21 @@ import contextvars
 
 import pytest
 
-from asyncunit import Scope, registry
-from asyncunit.config import Config
+from asyncunit import Scope
 from asyncunit.fixtures import fixture
-from asyncunit.functions import FunctionTest, Standing, wide_runner
-from asyncunit.hosted import HostedRun
+from asyncunit.functions import FunctionTest, wide_runner
 from asyncunit.hosted_fixtures import HostedFixture
-from asyncunit.scopes import path_of_module
-from tests.conftest import running_task
+from tests.conftest import running_task, standing
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-PATH = path_of_module("example")
 
 
-@pytest.fixture
-def run():
-    run = HostedRun(Config(), lambda _: None)
-    yield run
-    registry.end(run)
-
-
-def standing(depth, config=None):
-    config = config or Config()
-    return Standing(PATH, depth, None, config, [config] * len(PATH))
-
-
-def set_up(run, declared, runner, finish=lambda: None):
-    hosted = HostedFixture(run, declared, "key")
+def set_up(hosted_run, declared, runner, finish=lambda: None):
+    hosted = HostedFixture(hosted_run, declared, "key")
     return hosted, hosted.set_up(declared.function, runner, finish, None)
 
 
-def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(run):
+def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(hosted_run):
     tasks = []
 
     @fixture
@@ -43,9 +27,9 @@ def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(run):
             yield "value"
             tasks.append(asyncio.current_task())
 
-    test = FunctionTest(run, standing(1), "test_x")
+    test = FunctionTest(hosted_run, standing(1), "test_x")
     test.outer = []
-    hosted, value = set_up(run, one, test.runner_on(1))
+    hosted, value = set_up(hosted_run, one, test.runner_on(1))
     assert value == "value"
     tasks.append(test.call(running_task, {}))
     hosted.tear_down()
@@ -54,13 +38,13 @@ def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(run):
     assert len(set(tasks)) == 1
 
 
-def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(run):
+def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(hosted_run):
     @fixture(scope="session")
     async def one():
         variable.set("set")
 
     def check():
-        hosted, _ = set_up(run, one, wide_runner(run, standing(1), 1, 1))
+        hosted, _ = set_up(hosted_run, one, wide_runner(hosted_run, standing(1), 1, 1))
         seen = variable.get()
         hosted.tear_down()
         return seen, variable.get()
@@ -68,7 +52,7 @@ def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(run):
     assert contextvars.copy_context().run(check) == ("set", "unset")
 
 
-def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(run):
+def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(hosted_run):
     finished = []
     crash = asyncio.Event
 
@@ -89,14 +73,14 @@ def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(run):
         crash.set()
         await asyncio.Event().wait()
 
-    test = FunctionTest(run, standing(3), "test_x")
+    test = FunctionTest(hosted_run, standing(3), "test_x")
 
     def finish():
         finished.append(True)
         hosted.tear_down()
 
-    hosted = HostedFixture(run, server, "key")
-    hosted.set_up(server.function, wide_runner(run, standing(3), 3, 3), finish, None)
+    hosted = HostedFixture(hosted_run, server, "key")
+    hosted.set_up(server.function, wide_runner(hosted_run, standing(3), 3, 3), finish, None)
     with pytest.raises(ExceptionGroup) as caught:
         test.call(wait, {})
     assert [str(error) for error in caught.value.exceptions] == ["the server crashed"]
@@ -104,14 +88,14 @@ def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(run):
     assert test.close() == []
 
 
-def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(run):
+def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(hosted_run):
     @fixture
     async def limit():
         async with asyncio.timeout(0.01):
             yield
 
-    test = FunctionTest(run, standing(4), "test_x")
-    hosted = HostedFixture(run, limit, "key")
+    test = FunctionTest(hosted_run, standing(4), "test_x")
+    hosted = HostedFixture(hosted_run, limit, "key")
     test.outer = [hosted.tear_down]
     hosted.set_up(limit.function, test.runner_on(4), hosted.tear_down, None)
     with pytest.raises(TimeoutError):
@@ -119,7 +103,7 @@ def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(run):
     assert test.close() == []
 
 
-def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(run):
+def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(hosted_run):
     @fixture
     def current():
         loop = asyncio.get_event_loop()
@@ -127,8 +111,8 @@ def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(run):
         seen.append(asyncio.get_event_loop() is loop)
 
     seen = []
-    runner = FunctionTest(run, standing(1), "test_x").runner_on(1)
-    hosted = HostedFixture(run, current, "key")
+    runner = FunctionTest(hosted_run, standing(1), "test_x").runner_on(1)
+    hosted = HostedFixture(hosted_run, current, "key")
     assert hosted.set_up_beside(current.function, runner.loops.loop) is runner.loops.loop
     hosted.tear_down()
     assert seen == [True]
