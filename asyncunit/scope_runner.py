@@ -14,7 +14,7 @@ from asyncunit.jobs import Continuation, Job, call_in_time, took_too_long, waiti
 from asyncunit.observers import mark_as_reported
 from asyncunit.open_scopes import OpenScope, owner_of
 from asyncunit.resources import noting_generators
-from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, current_loop
+from asyncunit.runner import CLOSE_TIMEOUT, current_loop
 from asyncunit.slow import SlowSteps
 from asyncunit.stacks import describe_task, places_of_task
 from asyncunit.tasks import ScopeTask
@@ -32,18 +32,14 @@ class ScopeRunner(ScopeTask):
     """The task of one scope, for whoever stands outside its loop.
 
     The thread's current loop, which sync code finds to be this one, is put back when the scope ``put_back_with``
-    closes.
+    closes: this one, where that is None.
     """
 
+    put_back_with: OpenScope | None = None
     # Of the step that is being run, where it has one.
     _deadline: Deadline | None = None
     # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
     _in_sync = False
-
-    def __init__(self, loops: LoopRunner, scope: OpenScope, put_back_with: OpenScope | None = None) -> None:
-        super().__init__(loops, scope)
-        self._config = scope.config
-        self._put_back_with = put_back_with or scope
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``function`` outside the loop, in the scope's context; await what it returns if it can be."""
@@ -54,7 +50,7 @@ class ScopeRunner(ScopeTask):
         """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one."""
         if is_async_def(function) or self.runs_code:
             return function(*args, **kwargs)
-        self._put_back_with.keep(current_loop, current_loop, asyncio.set_event_loop)
+        (self.put_back_with or self.scope).keep(current_loop, current_loop, asyncio.set_event_loop)
         loop = self.loops.loop
         self._in_sync = True
         try:
@@ -93,8 +89,10 @@ class ScopeRunner(ScopeTask):
             self._drive_watched(job)
         else:
             self._drive(job)
-        if continuation is not None and job.last_step is not None:
-            self._end_steps(job, continuation)
+        if continuation is not None and (step := job.last_step) is not None:
+            job.last_step = None  # a cycle, for it refers to the job
+            if step.error is not None or step.stray is not None:
+                self._end_step(job, step, continuation)
         if job.error is not None or job.stray is not None:
             error = self._take_error(job)
             mark_as_reported(trim(error))
@@ -115,12 +113,8 @@ class ScopeRunner(ScopeTask):
             )
         return self.loops.report_closed_by_user()
 
-    def _end_steps(self, job: Job, continuation: Continuation) -> None:
+    def _end_step(self, job: Job, step: Job, continuation: Continuation) -> None:
         """Have the continuation take what the last step has raised; Ctrl-C ends the job as well."""
-        step, job.last_step = job.last_step, None  # a cycle, for it refers to the job
-        assert step is not None
-        if step.error is None and step.stray is None:
-            return
         error = self._take_error(step)
         if isinstance(error, KeyboardInterrupt):
             job.error = error

@@ -43,6 +43,8 @@ class ScopeTask:
     def __init__(self, loops: LoopRunner, scope: OpenScope) -> None:
         self.loops = loops
         self.scope = scope
+        # What is in force for the jobs, whatever the scope is told later.
+        self._config = scope.config
         # The one on which the task was made.
         self._loop = loops.loop
         # Jobs that are posted and not yet taken; None at the end of it ends the task.

@@ -236,10 +236,11 @@ class TestFixtures:
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
         errors, self._errors = self._errors, []
-        with printing_at_interrupt(self._runner.scope, errors):
-            while self.exits:
-                errors += leave(self.exits.pop())
-                errors += self._clean_up()
+        if self.exits:  # mostly, all have been called by then
+            with printing_at_interrupt(self._runner.scope, errors):
+                while self.exits:
+                    errors += leave(self.exits.pop())
+                    errors += self._clean_up()
         self._runner.scope.fixtures = None
         own = vars(self._case)
         for name in self._of_class.plan.names:

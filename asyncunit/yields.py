@@ -37,24 +37,16 @@ def make(
     What is async about it runs in the task of the scope, by ``runner``, and the rest outside the loop, in the same
     context. Raises CancelledError where the scope was cancelled meanwhile.
     """
-    made = _call(fixture, arguments, keywords, scope, runner)
+    made: Any
+    if fixture.is_lazy:
+        made = fixture.function(*arguments, **keywords)
+    elif runner is None:
+        made = call_without_task(scope, fixture.function, *arguments, **keywords)
+    else:
+        made = runner.call_sync(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
         return _begin(fixture, made, scope, runner)
     return _value_of(fixture, made, runner), None
-
-
-def _call(
-    fixture: Fixture[Any],
-    arguments: tuple[object, ...],
-    keywords: Mapping[str, object],
-    scope: OpenScope,
-    runner: ScopeRunner | None,
-) -> Any:
-    if fixture.is_lazy:
-        return fixture.function(*arguments, **keywords)
-    if runner is None:
-        return call_without_task(scope, fixture.function, *arguments, **keywords)
-    return runner.call_sync(fixture.function, *arguments, **keywords)
 
 
 def _begin(fixture: Fixture[Any], made: Any, scope: OpenScope, runner: ScopeRunner | None) -> tuple[Any, Exit]:

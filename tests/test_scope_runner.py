@@ -52,7 +52,8 @@ def test_the_current_loop_is_put_back_when_its_scope_closes(loops, is_set):
     asyncio.set_event_loop(before)
     try:
         closing = open_scope()
-        scope = ScopeRunner(loops, open_scope(), closing)
+        scope = ScopeRunner(loops, open_scope())
+        scope.put_back_with = closing
         for harm in (
             asyncio.get_event_loop,
             lambda: asyncio.set_event_loop(None),
