@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
-__all__ = ["discard", "is_async_def", "is_awaitable"]
+__all__ = ["as_coroutine", "discard", "is_async_def", "is_awaitable"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -20,6 +21,15 @@ def is_async_def(function: object) -> bool:
 def is_awaitable(value: object) -> bool:
     """Whether ``value`` can be awaited, asked of coroutines first, for they are what it mostly is."""
     return type(value) is types.CoroutineType or inspect.isawaitable(value)
+
+
+def as_coroutine(awaitable: Any) -> Coroutine[Any, Any, Any]:
+    """The awaitable, if it is a coroutine, or one that awaits it."""
+    return awaitable if type(awaitable) is types.CoroutineType else _await(awaitable)
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
 def discard(awaitable: object) -> None:

@@ -26,10 +26,10 @@ from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, call_hook, enter_context
 from asyncunit.running import AwaitingContext, RunningTest
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
 from asyncunit.stderr import report_on_stderr
-from asyncunit.tasks import ScopeRunner
 
 __all__ = [
     "AsyncTestCase",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from asyncunit.hosted import raise_all
+from asyncunit.errors import raise_all
 from asyncunit.taker import is_async_function
 
 __all__ = ["postpone", "stopping"]

@@ -18,6 +18,8 @@ Warning
 Each message says what was found, what was expected, and shows the mend.
 """
 
+from collections.abc import Sequence
+
 __all__ = [
     "AsyncUnitError",
     "AsyncUnitWarning",
@@ -32,6 +34,8 @@ __all__ = [
     "TestTimeoutError",
     "UnfinishedError",
 ]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 class AsyncUnitError(Exception):
@@ -101,3 +105,11 @@ def did_you_mean(word: str, known: list[str]) -> str:
 
     matches = get_close_matches(word, known, n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def raise_all(errors: Sequence[BaseException], what: str) -> None:
+    """Raise the error, or all of them as a group that says what was done; nothing where there is none."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise BaseExceptionGroup(what, errors)

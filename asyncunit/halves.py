@@ -5,37 +5,44 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from asyncunit.awaitables import is_awaitable
 from asyncunit.checks import after_scope, before
 from asyncunit.errors import CutShortError, DefinitionError
-from asyncunit.jobs import Plot
+from asyncunit.jobs import Continuation, call_in_time
+from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
+from asyncunit.parsing import LoopFactory
 from asyncunit.registry import Registry, runs
 from asyncunit.runner import LoopRunner
+from asyncunit.scope_runner import ScopeRunner, WideRunner
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
 from asyncunit.stderr import printing_at_interrupt
-from asyncunit.tasks import ScopeRunner, WideRunner
 
 __all__ = [
     "AsyncCleanup",
     "AsyncHalf",
     "ContextExit",
-    "State",
+    "HalfState",
     "as_errors",
     "as_exception",
     "call_hook",
+    "call_without_task",
     "cut_short",
     "enter_context",
     "half_of",
-    "mend",
-    "recover",
-    "replace",
+    "loop_in",
+    "loop_of",
+    "replace_closed_loop",
+    "replace_stubborn_loop",
+    "unwind",
 ]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
 
 
 class AsyncCleanup:
@@ -50,6 +57,9 @@ class AsyncCleanup:
     def __call__(self) -> None:
         """Run it; a cancellation of it goes on through what the scope has entered."""
         if self._is_done:
+            return
+        if self.runner.loops.is_interrupted:
+            self.drop()
             return
         self._is_done = True
         self.runner.is_ending = True
@@ -117,7 +127,7 @@ async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[C
     return value
 
 
-def call_hook(runner: ScopeRunner, hook: Callable[[], object], plot: Plot | None = None) -> None:
+def call_hook(runner: ScopeRunner, hook: Callable[[], object], continuation: Continuation | None = None) -> None:
     """Call an async hook and await what it returns; raise DefinitionError if that cannot be awaited."""
     value = runner.call_sync(hook)
     if not is_awaitable(value):
@@ -126,10 +136,18 @@ def call_hook(runner: ScopeRunner, hook: Callable[[], object], plot: Plot | None
             f"{name}() returned {value!r}, which cannot be awaited, so nothing of it may have run. Write "
             f"'async def {name.rpartition('.')[2]}' without yield, or use the sync hook."
         )
-    runner.run(value, plot)
+    runner.run(value, continuation)
 
 
-class State(enum.Enum):
+def call_without_task(scope: OpenScope, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Call a sync step of a scope that has no task; a cancellation, which is nobody's then, is raised as an error."""
+    try:
+        return call_in_time(scope, function, *args, **kwargs)
+    except asyncio.CancelledError as error:  # unittest stops at it
+        raise cut_short(scope, error) from error
+
+
+class HalfState(enum.Enum):
     """How far an async half has come."""
 
     DOWN = "down"
@@ -147,7 +165,7 @@ class AsyncHalf:
         self.runner = runner
         self.set_up_hook: Callable[[], object] | None = None
         self.tear_down_hook: Callable[[], object] | None = None
-        self.state = State.DOWN
+        self.state = HalfState.DOWN
         self._cleanups: list[AsyncCleanup] = []
         self._look()
 
@@ -162,12 +180,12 @@ class AsyncHalf:
         return cleanup
 
     def set_up(self) -> None:
-        """Run the set-up hook; if that is cancelled, the scope counts as broken, and `mend` is to go on from there."""
-        self.runner.is_ending = False
+        """Run the set-up hook; if it is cancelled, the scope counts as broken, and `unwind` is to go on from there."""
+        self.runner.begin_set_up()
         try:
             if self.set_up_hook is not None:
                 call_hook(self.runner, self.set_up_hook)
-            self.state = State.UP
+            self.state = HalfState.UP
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
         except SystemExit as error:
@@ -175,12 +193,12 @@ class AsyncHalf:
 
     def tear_down(self) -> list[Exception]:
         """Run the tear-down hook, if the set-up had succeeded, and return what it raised."""
-        if self.state is not State.UP:
+        if self.state is not HalfState.UP:
             return []
-        self.state = State.DOWN
+        self.state = HalfState.DOWN
         self.runner.is_ending = True
         try:
-            if self.tear_down_hook is not None:
+            if self.tear_down_hook is not None and not self.runner.loops.is_interrupted:
                 call_hook(self.runner, self.tear_down_hook)
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
@@ -200,7 +218,7 @@ class AsyncHalf:
                     errors.append(error)
         if self.runner.scope.fixtures is not None:
             errors += self.runner.scope.fixtures.tear_down(self)
-        self.state = State.BROKEN
+        self.state = HalfState.BROKEN
         return errors + self.check()
 
     def check(self) -> list[Exception]:
@@ -216,7 +234,7 @@ class AsyncHalf:
             errors += self.runner.scope.fixtures.lose(self)
         self.runner.abandon()
         self.runner.in_flight = None
-        self.state = State.BROKEN
+        self.state = HalfState.BROKEN
         return errors
 
     def close(self) -> list[Exception]:
@@ -224,14 +242,14 @@ class AsyncHalf:
         errors = self.break_down()
         flight, self.runner.in_flight = self.runner.in_flight, None
         errors += as_errors(flight, self.runner.scope)
-        self.state = State.DOWN
+        self.state = HalfState.DOWN
         self.runner.end()
         loops = self.runner.loops
         if loops.owner is not self.runner.scope and runs():
             if loops.loop.is_closed():
-                errors += recover(runs()[-1], loops)
+                errors += replace_closed_loop(runs()[-1], loops)
             elif loops.stubborn:
-                errors += replace(runs()[-1], loops)
+                errors += replace_stubborn_loop(runs()[-1], loops)
         return errors
 
 
@@ -240,27 +258,40 @@ def half_of(open_scope: OpenScope, loops: LoopRunner) -> AsyncHalf:
     return open_scope.keep((AsyncHalf, loops), lambda: AsyncHalf(WideRunner(loops, open_scope)), AsyncHalf.close)
 
 
-def halves(registry: Registry, loops: LoopRunner) -> list[AsyncHalf]:
+def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:
+    """The loop of that choice."""
+    return loop_in(run, run.innermost(choice.scope), choice.factory)
+
+
+def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None) -> LoopRunner:
+    """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
+    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory), LoopRunner.close)
+    for error in replace_closed_loop(run, loop):
+        run.report(owner, error)
+    return loop
+
+
+def halves_on(registry: Registry, loops: LoopRunner) -> list[AsyncHalf]:
     """The async halves that the open scopes have on a loop, innermost first."""
     found = (open_scope.kept((AsyncHalf, loops)) for open_scope in reversed(registry.chain))
     return [half for half in found if half is not None]
 
 
-def mend(registry: Registry, loops: LoopRunner, flight: BaseException | None = None) -> list[Exception]:
+def unwind(registry: Registry, loops: LoopRunner, flight: BaseException | None = None) -> list[Exception]:
     """Break down the scopes that something has cancelled, and those inside them; return what that raised.
 
     The cancellation goes outwards through all that they have entered, as through nested ``async with``; it begins
     as ``flight``, where a test inside them has already let it pass. What came of it is the last error returned:
     there always is one.
     """
-    broken = [half for half in halves(registry, loops) if half.runner in loops.broken]
+    broken = [half for half in halves_on(registry, loops) if half.runner in loops.broken]
     if not broken:
         loops.broken.clear()
         return []
     widest = broken[-1]
     cause = widest.runner.in_flight
     errors: list[Exception] = []
-    for half in halves(registry, loops):
+    for half in halves_on(registry, loops):
         if flight is None or isinstance(flight, asyncio.CancelledError):
             flight = half.runner.in_flight or flight or cause  # its own: cancel scopes know theirs by its message
         half.runner.in_flight = flight
@@ -273,22 +304,22 @@ def mend(registry: Registry, loops: LoopRunner, flight: BaseException | None = N
     return errors or [cut_short(widest.runner.scope, cause)]
 
 
-def recover(registry: Registry, loops: LoopRunner) -> list[Exception]:
+def replace_closed_loop(registry: Registry, loops: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one that somebody has closed; return the error, if it was not raised before."""
     if not loops.loop.is_closed():
         return []
-    errors: list[Exception] = [] if loops.close_is_reported else [loops.closed_by_user()]
-    for half in halves(registry, loops):
+    errors: list[Exception] = [] if loops.close_is_reported else [loops.report_closed_by_user()]
+    for half in halves_on(registry, loops):
         errors += half.lose()
     loops.broken.clear()
     loops.renew()
     return errors
 
 
-def replace(registry: Registry, loops: LoopRunner) -> list[Exception]:
+def replace_stubborn_loop(registry: Registry, loops: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one on which something refuses to end; return what breaking down raised."""
     errors: list[Exception] = []
-    for half in halves(registry, loops):
+    for half in halves_on(registry, loops):
         errors += half.break_down()
     errors += loops.close()
     loops.renew()

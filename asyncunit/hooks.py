@@ -13,22 +13,29 @@ from asyncunit import config, loops, plans, runs
 from asyncunit.awaitables import discard, is_awaitable
 from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
-from asyncunit.halves import AsyncCleanup, AsyncHalf, State, cut_short, half_of, mend, recover
-from asyncunit.jobs import call_in_time
+from asyncunit.halves import (
+    AsyncCleanup,
+    AsyncHalf,
+    HalfState,
+    call_without_task,
+    half_of,
+    loop_of,
+    replace_closed_loop,
+    unwind,
+)
+from asyncunit.live import ScopeFixtures
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
-from asyncunit.parsing import LoopFactory
 from asyncunit.registry import Registry
-from asyncunit.runner import LoopRunner
 from asyncunit.scopes import Scope
-from asyncunit.values import ClassFixtures, ScopeFixtures
+from asyncunit.values import ClassFixtures
 
-__all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "configure", "fixtures_of", "loop_in", "loop_of"]
+__all__ = ["ClassScope", "HookState", "HookedScope", "ModuleScope", "configure", "fixtures_of"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-_UP = State.UP  # asked for each test, and slow to find on an enum up to Python 3.11
+_UP = HalfState.UP  # asked for each test, and slow to find on an enum up to Python 3.11
 
 
 class HookState(enum.Enum):
@@ -44,7 +51,8 @@ class HookedScope:
     """An open class or module whose hooks are run: the sync half outside the loop, the async half in its task.
 
     ``half`` is None until something of it needs a loop. ``errors`` are those that could not be raised where they came
-    up, because another one was; they are returned by `close`.
+    up, because another one was; they are returned by `close`. ``in_hook`` is true while a sync hook of it runs: each
+    is called by `call_hook`.
     """
 
     def __init__(self, run: Registry, open_scope: OpenScope) -> None:
@@ -53,12 +61,11 @@ class HookedScope:
         self.half: AsyncHalf | None = None
         self.state = HookState.NOT_CALLED
         self.errors: list[Exception] = []
-        # True while a sync hook runs.
         self.in_hook = False
         open_scope.hooks = self
 
     @property
-    def config(self) -> Config:
+    def run_config(self) -> Config:
         """The configuration of the run, read when its first module opens."""
         return self.run.chain[0].keep(Config, config.load, lambda _: None)
 
@@ -73,10 +80,7 @@ class HookedScope:
     def call(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
         """Call a sync hook or a cleanup in the scope's context; await what it returns if it can be."""
         if self.half is None:
-            try:
-                value = call_in_time(self.open_scope, function, *args, **kwargs)
-            except asyncio.CancelledError as error:  # unittest stops at it
-                raise cut_short(self.open_scope, error) from error
+            value = call_without_task(self.open_scope, function, *args, **kwargs)
             if is_awaitable(value):
                 discard(value)
                 raise self.no_loop(f"{function!r} returned an awaitable")
@@ -105,10 +109,10 @@ class HookedScope:
     def set_up_async(self) -> None:
         """Set up the async half; raises what a timeout or a task group made of a cancellation in its place."""
         half = self.half
-        if half is None or half.state is State.UP:
+        if half is None or half.state is HalfState.UP:
             return
         failure = None
-        anew = half.state is State.BROKEN
+        anew = half.state is HalfState.BROKEN
         try:
             if half.runner.in_flight is None:
                 with self.run.spreading(self.open_scope):
@@ -122,16 +126,16 @@ class HookedScope:
             failure.add_note(f"Raised as the scope '{self.open_scope}' was set up anew after it had broken down.")
             raise failure
         if half.runner.in_flight is not None:
-            first, *others = self.mend()
+            first, *others = self.unwind()
             self.errors += others
             raise first
 
-    def mend(self) -> list[Exception]:
+    def unwind(self) -> list[Exception]:
         """Break down what is broken on the loop of this scope, and return what that raised."""
         if self.half is None:
             return []
         loop = self.half.runner.loops
-        return mend(self.run, loop) + recover(self.run, loop)
+        return unwind(self.run, loop) + replace_closed_loop(self.run, loop)
 
     def take_errors(self) -> list[Exception]:
         """The errors that are still to be reported, once."""
@@ -166,7 +170,7 @@ class ModuleScope(HookedScope):
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the widest loop that a class of the module asks for; None if that is too narrow."""
         if self.half is None:
-            choice = loops.choose_for_module(self.name, self.config)
+            choice = loops.choose_for_module(self.name, self.run_config)
             if choice is not None:
                 self.connect(choice, *loops.module_hooks(self.name))
         return self.half
@@ -231,7 +235,7 @@ class ModuleScope(HookedScope):
         if self.early_error is not None:
             self.errors.append(self.early_error[1])
             self.early_error = None
-        return self.take_errors() + self.mend()
+        return self.take_errors() + self.unwind()
 
     def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base
         return LoopScopeError(
@@ -262,7 +266,7 @@ class ClassScope(HookedScope):
             ScopeFixtures(open_scope).seen = fixtures.values
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether a test can run without anything being set up for it."""
         half, outer = self.half, self.module.half
         if outer is not None and outer.state is not _UP:
@@ -329,7 +333,7 @@ class ClassScope(HookedScope):
                 self.errors += [info[1] for info in self.cls.tearDown_exceptions]  # type: ignore[attr-defined]
         if self.fixtures is not None:
             self.errors += self.fixtures.take_errors()
-        return self.take_errors() + self.mend()
+        return self.take_errors() + self.unwind()
 
     def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base
         name = self.cls.__qualname__
@@ -352,16 +356,3 @@ def configure(run: Registry, choice: LoopChoice) -> None:
     """Have the open scopes know the configuration that is in force in each."""
     for open_scope in run.chain:
         open_scope.config = choice.config_at(open_scope.scope)
-
-
-def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:
-    """The loop of that choice."""
-    return loop_in(run, run.innermost(choice.scope), choice.factory)
-
-
-def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None) -> LoopRunner:
-    """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
-    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory), LoopRunner.close)
-    for error in recover(run, loop):
-        run.report(owner, error)
-    return loop

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Hashable
-from typing import Any
 
 from asyncunit import registry, runs
 from asyncunit.config import Config
 from asyncunit.contexts import changes, values_around, values_of
+from asyncunit.errors import raise_all
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
 from asyncunit.scopes import Scope, ScopePath
 
-__all__ = ["HostedRun", "raise_all"]
+__all__ = ["HostedRun"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -79,11 +79,3 @@ class HostedRun(Registry):
         """The errors that are still to be reported, once."""
         pending, self.pending = self.pending, []
         return pending
-
-
-def raise_all(errors: list[Any], what: str) -> None:
-    """Raise the error, or all of them as a group."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise BaseExceptionGroup(what, errors)

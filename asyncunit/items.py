@@ -17,20 +17,21 @@ from asyncunit.awaitables import is_async_def
 from asyncunit.case import AsyncTestCase, judge_value
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.debugging import stopping
-from asyncunit.errors import AsyncUnitError, RunningLoopError
+from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all
 from asyncunit.examples import inner_test, substitute
 from asyncunit.findings import warn_of
-from asyncunit.functions import FunctionTest, HostedFixture, Standing, value_in, wide_runner
-from asyncunit.hosted import HostedRun, raise_all
+from asyncunit.functions import FunctionTest, Standing, wide_runner
+from asyncunit.hosted import HostedRun
+from asyncunit.hosted_fixtures import HostedFixture, value_in
 from asyncunit.keys import MARKER, PEER_MARKER
 from asyncunit.open_scopes import OpenScope
 from asyncunit.peers import unwrapped
 from asyncunit.places import Place, depth_of
 from asyncunit.runner import loop_is_running
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
 from asyncunit.stderr import print_all
 from asyncunit.taker import is_async_function
-from asyncunit.tasks import ScopeRunner
 
 __all__ = ["ItemRunner"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from asyncunit.awaitables import discard
 from asyncunit.contexts import Within
@@ -17,18 +18,30 @@ from asyncunit.stacks import generator_of, place_of_function, places_of_task
 from asyncunit.tracebacks import stand_at, trim
 from asyncunit.watchdog import Deadline
 
-__all__ = ["Half", "Job", "Plot", "call_in_time", "took_too_long", "waiting"]
+__all__ = ["END_TASK", "KEEP_TASK", "After", "Continuation", "Half", "Job", "call_in_time", "took_too_long", "waiting"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Plot(Protocol):
+class After(enum.Enum):
+    """What becomes of the task where nothing follows a job."""
+
+    END_TASK = "end the task"  # nothing is left to be run in it
+    KEEP_TASK = "keep the task"
+
+
+# Asked for each test, and slow to find on an enum up to Python 3.11.
+END_TASK: Final = After.END_TASK
+KEEP_TASK: Final = After.KEEP_TASK
+
+
+class Continuation(Protocol):
     """Who knows what follows a job in the same run of the loop."""
 
-    def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
-        """What is to be awaited next; else whether nothing is left to be run in the task."""
+    def next_step(self, went_well: bool) -> Awaitable[None] | After:
+        """What is to be awaited next; else what becomes of the task."""
 
-    def sequel_failed(self, error: BaseException) -> None:
+    def step_failed(self, error: BaseException) -> None:
         """Take what that raised."""
 
 
@@ -44,19 +57,20 @@ class Half:
 class Job:
     """Something to await in a scope's task, and what came of it.
 
-    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``plot`` tells what follows
-    in the same run of the loop: ``sequel`` is the last of it, whose ``first`` is this one. ``expired`` is the error
-    that it ends with because it took too long, and ``last_call`` the time when it is given up. ``stray`` was thrown out
-    of the loop meanwhile. ``is_given_up`` is true where whoever waited for it was cancelled.
+    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``continuation`` tells what
+    follows in the same run of the loop, step by step: ``last_step`` is the last of them that has begun, and this one
+    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, and ``last_call``
+    the time when it is given up. ``stray`` was thrown out of the loop meanwhile. ``is_cancelled_by_caller`` is true
+    where whoever waited for it was cancelled.
     """
 
     waiter: asyncio.Future[None] | None = None
-    plot: Plot | None = None
-    sequel: Job | None = None
+    continuation: Continuation | None = None
+    last_step: Job | None = None
     first: Job | None = None
     expired: TestTimeoutError | None = None
     last_call: asyncio.TimerHandle | None = None
-    is_given_up = False
+    is_cancelled_by_caller = False
     done = False
     value: Any = None
     error: BaseException | None = None

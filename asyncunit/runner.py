@@ -1,4 +1,4 @@
-"""Event loops: made, made current, and closed within a bound."""
+"""An event loop that a scope owns: made, and closed within a bound; and what the thread's current one is."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from asyncunit.stacks import describe_task, innermost_place, places_of_task
 __all__ = [
     "CLOSE_TIMEOUT",
     "LoopRunner",
-    "abandon",
     "current_loop",
+    "keep_unfinished",
     "loop_is_running",
     "refusal",
     "refuse_running_loop",
@@ -49,7 +49,7 @@ CLOSE_TIMEOUT = 5.0
 _ROUNDS = 20
 
 # What did not end in time. It is kept alive, for letting it go would wait for it again, or log noise.
-_unfinished: list[object] = []
+_kept_alive: list[object] = []
 
 # asyncio.EventLoop is new in Python 3.13, and means the other two.
 _default_factory: LoopFactory = getattr(asyncio, "EventLoop", None) or getattr(
@@ -83,7 +83,10 @@ class LoopRunner:
     ``owner`` is the scope that closes it. ``broken`` lists the scope runners on this loop that were cancelled while
     nobody had a job for them: something that their scope holds open has crashed. ``stubborn`` are tasks that have
     refused to end, and that nobody waits for any more: the loop is to be replaced. ``exits`` is what tasks have raised
-    to end the process, while nobody had a job to be run.
+    to end the process, while nobody had a job to be run. ``observer`` hears what reaches the exception handler of
+    ``loop``; there is a new one for each loop. ``is_closing`` is true from the beginning of `close` on, and
+    ``is_interrupted`` once the second Ctrl-C has closed the loop, until there is a new one. ``close_is_reported`` is
+    true once there is nothing to be said of a loop that is closed before its time, or no more.
     """
 
     def __init__(self, owner: OpenScope, factory: LoopFactory | None) -> None:
@@ -97,7 +100,7 @@ class LoopRunner:
     def renew(self) -> None:
         """Make a loop, the first or one in the place of a loop that can be used no longer."""
         self.close_is_reported = False
-        self.is_closing = False
+        self.is_closing = self.is_interrupted = False
         self.stubborn: set[asyncio.Task[Any]] = set()
         self.exits: list[SystemExit] = []
         # Not by a method of its own: a cycle of references for each loop is much to collect.
@@ -106,8 +109,8 @@ class LoopRunner:
         self.observer = Observer(self.loop)
         know(self.loop, self.owner)
 
-    def closed_by_user(self) -> LoopClosedError:
-        """The error to raise where somebody else has closed the loop."""
+    def report_closed_by_user(self) -> LoopClosedError:
+        """The error to raise where somebody else has closed the loop; from the second on it is a repeated one."""
         repeated, self.close_is_reported = self.close_is_reported, True
         made = LoopClosedError(
             f"the event loop of the scope '{self.owner}' was closed by code that had only borrowed it; asyncunit "
@@ -116,6 +119,12 @@ class LoopRunner:
         )
         made.is_repeated = repeated
         return made
+
+    def close_at_once(self) -> None:
+        """Close the loop at once, for nothing more is waited for, and nothing that is left on it is told of."""
+        self.is_interrupted = self.close_is_reported = True
+        silence(self.loop)
+        self.loop.close()
 
     def end_tasks(self, find: Callable[[], set[asyncio.Task[Any]]]) -> set[asyncio.Task[Any]]:
         """Cancel the tasks that ``find`` finds, until it finds no more, and wait for them; return all of them.
@@ -167,7 +176,7 @@ class LoopRunner:
         """
         loop = self.loop
         if loop.is_closed():
-            return [] if self.is_closing or self.close_is_reported else [self.closed_by_user()]
+            return [] if self.is_closing or self.close_is_reported else [self.report_closed_by_user()]
         self.is_closing = self.observer.is_ending = True
         left: set[asyncio.Task[Any]] = set()
         try:
@@ -177,16 +186,20 @@ class LoopRunner:
         errors: list[Exception] = []
         again = asyncio.all_tasks(loop) - {shut_down} - self.stubborn
         if not shut_down.done() or again:
-            errors.append(self._unfinished(shut_down, (left | again) - self.stubborn))
+            errors.append(self._unfinished_error(shut_down, (left | again) - self.stubborn))
         else:
             shut_down.result()
         for task in self.stubborn:
-            abandon(task)
+            keep_unfinished(task)
+        return errors + self._exit_errors() + self._closing_report(left)
+
+    def _exit_errors(self) -> list[Exception]:
+        errors: list[Exception] = []
         for exit_ in self.exits:
             error = CutShortError(f"a task left on the loop of the scope '{self.owner}' raised {exit_!r}")
             error.__cause__ = exit_
             errors.append(error)
-        return errors + self._closing_report(left)
+        return errors
 
     def _closing_report(self, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
         """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
@@ -198,11 +211,11 @@ class LoopRunner:
                 findings.append(Finding(Check.LEAKED_TASKS, text))
         return judge(self.owner, findings)
 
-    def _unfinished(self, shut_down: asyncio.Task[None], left: set[asyncio.Task[Any]]) -> UnfinishedError:
+    def _unfinished_error(self, shut_down: asyncio.Task[None], left: set[asyncio.Task[Any]]) -> UnfinishedError:
         stubborn = [task for task in left if not task.done()]
         for task in (shut_down, *stubborn):
             if not task.done():
-                abandon(task)
+                keep_unfinished(task)
         described = [refusal(task) for task in stubborn] or _executor_threads()
         return UnfinishedError(
             f"the event loop of the scope '{self.owner}' was closed, but this did not end within {CLOSE_TIMEOUT:g} "
@@ -221,9 +234,9 @@ def _made_by(factory: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.Abstra
     return loop
 
 
-def abandon(task: asyncio.Task[Any]) -> None:
+def keep_unfinished(task: asyncio.Task[Any]) -> None:
     """Let a task be that will never be done: keep it, and have its loop not say so."""
-    _unfinished.append(task)
+    _kept_alive.append(task)
     silence(task.get_loop())
 
 

@@ -12,12 +12,20 @@ from asyncunit.awaitables import is_async_def
 from asyncunit.checks import after_test, before
 from asyncunit.errors import LoopClosedError
 from asyncunit.findings import judge
-from asyncunit.halves import AsyncCleanup, as_errors, cut_short, mend, recover, replace
-from asyncunit.hooks import loop_of
+from asyncunit.halves import (
+    AsyncCleanup,
+    as_errors,
+    cut_short,
+    loop_of,
+    replace_closed_loop,
+    replace_stubborn_loop,
+    unwind,
+)
+from asyncunit.jobs import END_TASK, KEEP_TASK, After
 from asyncunit.registry import Registry
 from asyncunit.runner import loop_is_running
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
-from asyncunit.tasks import ScopeRunner
 from asyncunit.values import TestFixtures
 from asyncunit.yields import Exit, leave
 
@@ -74,11 +82,11 @@ class OpenTest:
             return cause
         runner.in_flight = runner.in_flight or cause
         errors = self.finish()
-        mended = self.mend()
+        unwound = self.unwind()
         flight, runner.in_flight = runner.in_flight, None
         reason: BaseException = flight or cut_short(runner.scope, cause)
-        if mended:
-            *others, reason = mended
+        if unwound:
+            *others, reason = unwound
             errors += others
             if is_expected:
                 errors.append(reason)
@@ -88,7 +96,7 @@ class OpenTest:
         self.leave_behind(errors)
         return reason
 
-    def mend(self) -> list[Exception]:
+    def unwind(self) -> list[Exception]:
         """Break down the wider scopes that crashed during the test, and return what that raised."""
         runner, run = self.runner, self._run
         if runner is None or run is None or not runner.loops.broken:
@@ -98,7 +106,7 @@ class OpenTest:
         if not broken:
             return []
         flight, runner.in_flight = runner.in_flight, None
-        return mend(run, runner.loops, flight)
+        return unwind(run, runner.loops, flight)
 
     def _check(self, run: Registry, runner: ScopeRunner, own: asyncio.Task[None] | None) -> list[Exception]:
         """End what the test has left, and return what is to be reported for it."""
@@ -125,16 +133,16 @@ class OpenTest:
                 errors += self._check(run, runner, own)
             if loops.broken or runner.in_flight is not None:
                 was_cancelled = runner in loops.broken
-                errors += self.mend()
+                errors += self.unwind()
                 errors += as_errors(runner.in_flight, runner.scope)
                 runner.in_flight = None
                 if was_cancelled and not errors:
                     errors.append(cut_short(runner.scope, None))
             if loops.loop.is_closed():
                 runner.abandon()
-                errors += recover(run, loops)
+                errors += replace_closed_loop(run, loops)
             elif loops.stubborn and loops.owner is not scope:
-                errors += replace(run, loops)
+                errors += replace_stubborn_loop(run, loops)
             errors += run.leave(scope)
         return errors
 
@@ -164,7 +172,7 @@ class RunningTest(OpenTest):
         if class_scope is None:
             self._alone = suite.Alone()
             class_scope = self._alone.open(cls)
-        elif not class_scope.ready:
+        elif not class_scope.is_ready:
             class_scope.ensure()
         run = class_scope.run
         name = case._testMethodName
@@ -177,7 +185,8 @@ class RunningTest(OpenTest):
         if name in class_scope.configs:
             open_scope.config = class_scope.configs[name]
         if half is not None:
-            runner = ScopeRunner(half.runner.loops, open_scope, class_scope.open_scope)
+            runner = ScopeRunner(half.runner.loops, open_scope)
+            runner.put_back_with = class_scope.open_scope
         else:
             try:
                 runner = ScopeRunner(loop_of(run, choice), open_scope)
@@ -205,25 +214,25 @@ class RunningTest(OpenTest):
         self.leave_behind(self.tear_down())
         raise failure
 
-    def what_follows(self, went_well: bool) -> Awaitable[None] | bool:
-        """The tear-down of a fixture, where nothing else is to be run before it; else whether nothing is left."""
+    def next_step(self, went_well: bool) -> Awaitable[None] | After:
+        """The tear-down of a fixture, where nothing else is to be run before it; else what becomes of the task."""
         if self.outer or self._case._asyncunit_is_postponed:
-            return False
+            return KEEP_TASK
         cleanups, fixtures = self._case._cleanups, self.fixtures
         if not cleanups and not self.tear_down_steps:
             if fixtures is None or not fixtures.exits:
-                return True
+                return END_TASK
             if went_well and fixtures.has_async_exit_next:
                 return fixtures.second_half()
         # What is sync needs no task; what then turns out to be awaitable has another.
         if self.is_async_tear_down or any(_is_async(function) for function, _, _ in cleanups):
-            return False
-        return fixtures is None or not fixtures.has_async_exit
+            return KEEP_TASK
+        return KEEP_TASK if fixtures is not None and fixtures.has_async_exit else END_TASK
 
-    def sequel_failed(self, error: BaseException) -> None:
+    def step_failed(self, error: BaseException) -> None:
         """Take what that tear-down raised."""
         if self.fixtures is not None:
-            self.fixtures.sequel_failed(error)
+            self.fixtures.step_failed(error)
 
     def tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""

@@ -4,115 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import types
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from asyncunit.errors import LoopScopeError
 from asyncunit.fixtures import Fixture, Request, is_fixture
 from asyncunit.graph import Node
-from asyncunit.halves import AsyncHalf, as_exception, cut_short, half_of, mend
+from asyncunit.halves import AsyncHalf, as_exception, cut_short, half_of, unwind
+from asyncunit.live import Live, ScopeFixtures, find_in
 from asyncunit.loops import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.params import Param
 from asyncunit.plans import Plan, TestPlan
 from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
-from asyncunit.stderr import print_all, printing_at_interrupt
-from asyncunit.tasks import ScopeRunner
+from asyncunit.stderr import printing_at_interrupt
 from asyncunit.yields import AsyncExit, Exit, leave, make
 
-__all__ = ["ClassFixtures", "Live", "ScopeFixtures", "TestFixtures"]
+__all__ = ["ClassFixtures", "TestFixtures"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Live:
-    """A fixture that was set up: its value and what tears it down, or the error that it raised.
-
-    ``half`` is the async half that it goes down with, None where neither it nor a fixture behind it needs a loop.
-    """
-
-    def __init__(self, node: Node, half: AsyncHalf | None) -> None:
-        self.node = node
-        self.half = half
-        self.value: Any = None
-        self.exit_: Exit | None = None
-        self.error: Exception | None = None
-        self.traceback: types.TracebackType | None = None
-
-
-class ScopeFixtures:
-    """The fixtures that are set up in one open scope, wider than a test. ``live`` is in the order of their set-up."""
-
-    def __init__(self, open_scope: OpenScope) -> None:
-        self.live: dict[Hashable, Live] = {}
-        # What the running class sees; None above the class.
-        self.seen: Mapping[Node, Any] | None = None
-        self._open_scope = open_scope
-        open_scope.fixtures = self
-
-    def find(self, fixture: Fixture[Any], _instance: object) -> tuple[Any] | None:
-        """The value of the fixture, in a tuple; None if it has none here."""
-        if self.seen is not None:
-            return _find(self.seen, fixture)
-        return next(
-            ((live.value,) for live in reversed(self.live.values()) if live.node.fixture is fixture and not live.error),
-            None,
-        )
-
-    def shared(self, fixture: Fixture[Any], loops: LoopRunner | None) -> Live | None:
-        """The fixture as it is live here, on that loop, whoever has set it up; not one with params."""
-        for live in self.live.values():
-            on = None if live.half is None else live.half.runner.loops
-            if live.node.fixture is fixture and on is loops and not live.node.varies and live.error is None:
-                return live
-        return None
-
-    def tear_down_what_rests_on(self, fixture: Fixture[Any]) -> list[Exception]:
-        """Tear down what would outlive a fixture that it needs, and return what that raised."""
-        return self._tear_down([key for key, live in self.live.items() if live.node.rests_on(fixture)])
-
-    def tear_down(self, half: AsyncHalf) -> list[Exception]:
-        """Tear down what goes down with the async half, and return what that raised."""
-        return self._tear_down([key for key, live in self.live.items() if live.half is half])
-
-    def lose(self, half: AsyncHalf) -> list[Exception]:
-        """Tear down what goes down with the half, but for what would need its loop, which is closed."""
-        for live in self.live.values():
-            if live.half is half and isinstance(live.exit_, AsyncExit):
-                live.exit_ = live.exit_.drop
-        return self.tear_down(half)
-
-    def close(self) -> list[Exception]:
-        """Tear down all that is set up, and return what that raised. May be called twice."""
-        return self._tear_down(list(self.live))
-
-    def _tear_down(self, keys: list[Hashable]) -> list[Exception]:
-        errors: list[Exception] = []
-        with printing_at_interrupt(self._open_scope, errors):
-            for key in reversed(keys):
-                exit_ = self.live.pop(key).exit_
-                if exit_ is not None:
-                    errors += [as_exception(error, self._open_scope) for error in leave(exit_)]
-        return errors
-
-
 class ClassFixtures:
-    """The fixtures of one class that is run: set up for all of it, and for each of its tests."""
+    """The fixtures of one class that is run: set up for all of it, and for each of its tests.
+
+    ``values`` are those of the fixtures that all of its tests use, and ``by_name`` those of them that tests read as
+    attributes, but for what a hook of the class has put in the place of one. ``loops`` is the loop that the tests
+    share: one of the class's own is known once the class has opened it, and None stands for one for each test.
+    ``errors`` are those that could not be raised where they came up, because another one was.
+    """
 
     def __init__(self, run: Registry, cls: type, plan: Plan, choice: LoopChoice, loops: LoopRunner | None) -> None:
         self.cls = cls
         self.plan = plan
         self.values: dict[Node, Any] = {}
         self.by_name: dict[str, Any] = {}
-        # What could not be raised where it came up, because another error was.
         self.errors: list[Exception] = []
+        self.loops = loops
         self._run = run
         self._choice = choice
-        self.loops = loops
 
     def set_up(self, least: Scope) -> None:
         """Set up what all tests of the class use, in scopes at least that wide, if it is not."""
@@ -141,8 +75,9 @@ class ClassFixtures:
                 values[node] = self.obtain(node, values, chosen)
         except asyncio.CancelledError as error:
             cut = error
-        if cut is not None and self.loops is not None:
-            *others, reason = mend(self._run, self.loops) or [cut_short(self._run.chain[-1], cut)]
+        if cut is not None:
+            assert self.loops is not None  # `obtain` lets no cancellation of anything but a task on the loop through
+            *others, reason = unwind(self._run, self.loops) or [cut_short(self._run.chain[-1], cut)]
             self.errors += others
             raise reason
 
@@ -200,16 +135,13 @@ class ClassFixtures:
         keywords = _keywords(live.node, values, chosen, self.cls if is_of_class else None, None)
         runner = None if half is None else half.runner
         if runner is not None:
-            runner.is_ending, runner.cut_by = False, None
+            runner.begin_set_up()
         try:
             with self._run.spreading(open_scope):
                 live.value, live.exit_ = make(fixture, arguments, keywords, open_scope, runner)
         except asyncio.CancelledError as error:
-            if runner is None:
-                live.error = cut_short(open_scope, error)
-                return
-            if runner.cut_by is None or runner.cut_by > open_scope.scope:  # what broke is not a scope inside this one
-                runner.cancelled(error)
+            assert runner is not None  # else it was raised as another error
+            runner.set_up_was_cut(error)
             raise
         except (Exception, SystemExit) as error:
             live.error = as_exception(error, open_scope)
@@ -275,7 +207,7 @@ class TestFixtures:
 
     def find(self, fixture: Fixture[Any], instance: object) -> tuple[Any] | None:
         """The value of the fixture for the test, in a tuple; None if it has none, or another test asks."""
-        return _find(self._values, fixture) if instance is None or instance is self._case else None
+        return find_in(self._values, fixture) if instance is None or instance is self._case else None
 
     @property
     def has_async_exit_next(self) -> bool:
@@ -294,7 +226,7 @@ class TestFixtures:
         half: Coroutine[Any, Any, None] = exit_.leave()
         return half
 
-    def sequel_failed(self, error: BaseException) -> None:
+    def step_failed(self, error: BaseException) -> None:
         """Take what that raised; the rest is left for `tear_down`."""
         if isinstance(error, asyncio.CancelledError):
             self._runner.cancelled(error)
@@ -303,16 +235,12 @@ class TestFixtures:
 
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
-        errors = self._errors
-        try:
-            while self.exits:
-                errors += leave(self.exits.pop())
-                errors += self._clean_up()
-        except KeyboardInterrupt:
-            print_all(self._runner.scope, errors)
-            self._errors = []
-            raise
-        self._errors = []
+        errors, self._errors = self._errors, []
+        if self.exits:  # mostly, all have been called by then
+            with printing_at_interrupt(self._runner.scope, errors):
+                while self.exits:
+                    errors += leave(self.exits.pop())
+                    errors += self._clean_up()
         self._runner.scope.fixtures = None
         own = vars(self._case)
         for name in self._of_class.plan.names:
@@ -322,10 +250,6 @@ class TestFixtures:
     def close(self) -> list[Exception]:
         """As `tear_down`: for a scope that is left before its test has come so far."""
         return [as_exception(error, self._runner.scope) for error in self.tear_down()]
-
-
-def _find(values: Mapping[Node, Any], fixture: Fixture[Any]) -> tuple[Any] | None:
-    return next(((value,) for node, value in values.items() if node.fixture is fixture), None)
 
 
 def _keywords(

@@ -12,12 +12,12 @@ from typing import Any
 from asyncunit.awaitables import discard
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.fixtures import Fixture
-from asyncunit.halves import ContextExit, cut_short
-from asyncunit.jobs import Half, call_in_time
+from asyncunit.halves import ContextExit, call_without_task
+from asyncunit.jobs import Half
 from asyncunit.open_scopes import OpenScope
-from asyncunit.tasks import ScopeRunner
+from asyncunit.scope_runner import ScopeRunner
 
-__all__ = ["AsyncExit", "Exit", "SyncExit", "leave", "make", "no_yield"]
+__all__ = ["AsyncExit", "Exit", "SyncSteps", "leave", "make", "no_yield"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -41,38 +41,48 @@ def make(
     if fixture.is_lazy:
         made = fixture.function(*arguments, **keywords)
     elif runner is None:
-        made = call_in_time(scope, fixture.function, *arguments, **keywords)
+        made = call_without_task(scope, fixture.function, *arguments, **keywords)
     else:
         made = runner.call_sync(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
-        if runner is not None and type(made) is types.AsyncGeneratorType:
-            first: Any = anext(made)
-            try:
-                return runner.run(first), AsyncExit(runner, fixture, made)
-            except StopAsyncIteration:
-                raise no_yield(fixture) from None
-            finally:
-                first.close()  # it may not have begun, and Python would warn
-        if type(made) is types.GeneratorType:
-            steps = _ScopedExit(fixture, made, scope, runner)
-            return call_in_time(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
-        raise DefinitionError(
-            f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
-            f"@asyncunit.fixture that makes something else of it."
-        )
+        return _begin(fixture, made, scope, runner)
+    return _value_of(fixture, made, runner), None
+
+
+def _begin(fixture: Fixture[Any], made: Any, scope: OpenScope, runner: ScopeRunner | None) -> tuple[Any, Exit]:
+    """Run the first half of a generator."""
+    if runner is not None and type(made) is types.AsyncGeneratorType:
+        first: Any = anext(made)
+        try:
+            return runner.run(first), AsyncExit(runner, fixture, made)
+        except StopAsyncIteration:
+            raise no_yield(fixture) from None
+        finally:
+            first.close()  # it may not have begun, and Python would warn
+    if type(made) is types.GeneratorType:
+        steps = _ScopedExit(fixture, made, scope, runner)
+        return call_without_task(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
+    raise DefinitionError(
+        f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
+        f"@asyncunit.fixture that makes something else of it."
+    )
+
+
+def _value_of(fixture: Fixture[Any], made: Any, runner: ScopeRunner | None) -> Any:
+    """The value that the function of a fixture has returned, awaited where it is a coroutine."""
     if inspect.isasyncgen(made) or inspect.isgenerator(made):
         raise DefinitionError(
             f"{fixture} returned {made!r}, which a decorator seems to have hidden, so nothing of it has run. Write "
             f"@functools.wraps(function) in the decorator; or to have it as the value, return it in something else."
         )
     if not inspect.iscoroutine(made):
-        return made, None
+        return made
     if runner is None:
         discard(made)
         raise DefinitionError(
             f"{fixture} returned {made!r}, which nobody awaits, for it is not written as async. Write 'async def'."
         )
-    return runner.run(made), None
+    return runner.run(made)
 
 
 class AsyncExit(ContextExit, Half):
@@ -124,7 +134,7 @@ class AsyncExit(ContextExit, Half):
             await self._generator.aclose()
 
 
-class SyncExit:
+class SyncSteps:
     """A generator of a fixture: its two halves."""
 
     def __init__(self, fixture: Fixture[Any], generator: Generator[object, Any, object]) -> None:
@@ -153,7 +163,7 @@ class SyncExit:
             self._generator.close()
 
 
-class _ScopedExit(SyncExit):
+class _ScopedExit(SyncSteps):
     """The second half of a generator, run outside the loop; it is told of a cancellation as async ones are."""
 
     def __init__(
@@ -170,10 +180,7 @@ class _ScopedExit(SyncExit):
     def __call__(self) -> None:
         runner = self._runner
         if runner is None:
-            try:
-                call_in_time(self._scope, self.leave)
-            except asyncio.CancelledError as error:  # unittest stops at it
-                raise cut_short(self._scope, error) from error
+            call_without_task(self._scope, self.leave)
             return
         flight = runner.in_flight
         try:

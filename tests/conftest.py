@@ -3,11 +3,14 @@ import contextvars
 
 import pytest
 
-from asyncunit import Scope
+from asyncunit import Scope, registry
 from asyncunit.config import Config
+from asyncunit.functions import Standing
+from asyncunit.hosted import HostedRun
 from asyncunit.open_scopes import OpenScope
 from asyncunit.runner import LoopRunner
-from asyncunit.tasks import ScopeRunner
+from asyncunit.scope_runner import ScopeRunner
+from asyncunit.scopes import path_of_module
 
 
 def open_scope(scope=Scope.CLASS):
@@ -34,6 +37,20 @@ def scope(loops):
 def inner(loops):
     """The task of a test on the loop."""
     return ScopeRunner(loops, open_scope(Scope.FUNCTION))
+
+
+@pytest.fixture
+def hosted_run():
+    """A run of a host, of which nobody closes the scopes but its end."""
+    run = HostedRun(Config(), lambda _: None)
+    yield run
+    registry.end(run)
+
+
+def standing(depth, config=None):
+    """Where a function of a module stands, on a loop that so many of the scopes around it share."""
+    path, config = path_of_module("example"), config or Config()
+    return Standing(path, depth, None, config, [config] * len(path))
 
 
 async def running_loop():

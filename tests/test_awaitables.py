@@ -1,8 +1,10 @@
 import asyncio
+import contextvars
 import functools
 
-from asyncunit.awaitables import discard, is_async_def, is_awaitable
-from tests.conftest import fail
+from asyncunit.awaitables import as_coroutine, discard, is_async_def, is_awaitable
+from asyncunit.contexts import Within
+from tests.conftest import fail, running_loop
 
 
 def test_any_awaitable_is_awaited(scope):
@@ -28,3 +30,20 @@ def test_a_coroutine_that_is_discarded_is_not_warned_of():
     discard(coroutine)
     assert coroutine.cr_frame is None
     discard("anything else")
+
+
+def test_a_coroutine_in_a_context_of_its_own_is_discarded_too():
+    coroutine = fail()
+    discard(Within(contextvars.copy_context(), coroutine))
+    assert coroutine.cr_frame is None
+
+
+def test_a_coroutine_stays_what_it_is_and_another_awaitable_is_awaited_in_one(scope):
+    coroutine = running_loop()
+    assert as_coroutine(coroutine) is coroutine
+
+    async def numbers():
+        yield 1
+
+    assert scope.run(coroutine).is_running() is False
+    assert scope.run(as_coroutine(anext(numbers()))) == 1

@@ -37,3 +37,12 @@ def test_every_error_is_raised_somewhere(name):
 )
 def test_the_nearest_known_word_is_named_if_one_is_near(word, hint):
     assert errors.did_you_mean(word, ["function", "module"]) == hint
+
+
+def test_one_error_is_raised_as_it_is_and_several_as_a_group():
+    errors.raise_all([], "nothing")
+    with pytest.raises(ValueError, match="alone"):
+        errors.raise_all([ValueError("alone")], "closing")
+    with pytest.raises(ExceptionGroup, match="closing") as caught:
+        errors.raise_all([ValueError("a"), KeyError("b")], "closing")
+    assert [type(error) for error in caught.value.exceptions] == [ValueError, KeyError]

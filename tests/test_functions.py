@@ -1,52 +1,33 @@
 import asyncio
 import contextvars
 
-import pytest
-
-from asyncunit import LeftBehindError, Scope, registry
-from asyncunit.config import Config
-from asyncunit.fixtures import fixture
-from asyncunit.functions import FunctionTest, HostedFixture, Standing, wide_runner
-from asyncunit.hosted import HostedRun
-from asyncunit.scopes import path_of_module
-from tests.conftest import fail, running_loop, running_task
+from asyncunit import LeftBehindError, registry
+from asyncunit.functions import FunctionTest
+from tests.conftest import fail, running_loop, standing
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-PATH = path_of_module("example")
 
 
-@pytest.fixture
-def run():
-    run = HostedRun(Config(), lambda _: None)
-    yield run
-    registry.end(run)
-
-
-def standing(depth, config=None):
-    config = config or Config()
-    return Standing(PATH, depth, None, config, [config] * len(PATH))
-
-
-def test_a_test_with_a_loop_of_its_own_closes_it(run):
-    test = FunctionTest(run, standing(4), "test_x")
+def test_a_test_with_a_loop_of_its_own_closes_it(hosted_run):
+    test = FunctionTest(hosted_run, standing(4), "test_x")
     loop = test.call(running_loop, {})
     assert not loop.is_closed()
     assert test.close() == []
     assert loop.is_closed()
 
 
-def test_tests_that_stand_in_one_scope_share_its_loop(run):
+def test_tests_that_stand_in_one_scope_share_its_loop(hosted_run):
     loops = []
     for name in ("test_x", "test_y"):
-        test = FunctionTest(run, standing(1), name)
+        test = FunctionTest(hosted_run, standing(1), name)
         loops.append(test.call(running_loop, {}))
         test.close()
     assert loops[0] is loops[1]
-    registry.end(run)
+    registry.end(hosted_run)
     assert loops[0].is_closed()
 
 
-def test_what_one_test_sets_another_does_not_see(run):
+def test_what_one_test_sets_another_does_not_see(hosted_run):
     async def put():
         variable.set("x")
 
@@ -54,131 +35,24 @@ def test_what_one_test_sets_another_does_not_see(run):
         return variable.get()
 
     for function, expected in ((put, None), (get, "unset")):
-        test = FunctionTest(run, standing(3), function.__name__)
+        test = FunctionTest(hosted_run, standing(3), function.__name__)
         assert test.call(function, {}) == expected
         test.close()
 
 
-def test_what_a_test_leaves_behind_is_an_error_of_its_end(run):
+def test_what_a_test_leaves_behind_is_an_error_of_its_end(hosted_run):
     async def leave():
         asyncio.ensure_future(fail())
         await asyncio.sleep(0)
 
-    test = FunctionTest(run, standing(3), "test_x")
+    test = FunctionTest(hosted_run, standing(3), "test_x")
     test.call(leave, {})
     (error,) = test.close()
     assert isinstance(error, LeftBehindError)
 
 
-def test_a_sync_function_that_returns_a_coroutine_has_it_awaited(run):
-    test = FunctionTest(run, standing(3), "test_x")
+def test_a_sync_function_that_returns_a_coroutine_has_it_awaited(hosted_run):
+    test = FunctionTest(hosted_run, standing(3), "test_x")
     assert test.call(lambda: running_loop(), {}).is_running() is False
     assert test.call(lambda: 5, {}) == 5
     test.close()
-
-
-def set_up(run, declared, runner, finish=lambda: None):
-    hosted = HostedFixture(run, declared, "key")
-    return hosted, hosted.set_up(declared.function, runner, finish, None)
-
-
-def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(run):
-    tasks = []
-
-    @fixture
-    async def one():
-        async with asyncio.timeout(5):
-            tasks.append(asyncio.current_task())
-            yield "value"
-            tasks.append(asyncio.current_task())
-
-    test = FunctionTest(run, standing(1), "test_x")
-    test.outer = []
-    hosted, value = set_up(run, one, test.runner_on(1))
-    assert value == "value"
-    tasks.append(test.call(running_task, {}))
-    hosted.tear_down()
-    hosted.tear_down()
-    assert test.close() == []
-    assert len(set(tasks)) == 1
-
-
-def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(run):
-    @fixture(scope="session")
-    async def one():
-        variable.set("set")
-
-    def check():
-        hosted, _ = set_up(run, one, wide_runner(run, standing(1), 1, 1))
-        seen = variable.get()
-        hosted.tear_down()
-        return seen, variable.get()
-
-    assert contextvars.copy_context().run(check) == ("set", "unset")
-
-
-def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(run):
-    finished = []
-    crash = asyncio.Event
-
-    @fixture(scope="module")
-    async def server():
-        nonlocal crash
-        crash = asyncio.Event()
-
-        async def serve():
-            await crash.wait()
-            raise OSError("the server crashed")
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(serve())
-            yield
-
-    async def wait():
-        crash.set()
-        await asyncio.Event().wait()
-
-    test = FunctionTest(run, standing(3), "test_x")
-
-    def finish():
-        finished.append(True)
-        hosted.tear_down()
-
-    hosted = HostedFixture(run, server, "key")
-    hosted.set_up(server.function, wide_runner(run, standing(3), 3, 3), finish, None)
-    with pytest.raises(ExceptionGroup) as caught:
-        test.call(wait, {})
-    assert [str(error) for error in caught.value.exceptions] == ["the server crashed"]
-    assert finished == [True]
-    assert test.close() == []
-
-
-def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(run):
-    @fixture
-    async def limit():
-        async with asyncio.timeout(0.01):
-            yield
-
-    test = FunctionTest(run, standing(4), "test_x")
-    hosted = HostedFixture(run, limit, "key")
-    test.outer = [hosted.tear_down]
-    hosted.set_up(limit.function, test.runner_on(4), hosted.tear_down, None)
-    with pytest.raises(TimeoutError):
-        test.call(asyncio.Event().wait, {})
-    assert test.close() == []
-
-
-def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(run):
-    @fixture
-    def current():
-        loop = asyncio.get_event_loop()
-        yield loop
-        seen.append(asyncio.get_event_loop() is loop)
-
-    seen = []
-    runner = FunctionTest(run, standing(1), "test_x").runner_on(1)
-    hosted = HostedFixture(run, current, "key")
-    assert hosted.set_up_beside(current.function, runner.loops.loop) is runner.loops.loop
-    hosted.tear_down()
-    assert seen == [True]
-    assert runner.scope.scope is Scope.FUNCTION

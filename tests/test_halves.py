@@ -4,10 +4,20 @@ import contextlib
 import pytest
 
 from asyncunit import CutShortError, DefinitionError, LoopClosedError, Scope
-from asyncunit.halves import AsyncCleanup, ContextExit, State, call_hook, enter_context, half_of, mend, recover
+from asyncunit.halves import (
+    AsyncCleanup,
+    ContextExit,
+    HalfState,
+    call_hook,
+    call_without_task,
+    enter_context,
+    half_of,
+    replace_closed_loop,
+    unwind,
+)
 from asyncunit.registry import Registry
 from asyncunit.runner import LoopRunner
-from asyncunit.tasks import ScopeRunner
+from asyncunit.scope_runner import ScopeRunner
 
 SCOPES = [Scope.SESSION, Scope.PACKAGE, Scope.MODULE, Scope.CLASS]
 
@@ -107,6 +117,18 @@ def test_a_hook_that_cannot_be_awaited_is_an_error(halves, wrong):
         call_hook(halves[0].runner, wrong)
 
 
+def test_a_cancellation_without_a_task_is_raised_as_an_error(run):
+    cause = asyncio.CancelledError()
+
+    def cancel():
+        raise cause
+
+    assert call_without_task(run.chain[-1], int, "3") == 3
+    with pytest.raises(CutShortError, match="the scope 'class class' was cancelled before it was done") as caught:
+        call_without_task(run.chain[-1], cancel)
+    assert caught.value.__cause__ is cause
+
+
 def test_what_is_no_async_context_manager_is_a_type_error_as_unittest_has_it(halves):
     with pytest.raises(TypeError, match=r"'builtins\.int' object does not support the asynchronous context manager pr"):
         enter(halves[0], 3)
@@ -127,14 +149,14 @@ def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, l
     runner = ScopeRunner(loops, run.open(Scope.FUNCTION, None))
     with pytest.raises(asyncio.CancelledError) as cancelled:
         runner.run(test())
-    (error,) = mend(run, loops, cancelled.value)
+    (error,) = unwind(run, loops, cancelled.value)
     assert isinstance(error, ExceptionGroup)
     assert [str(each) for each in error.exceptions] == ["crash"]
     assert [what for what, _ in events] == [f"tear down {scope}" for scope in reversed(SCOPES[index:])]
-    assert [half.state is State.BROKEN for half in halves] == [each >= index for each in range(4)]
+    assert [half.state is HalfState.BROKEN for half in halves] == [each >= index for each in range(4)]
     for half in halves[index:]:
         half.set_up()
-    assert all(half.state is State.UP for half in halves)
+    assert all(half.state is HalfState.UP for half in halves)
 
 
 def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loops, halves):
@@ -154,7 +176,7 @@ def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loops, 
     halves[0].runner.run(add_to(group))
     with pytest.raises(asyncio.CancelledError):
         halves[1].runner.run(asyncio.Event().wait())
-    (error,) = mend(run, loops)
+    (error,) = unwind(run, loops)
     assert isinstance(error, ExceptionGroup)
     assert len(seen) == 1
 
@@ -176,19 +198,19 @@ def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loops, 
 
     async def test():
         manager.task.cancel()
-        await asyncio.sleep(0.01)
+        await asyncio.Event().wait()
 
     with pytest.raises(asyncio.CancelledError):
         halves[2].runner.run(test())
-    (error,) = mend(run, loops)
+    (error,) = unwind(run, loops)
     assert isinstance(error, CutShortError)
     assert str(error).startswith("the scope 'class class' was cancelled before it was done, and no error says why")
     assert isinstance(error.__cause__, asyncio.CancelledError)
 
 
 def test_nothing_broken_nothing_to_mend(run, loops, halves):
-    assert mend(run, loops) == []
-    assert all(half.state is State.UP for half in halves)
+    assert unwind(run, loops) == []
+    assert all(half.state is HalfState.UP for half in halves)
 
 
 def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loops):
@@ -200,17 +222,17 @@ def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loop
 
     half.set_up_hook = set_up
     half.set_up()
-    assert half.state is State.DOWN
-    assert [type(error) for error in mend(run, loops)] == [TimeoutError]
+    assert half.state is HalfState.DOWN
+    assert [type(error) for error in unwind(run, loops)] == [TimeoutError]
 
 
 def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, loops, halves, events):
     cleanup = halves[0].add(AsyncCleanup(halves[0].runner, note(events, "cleanup")))
     closed = loops.loop
-    assert recover(run, loops) == []
+    assert replace_closed_loop(run, loops) == []
     closed.close()
-    assert [type(error) for error in recover(run, loops)] == [LoopClosedError]
-    assert all(half.state is State.BROKEN for half in halves)
+    assert [type(error) for error in replace_closed_loop(run, loops)] == [LoopClosedError]
+    assert all(half.state is HalfState.BROKEN for half in halves)
     assert loops.loop is not closed
     events.clear()
     cleanup()
@@ -223,7 +245,16 @@ def test_the_error_for_a_closed_loop_is_raised_once(run, loops, halves):
         halves[0].runner.call(loops.loop.close)
     with pytest.raises(LoopClosedError):
         halves[0].runner.run(asyncio.sleep(0))
-    assert recover(run, loops) == []
+    assert replace_closed_loop(run, loops) == []
+
+
+def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(halves, loops, events):
+    half = halves[-1]
+    half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
+    events.clear()
+    loops.close_at_once()
+    assert half.close() == loops.close() == []
+    assert events == []
 
 
 def test_a_context_is_told_of_the_cancellation_and_may_replace_it(halves):

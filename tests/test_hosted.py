@@ -4,7 +4,7 @@ import pytest
 
 from asyncunit import Scope, registry
 from asyncunit.config import Config
-from asyncunit.hosted import HostedRun, raise_all
+from asyncunit.hosted import HostedRun
 from asyncunit.scopes import path_of_module
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
@@ -106,10 +106,3 @@ def test_what_was_raised_as_the_run_went_elsewhere_waits_for_the_host(run):
     run.enter(path_of_module("other"))
     assert [str(error) for error in run.take_pending()] == ["boom"]
     assert run.take_pending() == []
-
-
-def test_several_errors_are_raised_as_a_group():
-    raise_all([], "nothing")
-    with pytest.raises(ExceptionGroup) as caught:
-        raise_all([ValueError("a"), KeyError("b")], "closing")
-    assert [type(error) for error in caught.value.exceptions] == [ValueError, KeyError]

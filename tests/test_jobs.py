@@ -34,6 +34,25 @@ def test_a_tear_down_has_the_name_of_its_fixture():
     coroutine.close()
 
 
+def test_what_merely_has_a_fixture_tears_none_down():
+    class Test:
+        fixture = "a value of its own"
+
+        async def test_x(self): ...
+
+    coroutine = Test().test_x()
+    assert Job(coroutine).name == f"{Test.test_x.__qualname__}()"
+    coroutine.close()
+
+
+def test_a_job_that_is_discarded_closes_what_it_awaits_and_what_stands_in_that():
+    step, around = fail(), fail()
+    job = Job(step)
+    job.awaitable = around
+    job.discard()
+    assert step.cr_frame is around.cr_frame is None
+
+
 def test_an_expired_job_ends_with_the_traceback_of_its_cancellation():
     job = Job(None)
     try:

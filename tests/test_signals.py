@@ -5,9 +5,10 @@ import threading
 import pytest
 
 from asyncunit.runner import LoopRunner
+from asyncunit.scope_runner import ScopeRunner
 from asyncunit.signals import Interrupt
-from asyncunit.tasks import ScopeRunner
-from tests.conftest import open_scope, stubborn
+from tests.conftest import open_scope, running_loop, stubborn
+from tests.support import python, write
 
 
 @pytest.fixture
@@ -61,6 +62,58 @@ def test_the_first_ctrl_c_cancels_the_job_and_the_second_closes_the_loop(interru
         scope.run(swallow())
     assert interrupt.gave_up
     assert loops.loop.is_closed()
+
+
+def test_a_ctrl_c_that_nobody_waited_for_does_not_interrupt_the_next_run(interrupt):
+    async def swallow():
+        loop = asyncio.get_running_loop()
+        loop.call_soon(press, interrupt)
+        loop.call_soon(loop.call_soon, press, interrupt)
+        await stubborn(asyncio.Event())
+
+    with pytest.raises(KeyboardInterrupt):
+        ScopeRunner(LoopRunner(open_scope(), None), open_scope()).run(swallow())
+    Interrupt.uninstall()
+    loops = LoopRunner(open_scope(), None)
+    assert ScopeRunner(loops, open_scope()).run(running_loop()) is loops.loop
+    loops.close()
+
+
+TWICE = """
+    import asyncio, asyncunit, signal
+
+    class Test(asyncunit.SessionLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.addAsyncClassCleanup(asyncio.sleep, 0)
+
+        @classmethod
+        async def asyncTearDownClass(cls): ...
+
+        @asyncunit.fixture(scope="session")
+        async def value(cls):
+            yield
+            await asyncio.sleep(0)
+
+        async def asyncTearDown(self):
+            while True:
+                asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    continue
+
+        async def test_x(self): ...
+"""
+
+
+def test_after_the_second_ctrl_c_pytest_tells_of_nothing_else(tmp_path):
+    write(tmp_path, test_module=TWICE)
+    arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "asyncunit.pytest_plugin")
+    done = python(*arguments, cwd=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert done.returncode == pytest.ExitCode.INTERRUPTED
+    assert "asyncunit.errors" not in done.stdout + done.stderr
+    assert done.stderr == ""
 
 
 def test_another_thread_leaves_the_handler_alone():

@@ -1,4 +1,5 @@
 import functools
+import types
 from unittest import mock
 
 import pytest
@@ -34,6 +35,11 @@ def test_required_parameters_are_those_without_a_default():
     assert required_parameters(mock.patch("os.getcwd")(written)) == ("self", "a", "c")
     assert required_parameters(functools.partial(written, None)) == ("a", "c")
     assert required_parameters(print) == ()
+
+
+def test_the_object_of_a_bound_method_is_not_required():
+    assert required_parameters(types.MethodType(lambda self, a, b=1: None, Call())) == ("a",)
+    assert required_parameters(types.MethodType(lambda self, a=1: None, Call())) == ()
 
 
 def test_the_first_parameter_is_what_takes_the_test():

@@ -1,21 +1,9 @@
 import asyncio
-import contextlib
-import contextvars
-import gc
-import sys
-import threading
-from unittest import mock
 
 import pytest
 
-from asyncunit import LoopClosedError, RunningLoopError, Scope, tasks, watchdog
-from asyncunit import TestTimeoutError as TimedOut
-from asyncunit.config import Config
-from asyncunit.runner import current_loop
-from asyncunit.tasks import ScopeRunner
-from tests.conftest import fail, open_scope, running_loop, running_task, stubborn
-
-variable = contextvars.ContextVar("variable", default="outside")
+from asyncunit import Scope
+from tests.conftest import fail, running_loop, running_task
 
 
 def test_all_jobs_run_in_one_task_on_the_loop(scope, loops):
@@ -25,85 +13,6 @@ def test_all_jobs_run_in_one_task_on_the_loop(scope, loops):
 
 def test_each_scope_has_a_task_of_its_own(scope, inner):
     assert scope.run(running_task()) is not inner.run(running_task())
-
-
-def test_what_a_job_raises_is_raised(scope):
-    for error in (ValueError("boom"), SystemExit(3), asyncio.CancelledError()):
-
-        async def raise_it(error=error):
-            raise error
-
-        with pytest.raises(type(error)) as caught:
-            scope.run(raise_it())
-        assert caught.value is error
-
-
-def test_sync_and_async_half_share_one_context(scope):
-    async def set_variable():
-        return variable.set("async")
-
-    token = scope.call(set_variable)
-    assert scope.call(variable.get) == "async"
-    assert variable.get() == "outside"
-    scope.call(variable.reset, token)
-    assert scope.call(variable.get) == "outside"
-
-
-@pytest.mark.parametrize("function", [running_loop, lambda: running_loop(), asyncio.get_event_loop])
-def test_what_a_call_returns_is_awaited_if_it_can_be(scope, loops, function):
-    assert scope.call(function) is loops.loop
-
-
-@pytest.mark.parametrize("is_set", [True, False])
-def test_the_current_loop_is_put_back_when_its_scope_closes(loops, is_set):
-    before = asyncio.new_event_loop() if is_set else None
-    asyncio.set_event_loop(before)
-    try:
-        closing = open_scope()
-        scope = ScopeRunner(loops, open_scope(), closing)
-        for harm in (
-            asyncio.get_event_loop,
-            lambda: asyncio.set_event_loop(None),
-            lambda: asyncio.run(asyncio.sleep(0)),
-        ):
-            scope.call(harm)
-            assert scope.call(asyncio.get_event_loop) is loops.loop
-        assert closing.close() == []
-        assert current_loop() is before
-    finally:
-        asyncio.set_event_loop(None)
-        if before is not None:
-            before.close()
-
-
-def test_a_loop_that_is_stopped_goes_on(scope):
-    async def stop():
-        asyncio.get_running_loop().stop()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        return "end"
-
-    assert scope.run(stop()) == "end"
-
-
-def test_nothing_runs_on_a_loop_that_somebody_closed(scope, loops):
-    with pytest.raises(LoopClosedError, match="the event loop of the scope 'class example' was closed by code that"):
-        scope.call(loops.loop.close)
-    with pytest.raises(LoopClosedError):
-        scope.run(running_loop())
-    scope.abandon()
-    loops.renew()
-    assert scope.run(running_loop()) is loops.loop
-
-
-def test_running_from_within_running_code_is_an_error_and_not_a_deadlock(scope):
-    async def nested():
-        scope.run(running_loop())
-
-    with pytest.raises(RunningLoopError, match=r"cannot be run to its end here.*Await it where it is made"):
-        scope.run(nested())
-    with pytest.raises(RunningLoopError):
-        scope.call(lambda: scope.run(running_loop()))
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -173,6 +82,39 @@ def test_a_busy_scope_has_the_caller_await_itself(scope):
     assert first is not second
 
 
+def test_a_scope_that_is_busy_with_the_job_of_another_task_takes_the_next_one_after_it(scope, inner):
+    task = scope.run(running_task())
+
+    async def submit():
+        started, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def wait():
+            started.set()
+            await goes_on.wait()
+
+        first = asyncio.ensure_future(scope.submit(wait))
+        await started.wait()
+        second = asyncio.ensure_future(scope.submit(running_task))
+        await asyncio.sleep(0)  # the scope is asked while it is busy
+        goes_on.set()
+        await first
+        return await second
+
+    assert inner.run(submit()) is task
+
+
+def test_a_caller_of_the_scope_that_is_busy_awaits_itself_for_the_scope_may_wait_for_it(scope, inner):
+    async def wait_for_a_caller():
+        return await asyncio.ensure_future(scope.submit(running_task)), asyncio.current_task()
+
+    async def submit():
+        async with asyncio.timeout(5):  # else it would wait for ever
+            return await scope.submit(wait_for_a_caller)
+
+    caller, own = inner.run(submit())
+    assert caller is not own
+
+
 def test_cancelling_the_caller_cancels_the_submitted_job(scope, inner, loops):
     events = []
 
@@ -196,61 +138,6 @@ def test_cancelling_the_caller_cancels_the_submitted_job(scope, inner, loops):
     assert loops.broken == []
 
 
-class Told:
-    """A plot: what follows, one after the other, and then nothing more."""
-
-    def __init__(self, *follows):
-        self.follows = list(follows)
-        self.errors = []
-        self.went_well = []
-
-    def what_follows(self, went_well):
-        self.went_well.append(went_well)
-        return self.follows.pop(0) if went_well and self.follows else not self.follows
-
-    def sequel_failed(self, error):
-        self.errors.append(error)
-
-
-def test_what_follows_is_run_in_the_same_run_of_the_loop(scope, loops):
-    tasks = []
-
-    async def note():
-        tasks.append(asyncio.current_task())
-
-    told = Told(note(), note())
-    runs = mock.Mock(wraps=loops.loop.run_forever)
-    with mock.patch.object(loops.loop, "run_forever", runs):
-        task = scope.run(running_task(), told)
-    assert tasks == [task, task]
-    assert runs.call_count == 1
-    assert told.went_well == [True, True, True]
-
-
-def test_nothing_follows_a_job_that_failed(scope):
-    told = Told("never awaited")
-    with pytest.raises(ValueError, match="boom"):
-        scope.run(fail(), told)
-    assert told.went_well == [False]
-
-
-@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit, asyncio.CancelledError])
-def test_what_a_sequel_raises_is_not_the_error_of_the_job(scope, error, caplog):
-    async def raise_it():
-        raise error
-
-    told = Told(raise_it(), "never awaited")
-    assert scope.run(running_loop(), told) is not None
-    assert [type(each) for each in told.errors] == [error]
-    gc.collect()
-    assert caplog.records == []
-
-
-def test_a_task_ends_with_its_last_job(scope):
-    task = scope.run(running_task(), Told())
-    assert task.done() or scope.run(running_task()) is not task
-
-
 def test_an_ended_task_is_gone_with_the_next_turn_of_the_loop(scope, inner):
     task = inner.run(running_task())
     inner.end()
@@ -258,18 +145,6 @@ def test_an_ended_task_is_gone_with_the_next_turn_of_the_loop(scope, inner):
     scope.run(asyncio.sleep(0))
     assert task.done()
     assert not task.cancelled()
-
-
-def test_debug_is_in_force_while_the_scope_has_the_loop(loops):
-    async def debug():
-        return asyncio.get_running_loop().get_debug()
-
-    before = loops.loop.get_debug()
-    for wanted in (True, False):
-        scope = open_scope()
-        scope.config = Config(loop_debug=wanted)
-        assert ScopeRunner(loops, scope).run(debug()) is wanted
-    assert loops.loop.get_debug() is before
 
 
 def test_the_task_factory_of_a_test_is_for_its_own_tasks(scope, loops):
@@ -282,136 +157,16 @@ def test_the_task_factory_of_a_test_is_for_its_own_tasks(scope, loops):
     loops.loop.set_task_factory(None)
 
 
-def test_what_another_task_throws_out_of_the_loop_ends_the_job(scope):
-    cancelled = []
-
-    async def leave():
-        raise SystemExit(3)
-
-    async def wait():
-        task = asyncio.ensure_future(leave())
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.append(task.exception())
-            raise
-
-    with pytest.raises(SystemExit):
-        scope.run(wait())
-    assert [error.code for error in cancelled] == [3]
-    assert scope.run(running_task())
+def test_a_set_up_that_was_cut_breaks_the_scope_unless_one_inside_it_has_ended_it(scope, loops):
+    for cut_by, broken in ((Scope.FUNCTION, []), (Scope.MODULE, [scope]), (None, [scope])):
+        scope.begin_set_up()
+        loops.broken.clear()
+        scope.cut_by = cut_by
+        scope.set_up_was_cut(asyncio.CancelledError())
+        assert loops.broken == broken
 
 
-# Steps that take too long.
-
-
-async def wait_for_ever():
-    kept.append(asyncio.Event())
-    await kept[-1].wait()
-
-
-kept = []  # what is waited for, so that no task that waits is garbage
-
-
-def timed(loops, seconds=0.02):
-    opened = open_scope(Scope.FUNCTION)
-    opened.config = Config(timeout=seconds)
-    return ScopeRunner(loops, opened)
-
-
-def test_a_step_that_takes_too_long_ends_with_what_every_task_waits_for(loops):
-    async def step():
-        task = asyncio.create_task(wait_for_ever(), name="another")
-        try:
-            await wait_for_ever()
-        finally:
-            task.cancel()
-
-    with pytest.raises(TimedOut) as caught:
-        timed(loops).run(step())
-    assert isinstance(caught.value, TimeoutError)
-    head, own, other = str(caught.value).splitlines()
-    assert head.endswith("<locals>.step() did not end within its timeout of 0.02 seconds.")
-    assert own.startswith("  - the scope's own task, waits at ")
-    assert [part.rpartition(" in ")[2] for part in own.split(" > ")][1:] == ["wait_for_ever", "Event.wait"]
-    assert other.startswith("  - task 'another', running tests.test_tasks.wait_for_ever(), waits at ")
-    assert caught.traceback[-1].name == "wait"
-
-
-def test_a_step_that_is_in_time_is_left_alone(loops):
-    runner = timed(loops, 60)
-    assert runner.run(asyncio.sleep(0, "done")) == "done"
-    assert runner.call_sync(int, "3") == 3
-
-
-def test_a_step_that_swallows_its_cancellation_has_timed_out_all_the_same(loops):
-    async def step():
-        with contextlib.suppress(asyncio.CancelledError):
-            await wait_for_ever()
-        return "done"
-
-    runner = timed(loops)
-    with pytest.raises(TimedOut):
-        runner.run(step())
-    assert runner.run(asyncio.sleep(0, "next")) == "next"
-
-
-def test_the_error_of_a_step_that_is_ended_stands_behind_the_timeout(loops):
-    async def step():
-        try:
-            await wait_for_ever()
-        finally:
-            raise ValueError("own")
-
-    with pytest.raises(TimedOut) as caught:
-        timed(loops).run(step())
-    assert repr(caught.value.__context__) == "ValueError('own')"
-
-
-def test_a_step_that_held_the_loop_is_told_so_when_it_is_done(loops):
-    async def step():
-        threading.Event().wait(0.1)
-
-    with pytest.raises(TimedOut, match=r"step\(\) took 0\.\d+ seconds, longer than its timeout of 0.02 seconds"):
-        timed(loops).run(step())
-
-
-def test_the_timeout_of_a_step_that_fails_late_is_a_note(loops):
-    async def step():
-        threading.Event().wait(0.1)
-        raise ValueError("own")
-
-    with pytest.raises(ValueError, match="own") as caught:
-        timed(loops).run(step())
-    assert "longer than its timeout" in caught.value.__notes__[0]
-
-
-def test_a_step_that_refuses_to_end_is_given_up(loops, monkeypatch):
-    monkeypatch.setattr(tasks, "CLOSE_TIMEOUT", 0.02)
-    runner = timed(loops)
-    with pytest.raises(TimedOut) as caught:
-        runner.run(stubborn(asyncio.Event()))
-    assert caught.value.__notes__[0].startswith("It refuses to end: 0.02 seconds after it was cancelled")
-    assert len(loops.stubborn) == 1
-    assert runner.run(asyncio.sleep(0, "next")) == "next"
-
-
-def test_a_step_that_is_being_debugged_has_all_the_time(loops):
-    class Trace:
-        __module__ = "bdb"
-
-        def __call__(self, frame, event, argument):
-            return None
-
-    before = sys.gettrace()
-    sys.settrace(Trace())
-    try:
-        assert timed(loops).run(asyncio.sleep(0.1, "done")) == "done"
-    finally:
-        sys.settrace(before)
-
-
-@pytest.fixture(autouse=True)
-def no_watchdog():
-    yield
-    watchdog.stop()
+def test_a_set_up_begins_anew_though_the_last_one_was_cut_by_another_scope(scope):
+    scope.is_ending, scope.cut_by = True, Scope.MODULE
+    scope.begin_set_up()
+    assert (scope.is_ending, scope.cut_by) == (False, None)

@@ -7,7 +7,15 @@ import weakref
 
 import pytest
 
-from asyncunit import AsyncTestCase, LoopClosedError, LoopScopeError, Scope, SessionLoopTestCase, fixture
+from asyncunit import (
+    AsyncTestCase,
+    FixtureNotSetUpError,
+    LoopClosedError,
+    LoopScopeError,
+    Scope,
+    SessionLoopTestCase,
+    fixture,
+)
 from tests.support import Result, python, run, run_module, run_suite, suite_of, write
 
 variable = contextvars.ContextVar("variable", default="outside")
@@ -605,6 +613,21 @@ def test_a_test_that_names_a_wider_async_fixture_than_its_loop_lasts_says_what_t
     error = run(Test).only_error()
     assert isinstance(error, LoopScopeError)
     assert 'loop_scope = "module"' in str(error)
+
+
+def test_the_value_of_a_test_is_not_that_of_an_equal_one():
+    class Test(AsyncTestCase):
+        @fixture
+        def value(self):
+            return "value"
+
+        def test_x(self):
+            other = Test("test_x")
+            self.assertEqual(other, self)
+            with self.assertRaises(FixtureNotSetUpError):
+                _ = other.value
+
+    assert run(Test).passed == ["test_x"]
 
 
 # Contexts.

@@ -1,0 +1,179 @@
+"""Fixtures that a host sets up and tears down: the async ones in the task of their scope, in contexts of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
+from typing import Any
+
+from asyncunit.awaitables import as_coroutine, is_awaitable
+from asyncunit.contexts import Carried, Within
+from asyncunit.errors import raise_all
+from asyncunit.fixtures import Fixture
+from asyncunit.graph import Node
+from asyncunit.halves import AsyncHalf, cut_short, half_of, unwind
+from asyncunit.hosted import HostedRun
+from asyncunit.live import Live, ScopeFixtures
+from asyncunit.open_scopes import OpenScope
+from asyncunit.owners import given_to
+from asyncunit.runner import LoopRunner, current_loop
+from asyncunit.scope_runner import ScopeRunner
+from asyncunit.scopes import Scope
+from asyncunit.yields import AsyncExit, Exit, SyncSteps, leave, no_yield
+
+__all__ = ["HostedFixture", "value_in"]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+# Has a coroutine run in a certain context.
+_Within = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
+
+
+def value_in(scope: OpenScope, fixture: Fixture[Any], loops: LoopRunner | None) -> Live | None:
+    """The fixture as it is live in a scope, on that loop."""
+    return scope.fixtures.shared(fixture, loops) if isinstance(scope.fixtures, ScopeFixtures) else None
+
+
+class HostedFixture:
+    """An async fixture that its host has set up and tears down, in the task of its scope, in a context of its own.
+
+    What it sets in context variables is set around the run until it is torn down.
+    """
+
+    def __init__(self, run: HostedRun, fixture: Fixture[Any], key: Hashable) -> None:
+        self._run = run
+        self._fixture = fixture
+        self._key = key
+        self._exit: Exit | None = None
+        self._carried: Carried | None = None
+        self._in: ScopeFixtures | None = None
+
+    def set_up_beside(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) -> Any:
+        """Run a sync fixture, or its first half, outside any loop; one that is given is the current one meanwhile."""
+        made = _beside(loop, call)
+        if not inspect.isgenerator(made):
+            return made
+        steps = SyncSteps(self._fixture, made)
+        self._exit = functools.partial(_beside, loop, steps.leave)
+        return _beside(loop, steps.enter)
+
+    def share(self, scope: OpenScope, half: AsyncHalf | None, value: Any, finish: Callable[[], None]) -> None:
+        """Have it found in its scope. ``finish`` has the host tear it down, if the scope breaks, or closes."""
+        live = Live(Node(self._fixture, ()), half)
+        live.value, live.exit_ = value, finish
+        self._in = scope.fixtures or ScopeFixtures(scope)
+        self._in.live[self._key] = live
+
+    def set_up(
+        self,
+        call: Callable[[], Any],
+        runner: ScopeRunner,
+        finish: Callable[[], None],
+        context: contextvars.Context | None,
+    ) -> Any:
+        """Run the first half, and return its value. ``finish`` has the host tear it down, if its scope breaks.
+
+        In that context, the task's own, or in a copy of the current one.
+        """
+        scope = runner.scope
+        within: _Within = _itself
+        if context is None:
+            context = given_to(scope)
+            within = functools.partial(Within, context)
+        runner.begin_set_up()
+        cut = None
+        try:
+            value = self._first_half(context.run(call), runner, within)
+        except asyncio.CancelledError as error:
+            cut = error
+        if cut is not None:
+            raise self._cut_short(runner, cut)
+        self._carried = Carried(context)
+        if scope.scope is not Scope.FUNCTION:
+            self.share(scope, half_of(scope, runner.loops), value, finish)
+        return value
+
+    def _first_half(self, made: Any, runner: ScopeRunner, within: _Within) -> Any:
+        """What the fixture gives, by what the call of its function has returned."""
+        if inspect.isasyncgen(made):
+            return self._begin(made, runner, within)
+        return runner.run(within(as_coroutine(made))) if is_awaitable(made) else made
+
+    def _begin(self, made: AsyncGenerator[Any, Any], runner: ScopeRunner, within: _Within) -> Any:
+        try:
+            value = runner.run(within(_first(made)))
+        except StopAsyncIteration:
+            raise no_yield(self._fixture) from None
+        self._exit = _Exit(runner, self._fixture, made, within)
+        return value
+
+    def _cut_short(self, runner: ScopeRunner, cut: asyncio.CancelledError) -> BaseException:
+        """What is to be raised where a wider scope, or the fixture's own, was cancelled meanwhile."""
+        scope = runner.scope
+        if scope.scope is not Scope.FUNCTION:
+            runner.set_up_was_cut(cut)
+        *others, reason = unwind(self._run, runner.loops) or [cut_short(scope, cut)]
+        self._run.pending += others
+        return reason
+
+    def tear_down(self) -> None:
+        """Run the second half, and put back what was set in context variables. May be called twice."""
+        errors: list[BaseException] = []
+        if self._in is not None:
+            self._in.live.pop(self._key, None)
+            for fixtures in [each.fixtures for each in reversed(self._run.chain)]:
+                if isinstance(fixtures, ScopeFixtures):
+                    errors += fixtures.tear_down_what_rests_on(self._fixture)
+        exit_, self._exit = self._exit, None
+        try:
+            if exit_ is not None:
+                errors += leave(exit_)
+            raise_all(errors, f"tearing down {self._fixture}")
+        finally:
+            if self._carried is not None:
+                self._carried.put_back()
+
+
+def _beside(loop: asyncio.AbstractEventLoop | None, call: Callable[[], Any]) -> Any:
+    if loop is None:
+        return call()
+    before = current_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return call()
+    finally:
+        asyncio.set_event_loop(before)
+
+
+class _Exit(AsyncExit):
+    """The second half of an async generator, in the context of the first."""
+
+    def __init__(
+        self,
+        runner: ScopeRunner,
+        fixture: Fixture[Any],
+        generator: AsyncGenerator[object, Any],
+        within: _Within,
+    ) -> None:
+        super().__init__(runner, fixture, generator)
+        self._within = within
+
+    def awaitable(self) -> Coroutine[Any, Any, None]:
+        """What is to be awaited."""
+        return self._within(self.leave())
+
+
+def _itself(coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+    """The coroutine, to be run in the context of the task."""
+    return coroutine
+
+
+def _first(generator: AsyncGenerator[Any, Any]) -> Coroutine[Any, Any, Any]:
+    coroutine: Any = as_coroutine(anext(generator))
+    coroutine.__qualname__ = getattr(generator, "__qualname__", coroutine.__qualname__)
+    first: Coroutine[Any, Any, Any] = coroutine
+    return first
