@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from asyncunit.loader import AsyncTestLoader, load_tests
     from asyncunit.main import main
     from asyncunit.params import param, parametrize
+    from asyncunit.registering import addAsyncModuleCleanup, enterAsyncModuleContext
     from asyncunit.scopes import Scope
-    from asyncunit.suite import addAsyncModuleCleanup, enterAsyncModuleContext
 
 # What  pytest -p asyncunit  loads where asyncunit is not installed, and its entry point is not there.
 pytest_plugins = ("asyncunit.pytest_plugin",)
@@ -71,8 +71,8 @@ _HOMES = {
     "SessionLoopTestCase": "case",
     "TestTimeoutError": "errors",
     "UnfinishedError": "errors",
-    "addAsyncModuleCleanup": "suite",
-    "enterAsyncModuleContext": "suite",
+    "addAsyncModuleCleanup": "registering",
+    "enterAsyncModuleContext": "registering",
     "fixture": "fixtures",
     "is_async_test": "collected",
     "load_tests": "loader",

@@ -25,6 +25,8 @@ from asyncunit.awaitables import discard, is_async_def, is_awaitable
 from asyncunit.errors import DefinitionError, LoopClosedError
 from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, call_hook, enter_context
+from asyncunit.parameter_notes import parameter_note
+from asyncunit.registering import half_of_class
 from asyncunit.running import AwaitingContext, RunningTest
 from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
@@ -230,7 +232,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         It shares one order with addClassCleanup(), last registered first. Raises LoopScopeError where each test of the
         class has a loop of its own, and where the class is not running.
         """
-        half = suite.half_of_class(cls, "addAsyncClassCleanup")
+        half = half_of_class(cls, "addAsyncClassCleanup")
         cls.addClassCleanup(half.add(AsyncCleanup(half.runner, function, *args, **kwargs)))
 
     @classmethod
@@ -239,7 +241,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
 
         Returns what it gives. Raises LoopScopeError as addAsyncClassCleanup() does.
         """
-        half = suite.half_of_class(cls, "enterAsyncClassContext")
+        half = half_of_class(cls, "enterAsyncClassContext")
         value: T = await enter_context(cm, half.runner, lambda leave: cls.addClassCleanup(half.add(leave)))
         return value
 
@@ -406,7 +408,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         except asyncio.CancelledError as error:
             cut = error
         except (TypeError, AttributeError) as error:
-            if note := plans.plan_of(type(self)).explain(error, self._testMethodName, method, arguments):
+            if note := parameter_note(plans.plan_of(type(self)), error, self._testMethodName, method, arguments):
                 error.add_note(note)
             raise
         if cut is not None:

@@ -15,9 +15,9 @@ from asyncunit.halves import half_of, loop_in
 from asyncunit.hosted import HostedRun
 from asyncunit.jobs import END_TASK, KEEP_TASK, After
 from asyncunit.open_scopes import OpenScope
+from asyncunit.open_tests import OpenTest
 from asyncunit.owners import given_to
 from asyncunit.parsing import LoopFactory
-from asyncunit.running import OpenTest
 from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope, ScopePath
 

@@ -1,15 +1,14 @@
 """The run that a test belongs to: found, reported to, and seen to its end.
 
-unittest's suite tells class and module hooks nothing of the run that they are part of. What has to be known all the
-same is found here and nowhere else: its result and its tests, in the frames of unittest that are being executed, and
-by these private names, each with its reason:
+unittest's suite tells class and module hooks nothing of the run that they are part of. What it is told all the same it
+is told here and nowhere else, by these private names, each with its reason:
 
 - ``_ErrorHolder`` is the type by which reporters tell the error of a class or a module from that of a test;
 - ``result._moduleSetUpFailed`` is how the suite is told to leave out the rest of a module;
 - ``case._module_cleanups``: before Python 3.14, ``doModuleCleanups()`` loses all errors but the first, and in no
   version does it run a cleanup in the context of its module;
 - ``result._setupStdout()`` and ``result._restoreStdout()`` are what the suite calls around each report, for ``-b``;
-- ``__unittest_skip__`` and ``__unittest_expecting_failure__`` are what the decorators set.
+- ``__unittest_expecting_failure__`` is what the decorator sets.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import types
 import unittest
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
 from asyncunit import registry, warned, watchdog
 from asyncunit.errors import AsyncUnitWarning
+from asyncunit.executing import results
 from asyncunit.findings import Notices
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
@@ -37,11 +36,9 @@ from asyncunit.stderr import report_on_stderr
 
 __all__ = [
     "Cleanup",
-    "class_to_be_run",
     "current_run",
     "expects_failure",
     "fail_module",
-    "has_test_to_run",
     "interruptible",
     "is_called_by_user",
     "let_go_of_process",
@@ -57,9 +54,6 @@ T = TypeVar("T")
 
 Cleanup = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]
 
-_SUITE_RUN = unittest.TestSuite.run.__code__
-_TEST_RUN = unittest.TestCase.run.__code__
-
 
 def current_run(*, in_hook: bool = False) -> Registry:
     """The run that is being executed in this thread, begun if it is new.
@@ -69,7 +63,7 @@ def current_run(*, in_hook: bool = False) -> Registry:
     A run inside the test of another is a run of its own. One that is no longer being executed, and whose runner
     never said so, ends here.
     """
-    result = next(_results(), None)
+    result = next(results(), None)
     while registry.runs():
         innermost = registry.runs()[-1]
         if _in_a_test(innermost) or innermost.is_closing:
@@ -80,7 +74,7 @@ def current_run(*, in_hook: bool = False) -> Registry:
             break
         if innermost.run is result:
             return innermost
-        if any(outer is innermost.run for outer in _results()):
+        if any(outer is innermost.run for outer in results()):
             break
         innermost.report = report_on_stderr  # its report has been read
         registry.end(innermost)
@@ -95,28 +89,12 @@ def is_called_by_user() -> bool:
     innermost = run.chain[-1]
     if innermost.scope is not Scope.FUNCTION and not (innermost.hooks is not None and innermost.hooks.in_hook):
         return False
-    result = next(_results(), None)
+    result = next(results(), None)
     return result is None or result is (run.run if run.host is None else run.host.result)
 
 
 def _in_a_test(run: Registry) -> bool:
     return bool(run.chain) and run.chain[-1].scope is Scope.FUNCTION
-
-
-def _frames() -> Iterator[types.FrameType]:
-    """The frames of unittest's own that are being executed in this thread, innermost first."""
-    frame = inspect.currentframe()
-    frames = []
-    while frame is not None:
-        if frame.f_code is _SUITE_RUN or frame.f_code is _TEST_RUN:
-            frames.append(frame)
-        frame = frame.f_back
-    return iter(frames)
-
-
-def _results() -> Iterator[Any]:
-    """The results that unittest reports to in this thread, innermost first."""
-    return (result for frame in _frames() if (result := frame.f_locals.get("result")) is not None)
 
 
 def _begin(result: Any) -> Registry:
@@ -234,31 +212,10 @@ def module_cleanups() -> list[Cleanup]:
     return found
 
 
-def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
-    """Whether any test of the class is in the suite that is being executed, and not skipped by a decorator."""
-    if getattr(cls, "__unittest_skip__", False):
-        return False
-    suite = next((frame.f_locals["self"] for frame in _frames() if frame.f_code is _SUITE_RUN), None)
-    names = [test._testMethodName for test in suite or () if type(test) is cls]
-    if suite is None:
-        names = list(unittest.TestLoader().getTestCaseNames(cls))
-    return any(not getattr(getattr(cls, name, None), "__unittest_skip__", False) for name in names)
-
-
 def expects_failure(method: Callable[..., object]) -> bool:
     """Whether the test is marked by unittest.expectedFailure(), itself or by its class."""
     cls = type(getattr(method, "__self__", None))
     return any(getattr(each, "__unittest_expecting_failure__", False) for each in (method, cls))
-
-
-def class_to_be_run() -> type[unittest.TestCase] | None:
-    """The class of the test that the suite which is being executed has come to."""
-    host = registry.runs()[-1].host if registry.runs() else None
-    if host is not None:
-        return host.cls if host.cls is not None and issubclass(host.cls, unittest.TestCase) else None
-    suite = next((frame for frame in _frames() if frame.f_code is _SUITE_RUN), None)
-    test = None if suite is None else suite.f_locals.get("test")
-    return type(test) if isinstance(test, unittest.TestCase) else None
 
 
 def interruptible(function: Callable[P, T]) -> Callable[P, T]:

@@ -13,13 +13,11 @@ import inspect
 import sys
 import types
 import unittest
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from asyncunit import loops, plans, registry, runs
-from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
-from asyncunit.halves import AsyncCleanup, AsyncHalf, enter_context, half_of
+from asyncunit import executing, loops, plans, registry, runs
+from asyncunit.errors import ConfigurationError, DefinitionError
 from asyncunit.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of
 from asyncunit.loops import LoopChoice
 from asyncunit.registry import Registry
@@ -30,11 +28,8 @@ from asyncunit.values import ClassFixtures
 __all__ = [
     "Alone",
     "ClassScope",
-    "addAsyncModuleCleanup",
     "adopt_module",
     "clean_up_class",
-    "enterAsyncModuleContext",
-    "half_of_class",
     "has_module_hooks",
     "innermost_class",
     "refuse_async",
@@ -151,7 +146,7 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
     module = open_module(runs.current_run(in_hook=True), cls.__module__)
     if module.run.host is not None and module.state is HookState.NOT_CALLED:
         module.state = HookState.SET_UP  # a host that finds no hooks in a module calls none
-    has_test = runs.has_test_to_run(cls)
+    has_test = executing.has_test_to_run(cls)
     choice, fixtures = prepare_class(module, cls) if has_test else (loops.choose(cls, module.run_config), None)
     if has_test and not module.attempt_set_up(module.ensure):
         return
@@ -250,8 +245,8 @@ def _set_up_first_class(module: ModuleScope) -> None:
 
     What fails here is raised as the class is set up, and is the class's error.
     """
-    cls = runs.class_to_be_run()
-    if cls is None or plans.planned(cls) is None or not runs.has_test_to_run(cls):
+    cls = executing.class_to_be_run()
+    if cls is None or plans.planned(cls) is None or not executing.has_test_to_run(cls):
         return
     try:
         prepare_class(module, cls)
@@ -278,55 +273,3 @@ def refuse_async(written: object, place: str, hook: str) -> None:
 
 def _nothing() -> None:
     """The sync hook of a module that has none."""
-
-
-def half_of_class(cls: type[unittest.TestCase], what: str) -> AsyncHalf:
-    """The async half of an open class; raises LoopScopeError where it has none, or is not open."""
-    scope = class_scope_of(cls)
-    if scope is None:
-        raise LoopScopeError(
-            f"{cls.__qualname__}.{what}() was called while no test or hook of {cls.__qualname__} runs; call it from "
-            f"one, by cls or self."
-        )
-    half = scope.open_loop()
-    if half is None:
-        raise scope.no_loop(f"{cls.__qualname__}.{what}() was called")
-    return half
-
-
-def _module_and_half(what: str) -> tuple[ModuleScope, AsyncHalf]:
-    """The innermost open module, and its async half on the loop of the class that is open in it, if that lasts."""
-    chain = registry.runs()[-1].chain if registry.runs() else []
-    found = {open_scope.scope: open_scope.hooks for open_scope in chain}
-    if Scope.MODULE not in found:
-        raise LoopScopeError(
-            f"asyncunit.{what}() was called while no module of tests runs; call it from a hook or a test."
-        )
-    module: ModuleScope = found[Scope.MODULE]
-    running: ClassScope | None = found.get(Scope.CLASS)
-    if running is not None and running.half is not None and running.choice.scope >= Scope.MODULE:
-        return module, half_of(module.open_scope, running.half.runner.loops)
-    half = module.open_loop()
-    if half is None:
-        raise module.no_loop(f"asyncunit.{what}() was called")
-    return module, half
-
-
-def addAsyncModuleCleanup(function: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
-    """Have ``function`` awaited after the tear-down of the module whose hook or test calls this.
-
-    As unittest.addModuleCleanup(), with which it shares one order, last registered first. Raises LoopScopeError
-    where the module has no event loop.
-    """
-    module, half = _module_and_half("addAsyncModuleCleanup")
-    module.add_cleanup(half.add(AsyncCleanup(half.runner, function, *args, **kwargs)))
-
-
-async def enterAsyncModuleContext(manager: AbstractAsyncContextManager[T]) -> T:
-    """Enter an async context manager, to be left after the tear-down of the module; return what it gives.
-
-    It is entered and left in the module's own task. Raises LoopScopeError where the module has no event loop.
-    """
-    module, half = _module_and_half("enterAsyncModuleContext")
-    value: T = await enter_context(manager, half.runner, lambda leave: module.add_cleanup(half.add(leave)))
-    return value

@@ -9,7 +9,7 @@ import pytest
 import asyncunit
 from asyncunit import registry, runs
 from asyncunit.scopes import Scope
-from tests.support import Result, run, run_suite, suite_of
+from tests.support import Result, run, suite_of
 
 
 @pytest.fixture(autouse=True)
@@ -143,28 +143,6 @@ def test_without_a_result_errors_are_raised_all_of_them():
     with pytest.raises(ExceptionGroup) as caught:
         runs.report_all(run, [ValueError("one"), ValueError("two")], "name")
     assert [str(error) for error in caught.value.exceptions] == ["one", "two"]
-
-
-def test_the_tests_that_are_to_run_are_those_of_the_suite():
-    seen = []
-
-    class Test(asyncunit.AsyncTestCase):
-        @classmethod
-        def setUpClass(cls):
-            seen.append(runs.has_test_to_run(cls))
-
-        def test_x(self):
-            pass
-
-        @unittest.skip("why")
-        def test_skipped(self):
-            pass
-
-    run(Test)
-    run_suite(unittest.TestSuite([Test("test_skipped")]))
-    Test.setUpClass()
-    assert seen == [True, False, True]
-    Test.doClassCleanups()
 
 
 def test_ctrl_c_closes_all_scopes_and_goes_on_errors_on_stderr(capsys):
