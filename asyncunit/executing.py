@@ -51,8 +51,8 @@ def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
 
 def class_to_be_run() -> type[unittest.TestCase] | None:
     """The class of the test that the suite which is being executed has come to."""
-    host = registry.runs()[-1].host if registry.runs() else None
-    if host is not None:
+    run = registry.innermost_run()
+    if run is not None and (host := run.host) is not None:
         return host.cls if host.cls is not None and issubclass(host.cls, unittest.TestCase) else None
     suite = next((frame for frame in _frames() if frame.f_code is _SUITE_RUN), None)
     test = None if suite is None else suite.f_locals.get("test")

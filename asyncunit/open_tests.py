@@ -25,8 +25,9 @@ class OpenTest:
     scope itself, as soon as it is done.
     """
 
-    runner: ScopeRunner | None = None
     outer: list[Exit] | None = None
+    # Where the test runs, and the run that it is part of; both None until `begin`.
+    runner: ScopeRunner | None = None
     _run: Registry | None = None
     # Whose attributes are looked through for what the test has left.
     _case: object

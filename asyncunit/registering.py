@@ -38,8 +38,8 @@ def half_of_class(cls: type[unittest.TestCase], what: str) -> AsyncHalf:
 
 def _module_and_half(what: str) -> tuple[ModuleScope, AsyncHalf]:
     """The innermost open module, and its async half on the loop of the class that is open in it, if that lasts."""
-    chain = registry.runs()[-1].chain if registry.runs() else []
-    found = {open_scope.scope: open_scope.hooks for open_scope in chain}
+    run = registry.innermost_run()
+    found = {} if run is None else {open_scope.scope: open_scope.hooks for open_scope in run.chain}
     if Scope.MODULE not in found:
         raise LoopScopeError(
             f"asyncunit.{what}() was called while no module of tests runs; call it from a hook or a test."

@@ -36,7 +36,8 @@ class Host(Protocol):
 class Registry:
     """The open scopes of one run in one thread.
 
-    ``run`` tells it from other runs: the result that unittest reports to, mostly. ``chain`` is what is open, widest
+    ``reports_to`` tells it from other runs: the result that unittest reports to; what stands for it, where another
+    runner has the run. ``chain`` is what is open, widest
     first. ``report`` takes what was raised by a scope that closed because the run went elsewhere. ``notices`` take
     the warnings that are to be shown when all scopes of the run are closed; None where they are to be shown at once.
     ``host`` is None where unittest runs the tests.
@@ -45,8 +46,8 @@ class Registry:
     host: Host | None = None
     notices: Any = None
 
-    def __init__(self, run: object, report: Callable[[OpenScope, Exception], None]) -> None:
-        self.run = run
+    def __init__(self, reports_to: object, report: Callable[[OpenScope, Exception], None]) -> None:
+        self.reports_to = reports_to
         self.chain: list[OpenScope] = []
         self.report = report
         self.thread = threading.current_thread()

@@ -25,7 +25,7 @@ from unittest.case import _module_cleanups  # type: ignore[attr-defined]
 from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
 from asyncunit import registry, warned, watchdog
-from asyncunit.errors import AsyncUnitWarning
+from asyncunit.errors import AsyncUnitWarning, raise_all
 from asyncunit.executing import results
 from asyncunit.findings import Notices
 from asyncunit.open_scopes import OpenScope
@@ -64,17 +64,16 @@ def current_run(*, in_hook: bool = False) -> Registry:
     never said so, ends here.
     """
     result = next(results(), None)
-    while registry.runs():
-        innermost = registry.runs()[-1]
+    while (innermost := registry.innermost_run()) is not None:
         if _in_a_test(innermost) or innermost.is_closing:
             break
         if innermost.host is not None:
             if result is innermost.host.result or (result is None and in_hook):
                 return innermost
             break
-        if innermost.run is result:
+        if innermost.reports_to is result:
             return innermost
-        if any(outer is innermost.run for outer in results()):
+        if any(outer is innermost.reports_to for outer in results()):
             break
         innermost.report = report_on_stderr  # its report has been read
         registry.end(innermost)
@@ -83,18 +82,18 @@ def current_run(*, in_hook: bool = False) -> Registry:
 
 def is_called_by_user() -> bool:
     """Whether a hook or a test is running, and no suite inside it: what is called then is a function like any other."""
-    if not registry.runs() or not registry.runs()[-1].chain:
+    run = registry.innermost_run()
+    innermost = None if run is None else run.innermost_scope
+    if run is None or innermost is None:
         return False
-    run = registry.runs()[-1]
-    innermost = run.chain[-1]
     if innermost.scope is not Scope.FUNCTION and not (innermost.hooks is not None and innermost.hooks.in_hook):
         return False
     result = next(results(), None)
-    return result is None or result is (run.run if run.host is None else run.host.result)
+    return result is None or result is (run.reports_to if run.host is None else run.host.result)
 
 
 def _in_a_test(run: Registry) -> bool:
-    return bool(run.chain) and run.chain[-1].scope is Scope.FUNCTION
+    return run.innermost_scope is not None and run.innermost_scope.scope is Scope.FUNCTION
 
 
 def _begin(result: Any) -> Registry:
@@ -190,19 +189,16 @@ def _buffering(result: Any) -> Iterator[None]:
 
 def fail_module(run: Registry) -> bool:
     """Have the suite leave out the rest of the module that it is in; False where there is no such suite."""
-    if not hasattr(run.run, "addError") or not hasattr(run.run, "_moduleSetUpFailed"):
+    result: Any = run.reports_to
+    if not hasattr(result, "addError") or not hasattr(result, "_moduleSetUpFailed"):
         return False
-    run.run._moduleSetUpFailed = True
+    result._moduleSetUpFailed = True
     return True
 
 
 def report_all(run: Registry, errors: list[Exception], name: str) -> None:
     """Report errors of something other than a test; where there is no result for them, raise them."""
-    unreported = [error for error in errors if not report(run.run, error, name)]
-    if len(unreported) == 1:
-        raise unreported[0]
-    if unreported:
-        raise ExceptionGroup(name, unreported)
+    raise_all([error for error in errors if not report(run.reports_to, error, name)], name)
 
 
 def module_cleanups() -> list[Cleanup]:
@@ -239,19 +235,21 @@ def stop(finish: Callable[[], object] | None = None) -> None:
     Nor does it print a report, so errors go to stderr. After another Ctrl-C nothing more is waited for. A host
     closes the scopes itself.
     """
-    for innermost in registry.runs()[-1:]:
-        if innermost.host is not None and not Interrupt.of_this_thread().gave_up:
-            if finish is not None:
-                finish()
-            continue
-        innermost.report = report_on_stderr
-        try:
-            if finish is not None and not Interrupt.of_this_thread().gave_up:
-                finish()
-        except BaseException:
-            innermost.chain.clear()
-            raise
-        finally:
-            if Interrupt.of_this_thread().gave_up:
-                innermost.chain.clear()
-            registry.end(innermost)
+    run = registry.innermost_run()
+    if run is None:
+        return
+    if run.host is not None and not Interrupt.of_this_thread().gave_up:
+        if finish is not None:
+            finish()
+        return
+    run.report = report_on_stderr
+    try:
+        if finish is not None and not Interrupt.of_this_thread().gave_up:
+            finish()
+    except BaseException:
+        run.chain.clear()
+        raise
+    finally:
+        if Interrupt.of_this_thread().gave_up:
+            run.chain.clear()
+        registry.end(run)
