@@ -13,8 +13,8 @@ from typing import Any
 
 from asyncunit import factories, loops, registry
 from asyncunit.adopted import AdoptedFixture, depth_of_fixture
-from asyncunit.awaitables import is_async_def
-from asyncunit.case import AsyncTestCase, judge_value
+from asyncunit.awaitables import is_async_def, judge_value
+from asyncunit.case import AsyncTestCase
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.debugging import stopping
 from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all

@@ -41,7 +41,9 @@ def classes():
     ]
     own = [
         _entry(f"{name}{_signature(member)}", getattr(member, "__func__", member))
-        for name, member in vars(asyncunit.AsyncTestCase).items()
+        for cls in asyncunit.AsyncTestCase.__mro__
+        if cls.__module__.startswith("asyncunit.")
+        for name, member in vars(cls).items()
         if not name.startswith("_") and callable(getattr(member, "__func__", member))
     ]
     head = _entry("AsyncTestCase", asyncunit.AsyncTestCase)

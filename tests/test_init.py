@@ -67,6 +67,7 @@ HOUSE = [
     "registering",
     "open_tests",
     "running",
+    "steps",
     "case",
     "mixins",
     "loader",

@@ -47,7 +47,7 @@ def test_a_run_is_told_by_the_result_that_the_suite_reports_to():
     result = run(Test)
     assert result.wasSuccessful()
     assert seen[0] is seen[1]
-    assert seen[0].run is result
+    assert seen[0].reports_to is result
     assert registry.runs() == []
 
 
