@@ -12,7 +12,7 @@ from typing import Any
 from asyncunit.errors import DefinitionError, did_you_mean
 from asyncunit.fixtures import REQUEST, Fixture, hidden_fixture, is_fixture
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_with_place, required_parameters
+from asyncunit.signatures import class_with_place, is_plain, required_parameters
 
 __all__ = ["Node", "Resolver", "fixtures_of_modules"]
 
@@ -75,6 +75,8 @@ class Resolver:
         for depth, base in enumerate(self.cls.__mro__):
             own: dict[str, Fixture[Any]] = {}
             for position, (name, member) in enumerate(vars(base).items()):
+                if is_plain(member):
+                    continue
                 if is_fixture(member):
                     self._check(member, name)
                     own[name] = member

@@ -16,7 +16,7 @@ from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.parsing import LoopFactory, parse_loop_factory
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name, class_with_place
+from asyncunit.signatures import class_name, class_with_place, is_plain
 
 __all__ = [
     "CHOSEN",
@@ -134,6 +134,8 @@ def check_class(cls: type) -> None:
         plan = plans.planned(cls)
         _check_explicit(cls, explicit, hook, None if plan is None else plan.demand)
     for name, member in vars(cls).items():
+        if is_plain(member):
+            continue
         said = configuration.settings_of(member)
         wrong = [key for key in configuration.CLASS_ATTRIBUTES if key in said]
         if wrong and not isinstance(member, type):

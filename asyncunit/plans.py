@@ -13,7 +13,7 @@ from asyncunit.fixtures import PLAN, Fixture
 from asyncunit.graph import Node, Resolver, fixtures_of_modules
 from asyncunit.params import Param, ParamSet, Variant
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name, class_with_place, function_of, is_test_method, parameters_of
+from asyncunit.signatures import class_name, class_with_place, function_of, is_plain, is_test_method, parameters_of
 
 __all__ = ["Demand", "Plan", "TestPlan", "define", "plan_of", "planned"]
 
@@ -157,7 +157,7 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
     tests: dict[str, TestPlan] = {}
     all_variants: dict[str, list[Variant]] = {}
     for name, function in written.items():
-        if not resolver.names and not params.param_sets_of(function):
+        if not resolver.names and (is_plain(function) or not params.param_sets_of(function)):
             tests[name] = usual
             continue
         own_variants, plans = _plan_test(resolver, whole, usual, name, function)
@@ -242,6 +242,9 @@ def _tests_of(cls: type) -> dict[str, Any]:
     for base in reversed(cls.__mro__):
         for name, member in vars(base).items():
             if name.startswith(PREFIX) or name == "runTest":
+                if is_plain(member) and "[" not in name:
+                    found[name] = member
+                    continue
                 written = variants.written_test(member, name)
                 if written is not None and is_test_method(written):
                     found[name] = written

@@ -31,6 +31,11 @@ def function_of(member: Any) -> Any:
     return member.__func__ if type(member) in (staticmethod, classmethod) else member
 
 
+def is_plain(member: Any) -> bool:
+    """Whether it is a function that nothing has been written on: no decorator of asyncunit's, nor most others."""
+    return type(member) is types.FunctionType and not member.__dict__
+
+
 def is_test_method(member: object) -> bool:
     """Whether unittest would call it as a test, if a class had it under the name of one."""
     return callable(function_of(member)) or type(member) is functools.partialmethod

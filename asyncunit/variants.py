@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asyncunit.params import Variant
-from asyncunit.signatures import class_name
+from asyncunit.signatures import class_name, is_plain
 
 __all__ = ["Variants", "expand", "is_bare_name", "is_generated", "written_test"]
 
@@ -89,7 +89,7 @@ def _hide(
 ) -> None:
     """Hide what a base was given and is not true of this class."""
     for name, member in members.items():
-        is_made = is_generated(member)
+        is_made = not is_plain(member) and is_generated(member)
         if is_made and "[" in name and name not in wanted:
             setattr(cls, name, None)
         elif is_made and "[" not in name and name not in variants:
