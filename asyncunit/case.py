@@ -28,7 +28,7 @@ from asyncunit.halves import AsyncCleanup, call_hook, enter_context
 from asyncunit.running import AwaitingContext, RunningTest
 from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name
+from asyncunit.signatures import bound, class_name
 from asyncunit.stderr import report_on_stderr
 
 __all__ = [
@@ -46,6 +46,10 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 
+# What stands for a hook that a class does not write itself; None switches one off, as unittest has it.
+_NOT_WRITTEN = object()
+
+
 class _ClassHook:
     """``setUpClass`` or ``tearDownClass`` of one class, as unittest's suite finds it there.
 
@@ -57,23 +61,28 @@ class _ClassHook:
         self._cls = cls
         self._name = name
         self._act = act
-        self._written = vars(cls).get(name)
+        self._written = vars(cls).get(name, _NOT_WRITTEN)
 
     def __get__(self, instance: object, owner: type) -> Any:
         hook: Any
-        if self._written is not None:
-            bind = getattr(type(self._written), "__get__", None)
-            hook = self._written if bind is None else bind(self._written, instance, owner)
-        else:
+        if self._written is _NOT_WRITTEN:
             hook = getattr(super(self._cls, owner), self._name)
+        else:
+            hook = bound(self._written, instance, owner)
         if owner is not self._cls:
             return hook
+        if hook is None:
+            hook = types.MethodType(_no_hook, owner)
 
         def front(cls: type) -> None:
             self._act(cls, hook if cls is owner else functools.partial(hook.__func__, cls))
 
         functools.update_wrapper(front, hook)
         return types.MethodType(front, owner)
+
+
+def _no_hook(cls: type) -> None:
+    """The hook of a class that has switched its own off."""
 
 
 # unittest's own, which do nothing.

@@ -11,6 +11,7 @@ from typing import Any
 from asyncunit.stacks import place_of_function
 
 __all__ = [
+    "bound",
     "class_name",
     "class_with_place",
     "first_parameter",
@@ -29,6 +30,12 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 def function_of(member: Any) -> Any:
     """The function in what stands for one in a class."""
     return member.__func__ if type(member) in (staticmethod, classmethod) else member
+
+
+def bound(member: Any, instance: object, owner: type) -> Any:
+    """What is read of an instance of ``owner``, or of ``owner``, where its class or a base has the member."""
+    bind = getattr(type(member), "__get__", None)  # asked of the type: a mock would make one
+    return member if bind is None else bind(member, instance, owner)
 
 
 def is_test_method(member: object) -> bool:

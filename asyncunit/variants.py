@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asyncunit.params import Variant
-from asyncunit.signatures import class_name
+from asyncunit.signatures import bound, class_name
 
 __all__ = ["Variants", "expand", "is_bare_name", "is_generated", "written_test"]
 
@@ -125,8 +125,7 @@ def _copy(written: Any, name: str, variant: Variant | None, *, is_own: bool = Fa
     else:
 
         def made(self: object, /, *args: Any, **kwargs: Any) -> Any:
-            bound = written.__get__(self, type(self)) if hasattr(type(written), "__get__") else written
-            return bound(*args, **kwargs)
+            return bound(written, self, type(self))(*args, **kwargs)
 
     functools.update_wrapper(made, written)
     itself.cell_contents = made
@@ -163,7 +162,7 @@ class Variants:
             return _BareName(owner, self._name, self.names)
         # An override calls it by super().
         if self.is_own:
-            return self.written.__get__(instance, owner)
+            return bound(self.written, instance, owner)
         return getattr(super(self._cls, instance), self._name)
 
 

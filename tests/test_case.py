@@ -3,6 +3,7 @@ import contextlib
 import contextvars
 import copy
 import functools
+import inspect
 import os
 import pickle
 import threading
@@ -614,6 +615,24 @@ def test_cleanups_can_be_done_in_the_middle_of_a_test():
     assert events == ["cleanup", "test"] * 2
 
 
+def test_a_method_that_is_called_on_its_own_raises_its_own_error_in_a_sub_test():
+    class Test(AsyncTestCase):
+        def test_x(self):
+            with self.subTest():
+                raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        Test("test_x").test_x()
+
+
+def test_only_true_makes_a_test_one_of_hypothesis():
+    class Test(AsyncTestCase):
+        test_x = called = mock.Mock(return_value=None)
+
+    assert run(Test).raised == []
+    Test.called.assert_called_once_with()
+
+
 class Picklable(AsyncTestCase):
     async def test_x(self):
         self.addAsyncCleanup(asyncio.sleep, 0)
@@ -818,6 +837,83 @@ def test_a_hook_of_a_base_can_be_called_by_its_name():
 
     assert run(Test).raised == []
     assert not hasattr(Base, "value")
+
+
+@pytest.mark.parametrize(("hook", "events"), [("setUpClass", ["test", "down"]), ("tearDownClass", ["up", "test"])])
+def test_none_switches_an_inherited_class_hook_off(hook, events):
+    seen = []
+
+    class Base(AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen.append("up")
+
+        @classmethod
+        def tearDownClass(cls):
+            seen.append("down")
+
+        async def test_x(self):
+            seen.append("test")
+
+    Off = type("Off", (Base,), {hook: None})
+    for cls in (Off, type("Sub", (Off,), {})):
+        seen.clear()
+        assert run(cls).raised == []
+        assert seen == events
+
+
+def test_a_class_without_a_sync_hook_has_its_async_one():
+    class Test(AsyncTestCase):
+        setUpClass = None
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.value = 3
+
+        async def test_x(self):
+            assert self.value == 3
+
+    assert run(Test).raised == []
+
+
+def test_a_class_hook_may_be_a_mock():
+    class Test(AsyncTestCase):
+        setUpClass = set_up = mock.Mock()
+        tearDownClass = tear_down = mock.Mock()
+
+        def test_x(self): ...
+
+    assert run(Test).raised == []
+    assert Test.set_up.mock_calls == Test.tear_down.mock_calls == [mock.call()]
+
+
+def test_a_class_hook_is_a_method_with_the_name_and_the_text_of_the_written_one():
+    class Test(AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            """Open the shop."""
+
+    assert inspect.ismethod(Test.setUpClass)
+    assert Test.setUpClass.__self__ is Test
+    assert (Test.setUpClass.__name__, Test.setUpClass.__doc__) == ("setUpClass", "Open the shop.")
+
+
+def test_the_function_of_a_class_hook_can_be_called_with_another_class():
+    class Test(AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            cls.value = 3
+
+    class Other(AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            Test.setUpClass.__func__(cls)
+
+        async def test_x(self):
+            assert self.value == 3
+
+    assert run(Other).raised == []
+    assert not hasattr(Test, "value")
 
 
 def test_attributes_that_answer_to_any_name_are_left_alone():

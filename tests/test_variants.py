@@ -233,6 +233,26 @@ def test_a_function_that_is_no_plain_one_can_be_parametrized():
     assert run(Test).passed == ["test_x[1]", "test_y[1]"]
 
 
+def test_an_override_reaches_a_callable_object_by_super():
+    seen = []
+
+    class Call:
+        __name__ = __qualname__ = "test_x"
+
+        def __call__(self, a):
+            seen.append(a)
+
+    class Base(AsyncTestCase):
+        test_x = parametrize("a", [1, 2])(Call())
+
+    class Test(Base):
+        def test_x(self):
+            super().test_x(5)
+
+    assert run(Test).passed == ["test_x"]
+    assert seen == [5]
+
+
 # Found by trying to break it.
 
 
