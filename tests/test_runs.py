@@ -1,5 +1,4 @@
 import asyncio
-import sys
 import unittest
 import unittest.case
 import unittest.suite
@@ -167,6 +166,38 @@ def test_the_tests_that_are_to_run_are_those_of_the_suite():
     Test.doClassCleanups()
 
 
+def test_user_code_calls_from_hooks_and_tests_and_not_from_a_suite_inside_them():
+    seen = {"outside": runs.is_called_by_user()}
+
+    class Inner(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen["suite in a test"] = runs.is_called_by_user()
+
+        def test_x(self):
+            pass
+
+    class Test(asyncunit.AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen["hook"] = runs.is_called_by_user()
+
+        def test_x(self):
+            seen["test"] = runs.is_called_by_user()
+            suite_of(Inner).run(unittest.TestResult())
+
+    class Next(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen["suite"] = runs.is_called_by_user()
+
+        def test_x(self):
+            pass
+
+    assert run(Test, Next).wasSuccessful()
+    assert seen == {"outside": False, "hook": True, "test": True, "suite in a test": False, "suite": False}
+
+
 def test_ctrl_c_closes_all_scopes_and_goes_on_errors_on_stderr(capsys):
     events = []
 
@@ -201,4 +232,3 @@ def test_the_innermost_scope_of_a_test_is_its_own():
 
     run(Test)
     assert seen == sorted(Scope, reverse=True)
-    assert sys.modules[__name__].setUpModule.asyncunit_module == __name__

@@ -1,11 +1,14 @@
 import asyncio
+import gc
+import textwrap
 import unittest
+import weakref
+from unittest import mock
 
 import pytest
 
 import asyncunit
 from asyncunit import DefinitionError, LoopScopeError, RunningLoopError
-from asyncunit.scopes import Scope
 from tests.support import module_of, run, run_module, run_suite
 
 
@@ -211,16 +214,12 @@ def test_registering_where_nothing_runs_is_an_error_with_the_mend():
 
 
 def test_inside_a_running_loop_every_class_is_a_clear_error():
-    class Test(asyncunit.AsyncTestCase):
-        async def test_x(self):
-            pass
+    with module_of("class Test(asyncunit.AsyncTestCase):\n    async def test_x(self): pass") as module:
 
-    async def cell():
-        return run(Test)
+        async def cell():
+            return run(module.Test)
 
-    assert asyncio.run(cell()).errors_by_name == [("setUpModule", RunningLoopError)] or asyncio.run(
-        cell()
-    ).errors_by_name == [("setUpClass", RunningLoopError)]
+        assert asyncio.run(cell()).errors_by_name == [("setUpModule", RunningLoopError)]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -323,9 +322,8 @@ def test_a_scope_closes_when_the_run_leaves_it():
         def test_x(self):
             loops["closed"] = loops["A"].is_closed()
 
-    run(A, Plain)
+    assert run(A, Plain).passed == ["test_x", "test_x"]
     assert loops["closed"]
-    assert Scope.CLASS < Scope.MODULE
 
 
 # Found by trying to break it.
@@ -358,6 +356,80 @@ def test_hooks_imported_from_another_module_are_that_modules_own_each(notes):
             tests = [module.Test("test_x") for module in (one, two)]
             assert run_suite(unittest.TestSuite(tests)).raised == []
     assert notes == ["up", "first", "down", "up", "second", "down"]
+
+
+def test_a_hook_that_wraps_another_modules_hook_is_called(notes):
+    cls = "class Test(asyncunit.AsyncTestCase):\n    async def test_x(self): note(__name__)"
+    source = """
+        import functools, first
+        @functools.wraps(first.setUpModule)
+        def setUpModule(): note("second up")
+    """
+    with module_of(f"def setUpModule(): note('first up')\n{cls}", "first", note=notes.append) as one:
+        one.Test("test_x")
+        with module_of(f"{textwrap.dedent(source)}\n{cls}", "second", note=notes.append) as two:
+            assert run_suite(unittest.TestSuite([two.Test("test_x")])).raised == []
+    assert notes == ["second up", "second"]
+
+
+def test_module_hooks_may_be_mocks():
+    hooks = {"setUpModule": mock.Mock(), "tearDownModule": mock.Mock()}
+    source = "class Test(asyncunit.AsyncTestCase):\n    async def test_x(self): pass"
+    assert run_module(source, **hooks).raised == []
+    assert [hook.mock_calls for hook in hooks.values()] == [[mock.call()], [mock.call()]]
+
+
+def test_a_module_with_fronts_is_not_kept():
+    source = "def setUpModule(): pass\nclass Test(asyncunit.AsyncTestCase):\n    async def test_x(self): pass"
+    with module_of(source) as module:
+        assert run_suite(unittest.TestSuite([module.Test("test_x")])).raised == []
+        kept = weakref.ref(module.setUpModule)
+    del module
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_test_may_call_the_hooks_of_its_module_and_of_other_classes(notes):
+    source = """
+        def setUpModule(): note("setUpModule")
+        def tearDownModule(): note("tearDownModule")
+        class Other(asyncunit.ClassLoopTestCase):
+            @classmethod
+            def setUpClass(cls): note("Other.setUpClass")
+            @classmethod
+            async def asyncSetUpClass(cls): note("never")
+            @classmethod
+            def tearDownClass(cls): note("Other.tearDownClass")
+        class Test(asyncunit.ClassLoopTestCase):
+            def test_x(self):
+                setUpModule()
+                Other.setUpClass()
+                Other.tearDownClass()
+                tearDownModule()
+                note("test")
+                asyncio.get_event_loop().run_until_complete(asyncio.sleep(0))
+        class Next(Test):
+            def test_x(self): note("next")
+    """
+    assert run_module(source, note=notes.append).raised == []
+    called = ["setUpModule", "Other.setUpClass", "Other.tearDownClass", "tearDownModule"]
+    assert notes == ["setUpModule", "next", *called, "test", "tearDownModule"]
+
+
+def test_a_hook_may_call_the_hook_of_an_unrelated_class(notes):
+    source = """
+        class Other(asyncunit.AsyncTestCase):
+            @classmethod
+            def setUpClass(cls): note("Other")
+        class Test(asyncunit.AsyncTestCase):
+            @classmethod
+            def setUpClass(cls):
+                Other.setUpClass()
+                cls.addClassCleanup(note, "cleanup of Test")
+            async def test_x(self): note("test")
+    """
+    assert run_module(source, note=notes.append).raised == []
+    assert notes == ["Other", "test", "cleanup of Test"]
 
 
 def test_a_module_context_cannot_be_entered_from_a_narrower_loop():
