@@ -391,11 +391,12 @@ def test_a_module_with_fronts_is_not_kept():
 
 def test_a_test_may_call_the_hooks_of_its_module_and_of_other_classes(notes):
     source = """
-        def setUpModule(): note("setUpModule")
+        variable = contextvars.ContextVar("variable", default="")
+        def setUpModule(): note("setUpModule"); variable.set(variable.get() + "module ")
         def tearDownModule(): note("tearDownModule")
         class Other(asyncunit.ClassLoopTestCase):
             @classmethod
-            def setUpClass(cls): note("Other.setUpClass")
+            def setUpClass(cls): note("Other.setUpClass"); variable.set(variable.get() + "class")
             @classmethod
             async def asyncSetUpClass(cls): note("never")
             @classmethod
@@ -406,30 +407,26 @@ def test_a_test_may_call_the_hooks_of_its_module_and_of_other_classes(notes):
                 Other.setUpClass()
                 Other.tearDownClass()
                 tearDownModule()
-                note("test")
-                asyncio.get_event_loop().run_until_complete(asyncio.sleep(0))
-        class Next(Test):
-            def test_x(self): note("next")
+                note(variable.get())
     """
     assert run_module(source, note=notes.append).raised == []
     called = ["setUpModule", "Other.setUpClass", "Other.tearDownClass", "tearDownModule"]
-    assert notes == ["setUpModule", "next", *called, "test", "tearDownModule"]
+    assert notes == ["setUpModule", *called, "module module class", "tearDownModule"]
 
 
 def test_a_hook_may_call_the_hook_of_an_unrelated_class(notes):
     source = """
+        variable = contextvars.ContextVar("variable", default="")
         class Other(asyncunit.AsyncTestCase):
             @classmethod
-            def setUpClass(cls): note("Other")
+            def setUpClass(cls): variable.set("other")
         class Test(asyncunit.AsyncTestCase):
             @classmethod
-            def setUpClass(cls):
-                Other.setUpClass()
-                cls.addClassCleanup(note, "cleanup of Test")
-            async def test_x(self): note("test")
+            def setUpClass(cls): Other.setUpClass()
+            async def test_x(self): note(variable.get())
     """
     assert run_module(source, note=notes.append).raised == []
-    assert notes == ["Other", "test", "cleanup of Test"]
+    assert notes == ["other"]
 
 
 def test_a_module_context_cannot_be_entered_from_a_narrower_loop():
