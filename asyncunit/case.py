@@ -120,6 +120,17 @@ def _refuse_other_runner(cls: type) -> None:
             )
 
 
+def _refuse_undefined(cls: type) -> None:
+    """Raise for a class of which asyncunit was not told when it was defined: it would have neither hooks nor plan."""
+    if "_asyncunit_extended" in vars(cls):
+        return
+    base = next(base for base in cls.__mro__ if "__init_subclass__" in vars(base))
+    raise DefinitionError(
+        f"{class_name(cls)} was defined without asyncunit, for {class_name(base)}.__init_subclass__ does not pass it "
+        f"on. Call  super().__init_subclass__(**kwargs)  in it."
+    )
+
+
 def judge_value(method: Callable[[], object], value: object) -> None:
     """Raise for a value which shows that the test has not run; warn of any other, as unittest does."""
     name = getattr(method, "__qualname__", None) or repr(method)
@@ -188,6 +199,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
         loops.check_class(cls)
 
     def __init__(self, methodName: str = "runTest") -> None:
+        _refuse_undefined(type(self))
         _refuse_bare_name(type(self), methodName)
         super().__init__(methodName)
         suite.adopt_module(type(self).__module__)

@@ -916,6 +916,36 @@ def test_the_function_of_a_class_hook_can_be_called_with_another_class():
     assert not hasattr(Test, "value")
 
 
+def test_a_base_that_keeps_subclasses_to_itself_is_an_error_with_the_mend():
+    class Registered:
+        def __init_subclass__(cls):
+            pass
+
+    class Test(Registered, AsyncTestCase):
+        async def test_x(self): ...
+
+    class Sub(Test): ...
+
+    for cls in (Test, Sub):
+        with pytest.raises(DefinitionError) as caught:
+            cls("test_x")
+        assert str(caught.value) == (
+            f"{__name__}.{cls.__qualname__} was defined without asyncunit, for {__name__}.{Registered.__qualname__}"
+            f".__init_subclass__ does not pass it on. Call  super().__init_subclass__(**kwargs)  in it."
+        )
+
+
+def test_a_base_that_passes_subclasses_on_may_come_first():
+    class Registered:
+        def __init_subclass__(cls, **kwargs):
+            super().__init_subclass__(**kwargs)
+
+    class Test(Registered, AsyncTestCase):
+        async def test_x(self): ...
+
+    assert run(Test).passed == ["test_x"]
+
+
 def test_attributes_that_answer_to_any_name_are_left_alone():
     class Anything:
         def __getattr__(self, name):

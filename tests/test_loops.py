@@ -1,4 +1,5 @@
 import asyncio
+from unittest import mock
 
 import pytest
 
@@ -6,7 +7,7 @@ import asyncunit
 from asyncunit import AsyncTestCase, LoopScopeError, Scope, settings
 from asyncunit.config import Config
 from asyncunit.loops import choose, choose_for_module, class_hooks, module_hook
-from tests.support import module_of
+from tests.support import module_of, run
 
 CLASS_HOOKS = """
     @classmethod
@@ -82,6 +83,33 @@ def test_a_hook_of_a_mixin_counts_and_the_empty_one_of_the_base_does_not():
     assert class_hooks(AsyncTestCase) == (None, None)
     assert class_hooks(Example) == (Example.asyncSetUpClass, None)
     assert choose(Example, Config()).scope is Scope.CLASS
+
+
+def test_an_async_hook_that_is_a_mock_is_awaited():
+    class Example(AsyncTestCase):
+        asyncSetUpClass = called = mock.AsyncMock()
+
+        async def test_x(self): ...
+
+    assert choose(Example, Config()).scope is Scope.CLASS
+    assert run(Example).raised == []
+    Example.called.assert_awaited_once_with()
+
+
+def test_a_class_that_is_not_ours_asks_for_no_loop_of_its_module():
+    source = """
+        async def asyncSetUpModule(): pass
+        class Elsewhere(unittest.IsolatedAsyncioTestCase):
+            loop_scope = "whatever"
+            loop_factory = staticmethod(asyncio.new_event_loop)
+            @classmethod
+            async def asyncSetUpClass(cls): pass
+        class Example(asyncunit.AsyncTestCase): pass
+    """
+    with module_of(source, "example") as module:
+        choice = choose_for_module("example", Config())
+        assert (choice.scope, choice.factory) == (Scope.MODULE, None)
+        assert choose(module.Example, Config()).scope is Scope.MODULE
 
 
 @pytest.mark.parametrize("hook", ["asyncSetUpModule", "asyncTearDownModule"])

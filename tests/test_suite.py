@@ -414,6 +414,25 @@ def test_a_test_may_call_the_hooks_of_its_module_and_of_other_classes(notes):
     assert notes == ["setUpModule", *called, "module module class", "tearDownModule"]
 
 
+def test_a_module_hook_may_call_that_of_another_module(notes):
+    source = """
+        import first
+        def setUpModule(): first.setUpModule()
+        class Test(asyncunit.AsyncTestCase):
+            async def test_x(self): note(first.variable.get())
+    """
+    first = """
+        variable = contextvars.ContextVar("variable", default="")
+        def setUpModule(): variable.set("first")
+        class Test(asyncunit.AsyncTestCase):
+            async def test_x(self): pass
+    """
+    with module_of(first, "first") as one:
+        one.Test("test_x")
+        assert run_module(source, note=notes.append).raised == []
+    assert notes == ["first"]
+
+
 def test_a_hook_may_call_the_hook_of_an_unrelated_class(notes):
     source = """
         variable = contextvars.ContextVar("variable", default="")
