@@ -210,6 +210,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
             **vars(self),
             "_asyncunit_test": None,
             "_asyncunit_is_running": False,
+            "_asyncunit_substitute": None,
             "_outcome": None,
             "_subtest": None,
         }
