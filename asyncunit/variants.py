@@ -69,9 +69,6 @@ def expand(cls: type, written: Mapping[str, object], variants: Mapping[str, Sequ
     for name, made in variants.items():
         names = [variant.name for variant in made]
         bare = members.get(name)
-        if names == [name]:
-            _put_variant(cls, written[name], made[0])
-            continue
         if type(bare) is not Variants or bare.written is not written[name] or bare.names != names:
             setattr(cls, name, Variants(cls, name, written[name], names))
         for variant in made:
