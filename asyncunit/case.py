@@ -432,7 +432,7 @@ class AsyncTestCase(IsolatedAsyncioTestCase):
                 error.add_note(note)
             raise
         if cut is not None:
-            raise test.cut_short(cut, is_expected=runs.expects_failure(method))
+            raise test.cut_short(cut, is_expected=runs.expects_failure(self))
         if value is not None:
             judge_value(method, value)
 

@@ -245,10 +245,10 @@ def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
     return any(not getattr(getattr(cls, name, None), "__unittest_skip__", False) for name in names)
 
 
-def expects_failure(method: Callable[..., object]) -> bool:
+def expects_failure(case: unittest.TestCase) -> bool:
     """Whether the test is marked by unittest.expectedFailure(), itself or by its class."""
-    cls = type(getattr(method, "__self__", None))
-    return any(getattr(each, "__unittest_expecting_failure__", False) for each in (method, cls))
+    method = getattr(case, case._testMethodName)
+    return any(getattr(each, "__unittest_expecting_failure__", False) for each in (case, method))
 
 
 def class_to_be_run() -> type[unittest.TestCase] | None:

@@ -153,6 +153,25 @@ def test_an_expected_failure_may_be_a_timeout():
     assert len(result.expectedFailures) == 1
 
 
+def test_an_expected_failure_hides_no_crash_of_a_wider_scope():
+    @unittest.expectedFailure
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+
+        @staticmethod
+        async def test_static():
+            Test.group.create_task(crash())
+            await forever()
+
+        async def test_x(self):
+            self.group.create_task(crash())
+            await forever()
+
+    assert run(Test).errors_by_name == [("test_static", ExceptionGroup), ("test_x", ExceptionGroup)]
+
+
 def test_errors_of_the_tear_down_of_a_cancelled_test_are_reported_as_well():
     class Test(GuardedTest):
         async def test_x(self):

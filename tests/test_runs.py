@@ -166,6 +166,24 @@ def test_the_tests_that_are_to_run_are_those_of_the_suite():
     Test.doClassCleanups()
 
 
+def test_a_test_expects_failure_by_itself_or_by_its_class():
+    class Test(asyncunit.AsyncTestCase):
+        @unittest.expectedFailure
+        def test_marked(self): ...
+
+        @staticmethod
+        def test_static(): ...
+
+    @unittest.expectedFailure
+    class Marked(Test): ...
+
+    def expecting(cls):
+        return [runs.expects_failure(cls(name)) for name in ("test_marked", "test_static")]
+
+    assert expecting(Test) == [True, False]
+    assert expecting(Marked) == [True, True]
+
+
 def test_user_code_calls_from_hooks_and_tests_and_not_from_a_suite_inside_them():
     seen = {"outside": runs.is_called_by_user()}
 
