@@ -7,7 +7,6 @@ import inspect
 import os
 import pickle
 import threading
-import time
 import unittest
 from unittest import IsolatedAsyncioTestCase, mock
 
@@ -74,8 +73,12 @@ def test_all_that_is_async_about_a_test_runs_in_one_task(base):
 
 class GuardedTest(ClassLoopTestCase):
     async def asyncSetUp(self):
-        await self.enterAsyncContext(asyncio.timeout(0.01))
+        self.timeout = await self.enterAsyncContext(asyncio.timeout(None))
         self.group = await self.enterAsyncContext(asyncio.TaskGroup())
+
+    async def time_out(self):
+        self.timeout.reschedule(asyncio.get_running_loop().time())
+        await forever()
 
 
 def test_a_timeout_guards_the_test_and_reports_itself():
@@ -87,14 +90,14 @@ def test_a_timeout_guards_the_test_and_reports_itself():
             type(self).torn_down += 1
 
         async def test_1(self):
-            await forever()
+            await self.time_out()
 
         async def test_2(self):
             pass
 
         async def test_3(self):
             with contextlib.suppress(asyncio.CancelledError):
-                await forever()
+                await self.time_out()
 
     result = run(Test)
     assert result.errors_by_name == [("test_1", TimeoutError)]
@@ -131,10 +134,12 @@ def test_a_timeout_guards_the_set_up_that_enters_it():
 def test_a_timeout_guards_sync_tests_as_far_as_the_tear_down():
     class Test(AsyncTestCase):
         async def asyncSetUp(self):
-            await self.enterAsyncContext(asyncio.timeout(0.001))
+            await self.enterAsyncContext(asyncio.timeout(1000))
 
         def test_x(self):
-            time.sleep(0.01)
+            loop = asyncio.get_event_loop()
+            late = loop.time() + 1000
+            loop.time = lambda: late
 
         async def asyncTearDown(self):
             await forever()
@@ -146,7 +151,7 @@ def test_an_expected_failure_may_be_a_timeout():
     class Test(GuardedTest):
         @unittest.expectedFailure
         async def test_x(self):
-            await forever()
+            await self.time_out()
 
     result = run(Test)
     assert result.raised == []
@@ -176,7 +181,7 @@ def test_errors_of_the_tear_down_of_a_cancelled_test_are_reported_as_well():
     class Test(GuardedTest):
         async def test_x(self):
             self.addAsyncCleanup(crash)
-            await forever()
+            await self.time_out()
 
         async def asyncTearDown(self):
             raise KeyError
@@ -792,7 +797,7 @@ def test_a_cancellation_goes_through_sub_tests():
             for _ in range(3):
                 with self.subTest():
                     Test.passes += 1
-                    await forever()
+                    await self.time_out()
 
         async def test_2(self):
             task = asyncio.ensure_future(forever())
