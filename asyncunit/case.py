@@ -17,7 +17,7 @@ from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, enter_context
 from asyncunit.registering import half_of_class
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name
+from asyncunit.signatures import bound, class_name
 from asyncunit.steps import StepsInScope
 
 __all__ = [
@@ -35,6 +35,10 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 
+# What stands for a hook that a class does not write itself; None switches one off, as unittest has it.
+_NOT_WRITTEN = object()
+
+
 class _ClassHook:
     """``setUpClass`` or ``tearDownClass`` of one class, as unittest's suite finds it there.
 
@@ -46,23 +50,28 @@ class _ClassHook:
         self._cls = cls
         self._name = name
         self._act = act
-        self._written = vars(cls).get(name)
+        self._written = vars(cls).get(name, _NOT_WRITTEN)
 
     def __get__(self, instance: object, owner: type) -> Any:
         hook: Any
-        if self._written is not None:
-            bind = getattr(type(self._written), "__get__", None)
-            hook = self._written if bind is None else bind(self._written, instance, owner)
-        else:
+        if self._written is _NOT_WRITTEN:
             hook = getattr(super(self._cls, owner), self._name)
+        else:
+            hook = bound(self._written, instance, owner)
         if owner is not self._cls:
             return hook
+        if hook is None:
+            hook = types.MethodType(_no_hook, owner)
 
         def front(cls: type) -> None:
             self._act(cls, hook if cls is owner else functools.partial(hook.__func__, cls))
 
         functools.update_wrapper(front, hook)
         return types.MethodType(front, owner)
+
+
+def _no_hook(cls: type) -> None:
+    """The hook of a class that has switched its own off."""
 
 
 _CLASS_FRONTS = {"setUpClass": suite.set_up_class, "tearDownClass": suite.tear_down_class}
@@ -82,6 +91,17 @@ def _refuse_other_runner(cls: type) -> None:
                 f"IsolatedAsyncioTestCase gives each test a loop of its own; asyncunit makes its loops another way. To "
                 f"say which, write 'loop_factory = ...' in {cls.__qualname__}."
             )
+
+
+def _refuse_undefined(cls: type) -> None:
+    """Raise for a class of which asyncunit was not told when it was defined: it would have neither hooks nor plan."""
+    if "_asyncunit_extended" in vars(cls):
+        return
+    base = next(base for base in cls.__mro__ if "__init_subclass__" in vars(base))
+    raise DefinitionError(
+        f"{class_name(cls)} was defined without asyncunit, for {class_name(base)}.__init_subclass__ does not pass it "
+        f"on. Call  super().__init_subclass__(**kwargs)  in it."
+    )
 
 
 def _refuse_bare_name(cls: type, name: str) -> None:
@@ -120,6 +140,7 @@ class AsyncTestCase(StepsInScope):
         loops.check_class(cls)
 
     def __init__(self, methodName: str = "runTest") -> None:
+        _refuse_undefined(type(self))
         _refuse_bare_name(type(self), methodName)
         super().__init__(methodName)
         suite.adopt_module(type(self).__module__)

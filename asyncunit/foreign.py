@@ -9,7 +9,7 @@ import re
 import traceback
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from asyncunit.open_scopes import OpenScope
 from asyncunit.scopes import Scope
@@ -76,7 +76,7 @@ def _loops_in_sight(error: BaseException) -> list[Loop]:
         if not is_ours(frame):
             own = frame.f_locals.get("self")
             values = [*frame.f_locals.values(), *getattr(own, "__dict__", {}).values(), *vars(type(own)).values()]
-            found += [value for value in values if issubclass(type(value), Loop)]
+            found += [value for value in values if _is_loop(value)]
             found += [value.get_loop() for value in values if _is_future(value)]
     return found
 
@@ -94,7 +94,7 @@ def _about_closed(loop: Loop, error: BaseException) -> str | None:
     closed = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         own = frame.f_locals.get("self")
-        if isinstance(own, Loop) and own.is_closed():
+        if _is_loop(own) and own.is_closed():
             closed = own
     if closed is None:
         return None
@@ -116,6 +116,8 @@ def _share(loop: Loop, other: Loop | None) -> str:
     mine, theirs = _known.get(loop), None if other is None else _known.get(other)
     if mine is None or theirs is None:
         return "Make it on this loop: in the test, in asyncSetUp, or in a fixture."
+    if mine.path[0] == theirs.path[0]:
+        return "Both are loops of this scope: the other was closed, or has another loop_factory. Make it on this loop."
     scope = next((scope for scope, name in mine.path if (scope, name) in theirs.path), Scope.SESSION)
     classes = dict.fromkeys(owner.class_name for owner in (theirs, mine) if owner.class_name is not None)
     where = " and in ".join(classes) or "the class"
@@ -127,7 +129,12 @@ def _futures_in(text: str) -> Iterator[asyncio.Future[object]]:
     return (thing for thing in gc.get_objects() if _is_future(thing) and repr(thing) in text)
 
 
-def _is_future(thing: object) -> bool:
+def _is_loop(thing: object) -> TypeGuard[Loop]:
+    """As isinstance(), which would wake a lazy object."""
+    return issubclass(type(thing), Loop)
+
+
+def _is_future(thing: object) -> TypeGuard[asyncio.Future[object]]:
     """As isinstance(), which would wake a lazy object."""
     return issubclass(type(thing), asyncio.Future)
 
@@ -139,4 +146,4 @@ def _loops_behind(text: str) -> Iterator[Loop]:
         if id(thing) in addresses:
             for other in gc.get_referents(thing):
                 values = other.values() if isinstance(other, dict) else (other,)
-                yield from (value for value in values if isinstance(value, Loop))
+                yield from (value for value in values if _is_loop(value))

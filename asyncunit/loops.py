@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import types
 import unittest
@@ -16,7 +17,7 @@ from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.parsing import LoopFactory, parse_loop_factory
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name, class_with_place, is_plain
+from asyncunit.signatures import class_name, class_with_place, function_of, is_plain
 
 __all__ = [
     "CHOSEN",
@@ -136,8 +137,9 @@ def check_class(cls: type) -> None:
     for name, member in vars(cls).items():
         if is_plain(member):
             continue
-        said = configuration.settings_of(member)
-        wrong = [key for key in configuration.CLASS_ATTRIBUTES if key in said]
+        said = _settings_of_member(member)
+        # The class of a function says the same as the function.
+        wrong = [key for key in configuration.CLASS_ATTRIBUTES if key in said and said[key] != getattr(cls, key)]
         if wrong and not isinstance(member, type):
             raise ConfigurationError(
                 f"{class_name(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
@@ -150,10 +152,27 @@ def configs_of_tests(cls: type, config: Config) -> dict[str, Config]:
     members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
     found = {}
     for name, member in members.items():
-        said = vars(member).get(configuration.ATTRIBUTE) if type(member) is types.FunctionType else None
+        said = _settings_of_member(member) if type(member) in _METHODS else None
         if said:
             found[name] = config.merged(said, f"{class_name(cls)}.{name}")
     return found
+
+
+# What a class may have as a method without calling an object of the user's.
+_METHODS = (types.FunctionType, staticmethod, classmethod, functools.partialmethod)
+
+
+def _settings_of_member(member: object) -> Mapping[str, Any]:
+    """What is said of a member of a class, and of the function in it."""
+    said = configuration.settings_of(member)
+    inner: object = None
+    if type(member) in (staticmethod, classmethod):
+        inner = function_of(member)
+    elif type(member) is functools.partialmethod:
+        inner = member.func
+    elif type(member) is types.FunctionType:
+        inner = vars(member).get("__wrapped__")  # of a static test, where that has become many
+    return said if inner is None else {**_settings_of_member(inner), **said}
 
 
 def _choose_alone(cls: type, config: Config) -> LoopChoice:
@@ -257,10 +276,14 @@ def _classes_of(name: str) -> list[type]:
 def _too_narrow(cls: type, scope: Scope, what: str, needed: Scope) -> LoopScopeError:
     said_by = next((base for base in cls.__mro__ if vars(base).get("loop_scope") is not None), cls)
     source = "" if said_by is cls else f" (from {said_by.__qualname__})"
+    other = "leave loop_scope out" if said_by is cls else f"leave loop_scope out of {said_by.__qualname__}"
+    if said_by.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        other = "use AsyncTestCase as the base"
     mend: str = getattr(cls, "_asyncunit_mend", f'Write in {cls.__qualname__}:  loop_scope = "{{scope}}"')
+    mend = mend.replace("{scope}", str(needed))  # there may be other braces in the name of the class
     return LoopScopeError(
         f'{class_with_place(cls)} has loop_scope = "{scope}"{source}, but {what} needs a loop that lasts for the '
-        f"{needed}. {mend.format(scope=needed)}  or leave loop_scope out, and it is inferred."
+        f"{needed}. {mend}  or {other}, and it is inferred."
     )
 
 

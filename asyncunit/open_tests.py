@@ -77,7 +77,10 @@ class OpenTest:
                 errors.append(reason)
                 reason = cut_short(runner.scope, cause)
         elif flight is cause:
-            cause.add_note("The test's own task was cancelled, and not by a timeout, a task group or a cancel scope.")
+            cause.add_note(
+                "The test's own task was cancelled, and not by a timeout, a task group or a cancel scope; or the test "
+                "raised CancelledError itself."
+            )
         self.leave_behind(errors)
         return reason
 

@@ -259,12 +259,12 @@ def _numbered(text: str) -> Iterator[str]:
 def combine(name: str, sets: Sequence[ParamSet]) -> list[Variant]:
     """The tests that a test method becomes; the values of the last set vary fastest.
 
-    Where a set has no values, that is one test with the name of the method, to be skipped.
+    Where a set has no values, that is one test to be skipped, with pytest's name for it.
     """
     empty = next((each for each in sets if not each.params), None)
     if empty is not None:
         reason = f"there is no value to run it with: the params of {', '.join(empty.names)!r} are empty ({empty.where})"
-        return [Variant(name, (Param((), skip=reason),))]
+        return [Variant(f"{name}[NOTSET]", tuple(Param((None,) * len(each.names), skip=reason) for each in sets))]
     chosen = list(itertools.product(*(each.params for each in sets)))
     ids = unique(["-".join(each.id or "" for each in choice) for choice in chosen])
     return [Variant(f"{name}[{text}]", choice) for text, choice in zip(ids, chosen, strict=True)]

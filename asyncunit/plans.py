@@ -196,8 +196,6 @@ def _plan_test(
             f"{class_with_place(resolver.cls)}: runTest is to run several times; give it a name that begins with test."
         )
     own_variants = params.combine(name, [*varying.values(), *marks])
-    if own_variants[0].name == name:
-        return own_variants, {name: usual}
     plans = {}
     for variant in own_variants:
         chosen = dict(zip(varying, variant.chosen, strict=False))

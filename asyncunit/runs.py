@@ -208,10 +208,10 @@ def module_cleanups() -> list[Cleanup]:
     return found
 
 
-def expects_failure(method: Callable[..., object]) -> bool:
+def expects_failure(case: unittest.TestCase) -> bool:
     """Whether the test is marked by unittest.expectedFailure(), itself or by its class."""
-    cls = type(getattr(method, "__self__", None))
-    return any(getattr(each, "__unittest_expecting_failure__", False) for each in (method, cls))
+    method = getattr(case, case._testMethodName)
+    return any(getattr(each, "__unittest_expecting_failure__", False) for each in (case, method))
 
 
 def interruptible(function: Callable[P, T]) -> Callable[P, T]:

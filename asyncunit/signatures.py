@@ -11,6 +11,7 @@ from typing import Any
 from asyncunit.stacks import place_of_function
 
 __all__ = [
+    "bound",
     "class_name",
     "class_with_place",
     "first_parameter",
@@ -34,6 +35,12 @@ def function_of(member: Any) -> Any:
 def is_plain(member: Any) -> bool:
     """Whether it is a function that nothing has been written on: no decorator of asyncunit's, nor most others."""
     return type(member) is types.FunctionType and not member.__dict__
+
+
+def bound(member: Any, instance: object, owner: type) -> Any:
+    """What is read of an instance of ``owner``, or of ``owner``, where its class or a base has the member."""
+    bind = getattr(type(member), "__get__", None)  # asked of the type: a mock would make one
+    return member if bind is None else bind(member, instance, owner)
 
 
 def is_test_method(member: object) -> bool:

@@ -74,6 +74,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
             **vars(self),
             "_asyncunit_test": None,
             "_asyncunit_is_running": False,
+            "_asyncunit_substitute": None,
             "_outcome": None,
             "_subtest": None,
         }
@@ -183,7 +184,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
                 error.add_note(note)
             raise
         if cut is not None:
-            raise test.cut_short(cut, is_expected=runs.expects_failure(method))
+            raise test.cut_short(cut, is_expected=runs.expects_failure(self))
         if value is not None:
             judge_value(method, value)
 

@@ -185,10 +185,11 @@ def adopt_module(name: str) -> None:
     if module is None:
         return
     found = getattr(module, "setUpModule", _nothing), getattr(module, "tearDownModule", _nothing)
-    if _module_of_front(found[0]) == name == _module_of_front(found[1]):
+    fronts = [_front_of(hook) for hook in found]
+    if all(front is not None and front.module == name for front in fronts):
         return
     # A hook that is imported from another module may have a front there.
-    hooks = _SyncHooks(*(getattr(hook, "asyncunit_written", hook) for hook in found))
+    hooks = _SyncHooks(*(hook if front is None else front.written for hook, front in zip(found, fronts, strict=True)))
     for hook, act in zip(_SyncHooks._fields, (_set_up_module, _tear_down_module), strict=True):
         setattr(module, hook, _front(functools.partial(act, name, hooks), name, getattr(hooks, hook)))
 
@@ -200,19 +201,31 @@ class _SyncHooks(NamedTuple):
     tearDownModule: Callable[[], object]
 
 
+class _Front(NamedTuple):
+    """What is noted on a function that stands in front of a hook: itself, for functools.wraps() copies the note."""
+
+    function: Callable[[], None]
+    module: str
+    written: Callable[[], object]
+
+
+# The name of that note.
+_FRONT = "_asyncunit_front"
+
+
 def _front(act: Callable[[], None], name: str, written: Callable[[], object]) -> Callable[[], None]:
     @functools.wraps(written)
     def hook() -> None:
         act()
 
-    hook.asyncunit_module = name  # type: ignore[attr-defined]
-    hook.asyncunit_written = written  # type: ignore[attr-defined]
+    setattr(hook, _FRONT, _Front(hook, name, written))
     return hook
 
 
-def _module_of_front(hook: object) -> str | None:
-    name: str | None = getattr(hook, "asyncunit_module", None)
-    return name
+def _front_of(hook: object) -> _Front | None:
+    """What is noted on the hook, None where it is one that a user has written."""
+    found: _Front | None = vars(hook).get(_FRONT) if type(hook) is types.FunctionType else None
+    return found if found is not None and found.function is hook else None
 
 
 @runs.interruptible

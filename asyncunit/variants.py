@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asyncunit.params import Variant
-from asyncunit.signatures import class_name, is_plain
+from asyncunit.signatures import bound, class_name, is_plain
 
 __all__ = ["Variants", "expand", "is_bare_name", "is_generated", "written_test"]
 
@@ -69,9 +69,6 @@ def expand(cls: type, written: Mapping[str, object], variants: Mapping[str, Sequ
     for name, made in variants.items():
         names = [variant.name for variant in made]
         bare = members.get(name)
-        if names == [name]:
-            _put_variant(cls, written[name], made[0])
-            continue
         if type(bare) is not Variants or bare.written is not written[name] or bare.names != names:
             setattr(cls, name, Variants(cls, name, written[name], names))
         for variant in made:
@@ -125,8 +122,7 @@ def _copy(written: Any, name: str, variant: Variant | None, *, is_own: bool = Fa
     else:
 
         def made(self: object, /, *args: Any, **kwargs: Any) -> Any:
-            bound = written.__get__(self, type(self)) if hasattr(type(written), "__get__") else written
-            return bound(*args, **kwargs)
+            return bound(written, self, type(self))(*args, **kwargs)
 
     functools.update_wrapper(made, written)
     itself.cell_contents = made
@@ -163,7 +159,7 @@ class Variants:
             return _BareName(owner, self._name, self.names)
         # An override calls it by super().
         if self.is_own:
-            return self.written.__get__(instance, owner)
+            return bound(self.written, instance, owner)
         return getattr(super(self._cls, instance), self._name)
 
 

@@ -2,9 +2,9 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import inspect
 import os
 import threading
-import time
 import unittest
 from unittest import IsolatedAsyncioTestCase, mock
 
@@ -59,8 +59,12 @@ def test_all_that_is_async_about_a_test_runs_in_one_task(base):
 
 class GuardedTest(ClassLoopTestCase):
     async def asyncSetUp(self):
-        await self.enterAsyncContext(asyncio.timeout(0.01))
+        self.timeout = await self.enterAsyncContext(asyncio.timeout(None))
         self.group = await self.enterAsyncContext(asyncio.TaskGroup())
+
+    async def time_out(self):
+        self.timeout.reschedule(asyncio.get_running_loop().time())
+        await forever()
 
 
 def test_a_timeout_guards_the_test_and_reports_itself():
@@ -72,14 +76,14 @@ def test_a_timeout_guards_the_test_and_reports_itself():
             type(self).torn_down += 1
 
         async def test_1(self):
-            await forever()
+            await self.time_out()
 
         async def test_2(self):
             pass
 
         async def test_3(self):
             with contextlib.suppress(asyncio.CancelledError):
-                await forever()
+                await self.time_out()
 
     result = run(Test)
     assert result.errors_by_name == [("test_1", TimeoutError)]
@@ -116,10 +120,12 @@ def test_a_timeout_guards_the_set_up_that_enters_it():
 def test_a_timeout_guards_sync_tests_as_far_as_the_tear_down():
     class Test(AsyncTestCase):
         async def asyncSetUp(self):
-            await self.enterAsyncContext(asyncio.timeout(0.001))
+            await self.enterAsyncContext(asyncio.timeout(1000))
 
         def test_x(self):
-            time.sleep(0.01)
+            loop = asyncio.get_event_loop()
+            late = loop.time() + 1000
+            loop.time = lambda: late
 
         async def asyncTearDown(self):
             await forever()
@@ -131,18 +137,37 @@ def test_an_expected_failure_may_be_a_timeout():
     class Test(GuardedTest):
         @unittest.expectedFailure
         async def test_x(self):
-            await forever()
+            await self.time_out()
 
     result = run(Test)
     assert result.raised == []
     assert len(result.expectedFailures) == 1
 
 
+def test_an_expected_failure_hides_no_crash_of_a_wider_scope():
+    @unittest.expectedFailure
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+
+        @staticmethod
+        async def test_static():
+            Test.group.create_task(crash())
+            await forever()
+
+        async def test_x(self):
+            self.group.create_task(crash())
+            await forever()
+
+    assert run(Test).errors_by_name == [("test_static", ExceptionGroup), ("test_x", ExceptionGroup)]
+
+
 def test_errors_of_the_tear_down_of_a_cancelled_test_are_reported_as_well():
     class Test(GuardedTest):
         async def test_x(self):
             self.addAsyncCleanup(crash)
-            await forever()
+            await self.time_out()
 
         async def asyncTearDown(self):
             raise KeyError
@@ -488,6 +513,25 @@ def test_mixins_that_call_no_super_work():
     assert Mixin.torn_down
 
 
+def test_a_method_that_is_called_on_its_own_raises_its_own_error_in_a_sub_test():
+    class Test(AsyncTestCase):
+        def test_x(self):
+            with self.subTest():
+                raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        Test("test_x").test_x()
+
+
+def test_only_true_makes_a_test_one_of_hypothesis():
+    class Test(AsyncTestCase):
+        test_x = mock.Mock(return_value=3)
+
+    with pytest.warns(DeprecationWarning, match="deprecated to return a value that is not None"):
+        run(Test)
+    Test.test_x.assert_called_once_with()
+
+
 def test_sub_tests_skips_and_expected_failures_are_as_unittest_has_them():
     class Test(ClassLoopTestCase):
         async def test_sub_tests(self):
@@ -607,7 +651,7 @@ def test_a_cancellation_goes_through_sub_tests():
             for _ in range(3):
                 with self.subTest():
                     Test.passes += 1
-                    await forever()
+                    await self.time_out()
 
         async def test_2(self):
             task = asyncio.ensure_future(forever())
@@ -672,6 +716,113 @@ def test_a_hook_of_a_base_can_be_called_by_its_name():
 
     assert run(Test).raised == []
     assert not hasattr(Base, "value")
+
+
+@pytest.mark.parametrize(("hook", "events"), [("setUpClass", ["test", "down"]), ("tearDownClass", ["up", "test"])])
+def test_none_switches_an_inherited_class_hook_off(hook, events):
+    seen = []
+
+    class Base(AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen.append("up")
+
+        @classmethod
+        def tearDownClass(cls):
+            seen.append("down")
+
+        async def test_x(self):
+            seen.append("test")
+
+    Off = type("Off", (Base,), {hook: None})
+    for cls in (Off, type("Sub", (Off,), {})):
+        seen.clear()
+        assert run(cls).raised == []
+        assert seen == events
+
+
+def test_a_class_without_a_sync_hook_has_its_async_one():
+    class Test(AsyncTestCase):
+        setUpClass = None
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.value = 3
+
+        async def test_x(self):
+            assert self.value == 3
+
+    assert run(Test).raised == []
+
+
+def test_a_class_hook_may_be_a_mock():
+    class Test(AsyncTestCase):
+        setUpClass = set_up = mock.Mock()
+        tearDownClass = tear_down = mock.Mock()
+
+        def test_x(self): ...
+
+    assert run(Test).raised == []
+    assert Test.set_up.mock_calls == Test.tear_down.mock_calls == [mock.call()]
+
+
+def test_a_class_hook_is_a_method_with_the_name_and_the_text_of_the_written_one():
+    class Test(AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            """Open the shop."""
+
+    assert inspect.ismethod(Test.setUpClass)
+    assert Test.setUpClass.__self__ is Test
+    assert (Test.setUpClass.__name__, Test.setUpClass.__doc__) == ("setUpClass", "Open the shop.")
+
+
+def test_the_function_of_a_class_hook_can_be_called_with_another_class():
+    class Test(AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            cls.value = 3
+
+    class Other(AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            Test.setUpClass.__func__(cls)
+
+        async def test_x(self):
+            assert self.value == 3
+
+    assert run(Other).raised == []
+    assert not hasattr(Test, "value")
+
+
+def test_a_base_that_keeps_subclasses_to_itself_is_an_error_with_the_mend():
+    class Registered:
+        def __init_subclass__(cls):
+            pass
+
+    class Test(Registered, AsyncTestCase):
+        async def test_x(self): ...
+
+    class Sub(Test): ...
+
+    for cls in (Test, Sub):
+        with pytest.raises(DefinitionError) as caught:
+            cls("test_x")
+        assert str(caught.value) == (
+            f"{__name__}.{cls.__qualname__} was defined without asyncunit, for {__name__}.{Registered.__qualname__}"
+            f".__init_subclass__ does not pass it on. Call  super().__init_subclass__(**kwargs)  in it."
+        )
+
+
+def test_a_base_that_passes_subclasses_on_may_come_first():
+    class Registered:
+        def __init_subclass__(cls, **kwargs):
+            super().__init_subclass__(**kwargs)
+
+    class Test(Registered, AsyncTestCase):
+        async def test_x(self): ...
+
+    assert run(Test).passed == ["test_x"]
 
 
 def test_attributes_that_answer_to_any_name_are_left_alone():

@@ -13,6 +13,12 @@ TWO = """
         future = asyncio.get_running_loop().create_future()
         future.add_done_callback(future_with_callback)
         return future
+    async def bound_event():
+        event = asyncio.Event()
+        task = asyncio.create_task(event.wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        return event
     class First(asyncunit.ClassLoopTestCase):
         async def test_1(self):
             box.append({make})
@@ -20,38 +26,75 @@ TWO = """
         async def test_2(self):
             {use}
 """
-CLASSES = "'class {module}.First'"
 
 
 @pytest.mark.parametrize(
     ("make", "use"),
     [
         ("future_with_callback()", "await box[0]"),
-        (
-            "[event := asyncio.Event(), asyncio.create_task(event.wait()).cancel(), await asyncio.sleep(0)][0]",
-            "await box[0].wait()",
-        ),
+        ("await bound_event()", "await box[0].wait()"),
         ("asyncio.get_running_loop()", "box[0].call_soon(print)"),
     ],
 )
 def test_an_error_of_mixed_up_loops_says_whose_they_are_and_what_to_write(make, use):
-    if "Event" in make:
-        make = "await bound_event()"
-        source = TWO + (
-            "    async def bound_event():\n"
-            "        event = asyncio.Event()\n"
-            "        task = asyncio.create_task(event.wait())\n"
-            "        await asyncio.sleep(0)\n"
-            "        task.cancel()\n"
-            "        return event\n"
-        )
-    else:
-        source = TWO
-    error = run_module(source.format(make=make, use=use)).only_error()
+    error = run_module(TWO.format(make=make, use=use)).only_error()
     [note] = error.__notes__
     assert "This runs on the event loop of the scope 'class module_" in note
     assert ".First', which is closed." in note
     assert note.endswith('write in First and in Second:  loop_scope = "module"  or make it on this loop.')
+
+
+SAME_SCOPE = "Both are loops of this scope: the other was closed, or has another loop_factory. Make it on this loop."
+
+
+def test_of_two_loops_of_one_scope_the_closed_one_is_told_of():
+    result = run_module("""
+        box = []
+        def callback_of_closed(future): ...  # whose repr no other has
+        class Test(asyncunit.ClassLoopTestCase):
+            async def test_1(self):
+                box.append(asyncio.get_running_loop().create_future())
+                box[0].add_done_callback(callback_of_closed)
+            def test_2(self): asyncio.get_event_loop().close()
+            async def test_3(self): await box[0]
+    """)
+    assert [name for name, _ in result.raised] == ["test_2", "test_3"]
+    assert result.raised[1][1].__notes__[0].endswith(SAME_SCOPE)
+
+
+def test_of_two_loops_of_one_scope_the_factory_is_told_of():
+    error = run_module("""
+        box = []
+        def callback_of_factory(future): ...
+        class First(asyncunit.SessionLoopTestCase):
+            async def test_1(self):
+                box.append(asyncio.get_running_loop().create_future())
+                box[0].add_done_callback(callback_of_factory)
+        class Second(asyncunit.SessionLoopTestCase):
+            loop_factory = staticmethod(lambda: asyncio.SelectorEventLoop())
+            async def test_2(self): await box[0]
+    """).only_error()
+    assert error.__notes__[0].endswith(SAME_SCOPE)
+
+
+def test_lazy_objects_are_not_woken(loops):
+    woken = []
+
+    class Lazy:
+        @property
+        def __class__(self):
+            woken.append(self)
+            return Lazy
+
+    def fail_in_method(self, text):
+        raise RuntimeError(text)
+
+    for text in ("Event loop is closed", "attached to a different loop"):
+        try:
+            fail_in_method(Lazy(), text)
+        except RuntimeError as error:
+            explain(error, loops.loop)
+    assert woken == []
 
 
 def test_running_inside_the_loop_is_answered_with_await():

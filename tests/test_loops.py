@@ -1,12 +1,14 @@
 import asyncio
+import functools
+from unittest import mock
 
 import pytest
 
 import asyncunit
-from asyncunit import AsyncTestCase, LoopScopeError, Scope, settings
+from asyncunit import AsyncTestCase, LoopScopeError, Scope, parametrize, settings
 from asyncunit.config import Config
-from asyncunit.loops import choose, choose_for_module, class_hooks, module_hook
-from tests.support import module_of
+from asyncunit.loops import choose, choose_for_module, class_hooks, configs_of_tests, module_hook
+from tests.support import module_of, run
 
 CLASS_HOOKS = """
     @classmethod
@@ -84,6 +86,33 @@ def test_a_hook_of_a_mixin_counts_and_the_empty_one_of_the_base_does_not():
     assert choose(Example, Config()).scope is Scope.CLASS
 
 
+def test_an_async_hook_that_is_a_mock_is_awaited():
+    class Example(AsyncTestCase):
+        asyncSetUpClass = called = mock.AsyncMock()
+
+        async def test_x(self): ...
+
+    assert choose(Example, Config()).scope is Scope.CLASS
+    assert run(Example).raised == []
+    Example.called.assert_awaited_once_with()
+
+
+def test_a_class_that_is_not_ours_asks_for_no_loop_of_its_module():
+    source = """
+        async def asyncSetUpModule(): pass
+        class Elsewhere(unittest.IsolatedAsyncioTestCase):
+            loop_scope = "whatever"
+            loop_factory = staticmethod(asyncio.new_event_loop)
+            @classmethod
+            async def asyncSetUpClass(cls): pass
+        class Example(asyncunit.AsyncTestCase): pass
+    """
+    with module_of(source, "example") as module:
+        choice = choose_for_module("example", Config())
+        assert (choice.scope, choice.factory) == (Scope.MODULE, None)
+        assert choose(module.Example, Config()).scope is Scope.MODULE
+
+
 @pytest.mark.parametrize("hook", ["asyncSetUpModule", "asyncTearDownModule"])
 def test_an_async_module_hook_asks_for_a_loop_of_the_module(hook):
     source = f"async def {hook}(): pass\nclass Example(asyncunit.AsyncTestCase): pass"
@@ -131,8 +160,80 @@ def test_a_module_hook_wider_than_the_named_scope_is_an_error_with_the_mend():
     assert str(caught.value) == (
         'example.Example has loop_scope = "class" (from ClassLoopTestCase), but '
         "example.asyncSetUpModule needs a loop that lasts for the "
-        'module. Write in Example:  loop_scope = "module"  or leave loop_scope out, and it is inferred.'
+        'module. Write in Example:  loop_scope = "module"  or use AsyncTestCase as the base, and it is inferred.'
     )
+
+
+def test_a_base_that_names_too_narrow_a_scope_is_named():
+    source = """
+        async def asyncSetUpModule(): pass
+        class Base(asyncunit.AsyncTestCase):
+            loop_scope = "class"
+        class Example(Base): pass
+    """
+    with module_of(source, "example") as module, pytest.raises(LoopScopeError) as caught:
+        choose(module.Example, Config())
+    assert str(caught.value).endswith(" or leave loop_scope out of Base, and it is inferred.")
+
+
+def test_the_name_of_a_class_may_have_braces_in_it():
+    async def hook(cls): ...
+
+    attributes = {"loop_scope": "function", "asyncSetUpClass": classmethod(hook)}
+    with pytest.raises(LoopScopeError, match=r'Write in Test\{a\}:  loop_scope = "class"'):
+        type("Test{a}", (AsyncTestCase,), attributes)
+
+
+def timed(timeout):
+    return settings(timeout=timeout)
+
+
+def test_settings_hold_for_methods_of_each_kind():
+    class Example(AsyncTestCase):
+        @timed(1)
+        async def test_plain(self): ...
+
+        @staticmethod
+        @timed(2)
+        async def test_static_inside(): ...
+
+        @timed(3)
+        @staticmethod
+        async def test_static_outside(): ...
+
+        @timed(4)
+        @classmethod
+        async def test_of_class(cls): ...
+
+        test_partial = timed(5)(functools.partialmethod(test_plain))
+        test_inherits = functools.partialmethod(test_plain)
+
+        @staticmethod
+        @parametrize("a", [1])
+        @timed(6)
+        async def test_many(a): ...
+
+        async def test_none(self): ...
+
+    configs = configs_of_tests(Example, Config())
+    assert {name: config.timeout for name, config in configs.items()} == {
+        "test_plain": 1,
+        "test_static_inside": 2,
+        "test_static_outside": 3,
+        "test_of_class": 4,
+        "test_partial": 5,
+        "test_inherits": 1,
+        "test_many[1]": 6,
+    }
+
+
+def test_a_static_method_cannot_have_a_loop_scope_either():
+    with pytest.raises(asyncunit.ConfigurationError, match=r"test_x has asyncunit.settings\(loop_scope=...\)"):
+
+        class Example(AsyncTestCase):
+            @staticmethod
+            @settings(loop_scope="class")
+            async def test_x(): ...
 
 
 def test_a_class_that_names_another_loop_than_its_module_is_an_error_that_names_both():

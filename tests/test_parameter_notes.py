@@ -1,6 +1,6 @@
 import functools
 
-from asyncunit import AsyncTestCase, fixture
+from asyncunit import AsyncTestCase, fixture, parametrize
 from tests.support import run, run_module
 
 
@@ -97,3 +97,32 @@ def test_other_type_errors_are_left_alone():
             raise TypeError("mine")
 
     assert not hasattr(run(Test).only_error(), "__notes__")
+
+
+def test_an_error_of_what_the_test_calls_is_left_alone():
+    def helper(value): ...
+
+    class Test(AsyncTestCase):
+        @fixture
+        def value(self): ...
+
+        async def test_missing(self):
+            helper()
+
+        async def test_filled_twice(self, value):
+            helper(1, value=2)
+
+        async def test_unexpected(self, value):
+            len(value=value)
+
+    result = run(Test)
+    assert [kind for _, kind in result.errors_by_name] == [TypeError] * 3
+    assert not any(hasattr(error, "__notes__") for _, error in result.raised)
+
+
+def test_what_a_variant_of_a_test_misses_is_told_of():
+    class Test(AsyncTestCase):
+        @parametrize("a", [1])
+        async def test_x(self, a, missing): ...
+
+    assert "asyncunit passes the fixtures that a test names" in run(Test).only_error().__notes__[0]

@@ -106,7 +106,7 @@ def test_a_fixture_without_a_value_leaves_one_skipped_test():
         def value(self): ...
 
     result = run(Test)
-    assert [test._testMethodName for test, _ in result.skipped] == ["test_x", "test_y"]
+    assert [test._testMethodName for test, _ in result.skipped] == ["test_x[NOTSET]", "test_y[NOTSET]"]
     assert "the params of 'value' are empty" in result.skipped[1][1]
     assert not result.passed
     assert run(Sub).passed == ["test_x[1]", "test_y[1-1]"]

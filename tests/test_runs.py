@@ -1,5 +1,4 @@
 import asyncio
-import sys
 import unittest
 import unittest.case
 import unittest.suite
@@ -145,6 +144,56 @@ def test_without_a_result_errors_are_raised_all_of_them():
     assert [str(error) for error in caught.value.exceptions] == ["one", "two"]
 
 
+def test_a_test_expects_failure_by_itself_or_by_its_class():
+    class Test(asyncunit.AsyncTestCase):
+        @unittest.expectedFailure
+        def test_marked(self): ...
+
+        @staticmethod
+        def test_static(): ...
+
+    @unittest.expectedFailure
+    class Marked(Test): ...
+
+    def expecting(cls):
+        return [runs.expects_failure(cls(name)) for name in ("test_marked", "test_static")]
+
+    assert expecting(Test) == [True, False]
+    assert expecting(Marked) == [True, True]
+
+
+def test_user_code_calls_from_hooks_and_tests_and_not_from_a_suite_inside_them():
+    seen = {"outside": runs.is_called_by_user()}
+
+    class Inner(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen["suite in a test"] = runs.is_called_by_user()
+
+        def test_x(self):
+            pass
+
+    class Test(asyncunit.AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen["hook"] = runs.is_called_by_user()
+
+        def test_x(self):
+            seen["test"] = runs.is_called_by_user()
+            suite_of(Inner).run(unittest.TestResult())
+
+    class Next(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen["suite"] = runs.is_called_by_user()
+
+        def test_x(self):
+            pass
+
+    assert run(Test, Next).wasSuccessful()
+    assert seen == {"outside": False, "hook": True, "test": True, "suite in a test": False, "suite": False}
+
+
 def test_ctrl_c_closes_all_scopes_and_goes_on_errors_on_stderr(capsys):
     events = []
 
@@ -179,4 +228,3 @@ def test_the_innermost_scope_of_a_test_is_its_own():
 
     run(Test)
     assert seen == sorted(Scope, reverse=True)
-    assert sys.modules[__name__].setUpModule.asyncunit_module == __name__

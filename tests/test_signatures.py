@@ -5,6 +5,7 @@ from unittest import mock
 import pytest
 
 from asyncunit.signatures import (
+    bound,
     first_parameter,
     function_of,
     is_test_method,
@@ -28,6 +29,21 @@ def wrapped(function):
 
 class Call:
     def __call__(self, a): ...
+
+
+def test_a_member_is_bound_as_reading_it_would():
+    instance = Call()
+    assert bound(written, instance, Call) == types.MethodType(written, instance)
+    assert bound(classmethod(written), instance, Call) == types.MethodType(written, Call)
+    assert bound(staticmethod(written), instance, Call) is written
+    assert bound(instance, None, Call) is instance
+    assert bound(None, instance, Call) is None
+
+
+def test_a_mock_is_not_asked_to_bind_itself():
+    member = mock.Mock()
+    assert bound(member, None, Call) is member
+    assert member.mock_calls == []
 
 
 def test_required_parameters_are_those_without_a_default():

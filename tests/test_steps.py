@@ -187,3 +187,18 @@ def test_a_running_test_pickles():
     result = Result()
     Picklable("test_pickles").run(result)
     assert result.raised == []
+
+
+def test_a_test_pickles_while_a_base_sets_it_up():
+    class Base(IsolatedAsyncioTestCase):
+        def _callSetUp(self):
+            super()._callSetUp()
+
+    class Test(ClassLoopTestCase, Base):
+        def setUp(self):
+            assert self.__getstate__()["_asyncunit_substitute"] is None
+            assert copy.deepcopy(self) == self
+
+        async def test_x(self): ...
+
+    assert run(Test).passed == ["test_x"]

@@ -1,11 +1,14 @@
 import asyncio
+import gc
+import textwrap
 import unittest
+import weakref
+from unittest import mock
 
 import pytest
 
 import asyncunit
 from asyncunit import DefinitionError, RunningLoopError
-from asyncunit.scopes import Scope
 from tests.support import module_of, run, run_module, run_suite
 
 
@@ -176,16 +179,12 @@ def test_async_versions_of_the_sync_module_hooks_are_refused_when_the_module_ope
 
 
 def test_inside_a_running_loop_every_class_is_a_clear_error():
-    class Test(asyncunit.AsyncTestCase):
-        async def test_x(self):
-            pass
+    with module_of("class Test(asyncunit.AsyncTestCase):\n    async def test_x(self): pass") as module:
 
-    async def cell():
-        return run(Test)
+        async def cell():
+            return run(module.Test)
 
-    assert asyncio.run(cell()).errors_by_name == [("setUpModule", RunningLoopError)] or asyncio.run(
-        cell()
-    ).errors_by_name == [("setUpClass", RunningLoopError)]
+        assert asyncio.run(cell()).errors_by_name == [("setUpModule", RunningLoopError)]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -288,9 +287,8 @@ def test_a_scope_closes_when_the_run_leaves_it():
         def test_x(self):
             loops["closed"] = loops["A"].is_closed()
 
-    run(A, Plain)
+    assert run(A, Plain).passed == ["test_x", "test_x"]
     assert loops["closed"]
-    assert Scope.CLASS < Scope.MODULE
 
 
 # Found by trying to break it.
@@ -305,3 +303,93 @@ def test_hooks_imported_from_another_module_are_that_modules_own_each(notes):
             tests = [module.Test("test_x") for module in (one, two)]
             assert run_suite(unittest.TestSuite(tests)).raised == []
     assert notes == ["up", "first", "down", "up", "second", "down"]
+
+
+def test_a_hook_that_wraps_another_modules_hook_is_called(notes):
+    cls = "class Test(asyncunit.AsyncTestCase):\n    async def test_x(self): note(__name__)"
+    source = """
+        import functools, first
+        @functools.wraps(first.setUpModule)
+        def setUpModule(): note("second up")
+    """
+    with module_of(f"def setUpModule(): note('first up')\n{cls}", "first", note=notes.append) as one:
+        one.Test("test_x")
+        with module_of(f"{textwrap.dedent(source)}\n{cls}", "second", note=notes.append) as two:
+            assert run_suite(unittest.TestSuite([two.Test("test_x")])).raised == []
+    assert notes == ["second up", "second"]
+
+
+def test_module_hooks_may_be_mocks():
+    hooks = {"setUpModule": mock.Mock(), "tearDownModule": mock.Mock()}
+    source = "class Test(asyncunit.AsyncTestCase):\n    async def test_x(self): pass"
+    assert run_module(source, **hooks).raised == []
+    assert [hook.mock_calls for hook in hooks.values()] == [[mock.call()], [mock.call()]]
+
+
+def test_a_module_with_fronts_is_not_kept():
+    source = "def setUpModule(): pass\nclass Test(asyncunit.AsyncTestCase):\n    async def test_x(self): pass"
+    with module_of(source) as module:
+        assert run_suite(unittest.TestSuite([module.Test("test_x")])).raised == []
+        kept = weakref.ref(module.setUpModule)
+    del module
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_test_may_call_the_hooks_of_its_module_and_of_other_classes(notes):
+    source = """
+        variable = contextvars.ContextVar("variable", default="")
+        def setUpModule(): note("setUpModule"); variable.set(variable.get() + "module ")
+        def tearDownModule(): note("tearDownModule")
+        class Other(asyncunit.ClassLoopTestCase):
+            @classmethod
+            def setUpClass(cls): note("Other.setUpClass"); variable.set(variable.get() + "class")
+            @classmethod
+            async def asyncSetUpClass(cls): note("never")
+            @classmethod
+            def tearDownClass(cls): note("Other.tearDownClass")
+        class Test(asyncunit.ClassLoopTestCase):
+            def test_x(self):
+                setUpModule()
+                Other.setUpClass()
+                Other.tearDownClass()
+                tearDownModule()
+                note(variable.get())
+    """
+    assert run_module(source, note=notes.append).raised == []
+    called = ["setUpModule", "Other.setUpClass", "Other.tearDownClass", "tearDownModule"]
+    assert notes == ["setUpModule", *called, "module module class", "tearDownModule"]
+
+
+def test_a_module_hook_may_call_that_of_another_module(notes):
+    source = """
+        import first
+        def setUpModule(): first.setUpModule()
+        class Test(asyncunit.AsyncTestCase):
+            async def test_x(self): note(first.variable.get())
+    """
+    first = """
+        variable = contextvars.ContextVar("variable", default="")
+        def setUpModule(): variable.set("first")
+        class Test(asyncunit.AsyncTestCase):
+            async def test_x(self): pass
+    """
+    with module_of(first, "first") as one:
+        one.Test("test_x")
+        assert run_module(source, note=notes.append).raised == []
+    assert notes == ["first"]
+
+
+def test_a_hook_may_call_the_hook_of_an_unrelated_class(notes):
+    source = """
+        variable = contextvars.ContextVar("variable", default="")
+        class Other(asyncunit.AsyncTestCase):
+            @classmethod
+            def setUpClass(cls): variable.set("other")
+        class Test(asyncunit.AsyncTestCase):
+            @classmethod
+            def setUpClass(cls): Other.setUpClass()
+            async def test_x(self): note(variable.get())
+    """
+    assert run_module(source, note=notes.append).raised == []
+    assert notes == ["other"]

@@ -54,7 +54,7 @@ def test_a_test_with_no_value_is_one_skipped_test_that_says_so():
 
     result = run(Test)
     ((test, reason),) = result.skipped
-    assert test._testMethodName == "test_x"
+    assert test._testMethodName == "test_x[NOTSET]"
     assert re.fullmatch(
         r"there is no value to run it with: the params of 'a' are empty \(.*test_variants.py:\d+\)", reason
     )
@@ -138,6 +138,47 @@ def test_an_override_takes_the_place_of_all_of_them():
         async def test_x(self, a): ...
 
     assert run(Test, Other).passed == ["test_x", "test_x[2]", "test_x[3]"]
+
+
+def test_an_override_reaches_a_test_that_has_no_value():
+    seen = []
+
+    class Empty(AsyncTestCase):
+        @parametrize("a", [])
+        async def test_x(self, a):
+            seen.append(a)
+
+    class Test(Empty):
+        async def test_x(self):
+            await super().test_x(2)
+
+    assert run(Test).passed == ["test_x"]
+    assert seen == [2]
+
+
+def test_a_test_without_a_value_of_one_of_its_params_uses_nothing_of_the_others():
+    made = []
+
+    class Test(AsyncTestCase):
+        @fixture(params=[1, 2], autouse=False)
+        def value(self, request):
+            made.append(request.param)
+
+        @parametrize("a, b", [])
+        @parametrize("c", [param(1, skip="why")])
+        async def test_x(self, value, a, b, c): ...
+
+        @fixture(params=[], autouse=False)
+        def nothing(self): ...
+
+        def test_y(self, nothing): ...
+
+    result = run(Test)
+    assert result.raised == made == []
+    assert [(test._testMethodName, reason.partition(":")[0]) for test, reason in result.skipped] == [
+        ("test_x[NOTSET]", "there is no value to run it with"),
+        ("test_y[NOTSET]", "there is no value to run it with"),
+    ]
 
 
 def test_a_subclass_may_take_a_test_out():
@@ -231,6 +272,26 @@ def test_a_function_that_is_no_plain_one_can_be_parametrized():
             assert a == 1
 
     assert run(Test).passed == ["test_x[1]", "test_y[1]"]
+
+
+def test_an_override_reaches_a_callable_object_by_super():
+    seen = []
+
+    class Call:
+        __name__ = __qualname__ = "test_x"
+
+        def __call__(self, a):
+            seen.append(a)
+
+    class Base(AsyncTestCase):
+        test_x = parametrize("a", [1, 2])(Call())
+
+    class Test(Base):
+        def test_x(self):
+            super().test_x(5)
+
+    assert run(Test).passed == ["test_x"]
+    assert seen == [5]
 
 
 # Found by trying to break it.
