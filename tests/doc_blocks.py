@@ -11,6 +11,9 @@ A comment on the line above a block says what it is for:
 - ``<!-- output -->``: lines of the output of the command above it. ``...`` stands for anything.
 - ``<!-- fails -->``: a command that ends with an error.
 - ``<!-- shown -->``: not run; other text and commands, for reading.
+
+Of the blocks without a comment those in ``sh`` are run. So are those in ``console``: a line that begins with ``$`` is a
+command, and what follows it are lines of its output, as in an ``output`` block.
 """
 
 import ast
@@ -106,6 +109,11 @@ def run(command, directory):
         timeout=120,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def session(text):
+    """The commands of a ``console`` block, each with the lines that it prints."""
+    return [tuple(each.partition("\n")[::2]) for each in re.split(r"^\$ ", text, flags=re.M)[1:]]
 
 
 def missing_lines(expected, output):

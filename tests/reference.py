@@ -25,7 +25,7 @@ def _signature(function):
 def _text(thing):
     """A docstring as Markdown."""
     text = inspect.getdoc(thing) or ""
-    return re.sub(r"(?<!`)`(\w+)`(?!`)", r"`\1`", text.replace("``", "`")).replace("::", ":")
+    return re.sub(r"::$", ":", text.replace("``", "`"), flags=re.M)
 
 
 def _entry(name, thing):

@@ -5,7 +5,7 @@ import pytest
 
 from asyncunit import errors
 from tests import reference
-from tests.doc_blocks import PAGES, ROOT, blocks_of, missing_lines, run, unknown_imports, write
+from tests.doc_blocks import PAGES, ROOT, blocks_of, missing_lines, run, session, unknown_imports, write
 
 KINDS = ("suite", "file", "needs", "output", "fails", "shown")
 
@@ -25,9 +25,13 @@ def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_pat
             assert unknown_imports(block) == [], block.where
         elif block.kind == "output":
             assert missing_lines(block.text, output) == [], f"{block.where}\n{output}"
-        elif block.language == "sh" and block.kind in ("", "fails") and page.parent != ROOT:
+        elif block.language == "sh" and block.kind in ("", "fails"):
             code, output = run(block.text, tmp_path)
             assert (code != 0) is (block.kind == "fails"), f"{block.where}\n{output}"
+        elif block.language == "console" and not block.kind:
+            for command, printed in session(block.text):
+                code, output = run(command, tmp_path)
+                assert (code, missing_lines(printed, output)) == (0, []), f"{block.where}\n{output}"
     for runner in sorted(runners):
         command = "python -m unittest discover" if runner == "unittest" else "python -m pytest -q -W error"
         code, output = run(command, tmp_path / f"for_{runner}")
@@ -38,7 +42,7 @@ def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_pat
 def test_each_block_of_code_says_what_it_is_for(page):
     for block in blocks_of(page):
         assert block.kind in ("", *KINDS), block.where
-        assert block.kind or block.language in ("sh", "toml", "ini"), f"{block.where}: no mark above it"
+        assert block.kind or block.language in ("sh", "console", "toml", "ini"), f"{block.where}: no mark above it"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
@@ -60,6 +64,11 @@ def test_lines_of_output_are_told_from_others():
     assert missing_lines("test_x ... ok\nRan 1 test in 0.002s\n", printed) == []
     assert missing_lines("test_y ... ok\n", printed) == ["test_y ... ok"]
     assert missing_lines("Ran 1 test in 0.002s\ntest_x ... ok\n", printed) == ["test_x ... ok"]
+
+
+def test_a_console_block_is_commands_and_what_each_prints():
+    commands = session("$ python -m a\nok\n2 + $ 3\n$ python -m b\n")
+    assert commands == [("python -m a", "ok\n2 + $ 3\n"), ("python -m b", "")]
 
 
 def test_the_reference_is_what_the_code_says():
