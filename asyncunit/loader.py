@@ -19,7 +19,7 @@ from asyncunit.case import AsyncTestCase
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError
 from asyncunit.loops import CHOSEN, config_of_class, config_of_module
-from asyncunit.parsing import Unavailable
+from asyncunit.parsing import Unavailable, parse_mode
 from asyncunit.signatures import class_name
 
 __all__ = ["AsyncTestLoader", "FunctionTestCase", "cases_of", "flat", "load_tests"]
@@ -99,7 +99,7 @@ def _tests_of_function(
         case = case_of_function(module, name, function)
     except Exception as error:
         return [_failing(module.__name__, name, name, error)]
-    found = [test for each in _with_factories(case) for test in _tests_of_case(loader, each)]
+    found = [test for each in _with_factories(case, _config()) for test in _tests_of_case(loader, each)]
     return [test for test in found if _is_wanted(loader, test)]
 
 
@@ -128,9 +128,9 @@ def _failing(module: str, qualname: str, name: str, error: Exception) -> unittes
 # Several loop factories.
 
 
-def _with_factories(cls: type[AsyncTestCase]) -> Iterator[type[AsyncTestCase]]:
+def _with_factories(cls: type[AsyncTestCase], config: Config) -> Iterator[type[AsyncTestCase]]:
     """The class, or one for each of its loop factories; those that cannot be had are skipped."""
-    factories = config_of_class(cls, config_of_module(cls.__module__, _config())).loop_factories
+    factories = config_of_class(cls, config_of_module(cls.__module__, config)).loop_factories
     if not isinstance(factories, Mapping) or getattr(cls, CHOSEN, None) is not None:
         yield cls
         return
@@ -205,16 +205,24 @@ def _raising(error: Exception) -> Callable[[object], None]:
     return fail
 
 
-def cases_of(loader: AsyncTestLoader, cls: type[unittest.TestCase]) -> list[type[unittest.TestCase]]:
-    """The classes to be run in the place of a class: one for each of its loop factories, one that awaits its tests."""
-    if not issubclass(cls, AsyncTestCase):
-        found = _async_tests(loader, cls)
-        if not found:
-            return [cls]
-        if not loader.takes_all:
-            return [_refusing(cls, found)]
-        return list(_with_factories(_awaiting(cls)))
-    return list(_with_factories(cls))
+def cases_of(
+    cls: type[unittest.TestCase],
+    config: Config,
+    loader: unittest.TestLoader = unittest.defaultTestLoader,
+    *,
+    takes_all: bool,
+) -> list[type[unittest.TestCase]]:
+    """The classes to be run in the place of a class: one for each of its loop factories, one that awaits its tests.
+
+    ``config`` is that of the run, and ``loader`` says what is a test. Where ``takes_all`` is not true, the async tests
+    of a plain class are errors.
+    """
+    if issubclass(cls, AsyncTestCase):
+        return list(_with_factories(cls, config))
+    found = _async_tests(loader, cls)
+    if not found:
+        return [cls]
+    return list(_with_factories(_awaiting(cls), config)) if takes_all else [_refusing(cls, found)]
 
 
 class AsyncTestLoader(unittest.TestLoader):
@@ -228,7 +236,7 @@ class AsyncTestLoader(unittest.TestLoader):
 
     def __init__(self, mode: str | None = None) -> None:
         super().__init__()
-        self.mode = mode
+        self.mode = None if mode is None else parse_mode(mode, "AsyncTestLoader: mode")
         # Whether functions are tests, also where the module does not say so; None leaves it to the mode.
         self.takes_functions: bool | None = None
 
@@ -237,9 +245,13 @@ class AsyncTestLoader(unittest.TestLoader):
         """Whether all that is async and named as a test is one."""
         return (self.mode or _config().mode) == "auto"
 
+    def cases_of(self, cls: type[unittest.TestCase]) -> list[type[unittest.TestCase]]:
+        """The classes to be run in the place of a class."""
+        return cases_of(cls, _config(), self, takes_all=self.takes_all)
+
     def loadTestsFromTestCase(self, testCaseClass: type[unittest.TestCase]) -> unittest.TestSuite:
         """The tests of a class, once for each of its loop factories."""
-        cases = cases_of(self, testCaseClass)
+        cases = self.cases_of(testCaseClass)
         if len(cases) == 1:
             return super().loadTestsFromTestCase(cases[0])
         suite = unittest.TestSuite()
@@ -299,7 +311,9 @@ class AsyncTestLoader(unittest.TestLoader):
         cls = getattr(found, class_title.partition("[")[0], None)
         if not isinstance(cls, type) or not issubclass(cls, AsyncTestCase):
             return None
-        cases = [case for case in _with_factories(cls) if class_title in (case.__qualname__, cls.__qualname__)]
+        cases = [
+            case for case in _with_factories(cls, _config()) if class_title in (case.__qualname__, cls.__qualname__)
+        ]
         plan = plans.planned(cls)
         many = [] if plan is None else [variant.name for variant in plan.variants.get(test, ())]
         if not many and cases == [cls]:
@@ -350,7 +364,7 @@ def _expanded(cls: type[unittest.TestCase], tests: list[unittest.TestCase]) -> I
     """The tests of a class, once for each of its loop factories."""
     if not issubclass(cls, AsyncTestCase):
         return tests
-    return [case(test._testMethodName) for case in _with_factories(cls) for test in tests]
+    return [case(test._testMethodName) for case in _with_factories(cls, _config()) for test in tests]
 
 
 def flat(suite: Iterable[Any]) -> Iterator[unittest.TestCase]:

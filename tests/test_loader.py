@@ -5,6 +5,7 @@ import pytest
 
 import asyncunit
 from asyncunit import AsyncTestLoader, DefinitionError
+from asyncunit.config import Config
 from asyncunit.loader import FunctionTestCase, cases_of, flat, load_tests
 from tests.support import Result, module_of
 
@@ -256,12 +257,17 @@ def test_classes_that_run_their_own_async_tests_are_left_alone():
         def __call__(self, result=None):
             return super().__call__(result)
 
-    assert cases_of(AsyncTestLoader("auto"), Own) == [Own]
+    assert cases_of(Own, Config(), takes_all=True) == [Own]
 
     class Isolated(unittest.IsolatedAsyncioTestCase):
         async def test_x(self): ...
 
-    assert cases_of(AsyncTestLoader("auto"), Isolated) == [Isolated]
+    assert cases_of(Isolated, Config(), takes_all=True) == [Isolated]
+
+
+def test_a_mode_that_there_is_not_is_an_error():
+    with pytest.raises(asyncunit.ConfigurationError, match="AsyncTestLoader: mode is 'atuo'; expected .* 'auto'?"):
+        AsyncTestLoader("atuo")
 
 
 MANY = """

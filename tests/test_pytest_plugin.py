@@ -487,6 +487,16 @@ def test_a_marker_gives_a_class_several_loop_factories(run):
         result.stdout.fnmatch_lines([f"*::{name} PASSED*"])
 
 
+def test_the_loop_factories_of_the_command_line_are_for_test_cases_too(run):
+    result = run(
+        "import asyncunit\n\nclass TestCase(asyncunit.ClassLoopTestCase):\n    async def test_case(self): pass\n",
+        "--asyncunit-loop-factories=one=asyncio:SelectorEventLoop,two=asyncio:new_event_loop",
+        "-v",
+    )
+    for name in ("one", "two"):
+        result.stdout.fnmatch_lines([f"*::TestCase[[]{name}]::test_case PASSED*"])
+
+
 def test_configured_loop_factories_that_cannot_be_imported_skip_their_tests(run):
     result = run(
         "@pytest.mark.asyncunit\nasync def test_x(): pass\n",
