@@ -16,8 +16,9 @@ from asyncunit.case import AsyncTestCase
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.config import Config
 from asyncunit.errors import AsyncUnitError
+from asyncunit.function_cases import FunctionTestCase
 from asyncunit.graph import Node
-from asyncunit.loader import FunctionTestCase, flat
+from asyncunit.loader import flat
 from asyncunit.loops import LoopChoice
 from asyncunit.scopes import Scope, path_of_module
 

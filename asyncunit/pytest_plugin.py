@@ -439,7 +439,7 @@ class _CaseCollection:
         """Collect a test case once for each of its loop factories, and a plain one such that its tests are awaited."""
         if name == self._made or not self._has_async_tests(obj):
             return None
-        from asyncunit.loader import cases_of
+        from asyncunit.function_cases import cases_of
 
         cases = cases_of(cast("Any", obj), self._config, takes_all=self._config.mode == "auto")
         if cases == [obj]:

@@ -65,6 +65,7 @@ HOUSE = [
     "running",
     "case",
     "mixins",
+    "function_cases",
     "loader",
     "outline",
     "main",
