@@ -131,7 +131,9 @@ def pytest_runtestloop(session: pytest.Session) -> object | None:
         from asyncunit import outline
 
         drawn = outline.of_items(session.items, run.collected)
-        sys.stdout.write("\n" + outline.as_text(drawn, color=outline.takes_color(sys.stdout)) + "\n")
+        sys.stdout.write("\n")
+        outline.write(drawn, sys.stdout)
+        session.testsfailed += drawn.has_errors
     return True
 
 
