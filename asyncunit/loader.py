@@ -1,4 +1,7 @@
-"""The loader that finds plain functions as tests, and what tests have become: in addition to unittest's own."""
+"""The loader that finds plain functions as tests, and what tests have become: in addition to unittest's own.
+
+Of unittest's private names, this uses ``_loading_packages`` of its loader: discovery does not load those once more.
+"""
 
 from __future__ import annotations
 
@@ -123,23 +126,23 @@ class AsyncTestLoader(unittest.TestLoader):
 
     def _functions_named(self, name: str, module: types.ModuleType | None) -> list[unittest.TestCase] | None:
         """The tests of a function at the top of a module; None where the name is not that of one."""
-        path, bracket, _ = name.partition("[")
+        path = name.partition("[")[0]
         module_name, dot, function_name = path.rpartition(".")
-        if module is None and dot:
-            module = _imported(module_name)
-        elif module is not None and dot:
+        if dot:
+            module = _imported(module_name) if module is None else None
+        function = None if module is None else vars(module).get(function_name)
+        if module is None or not _is_test(function_name, function, self.testMethodPrefix):
             return None
-        function = vars(module).get(function_name or path) if module is not None else None
-        if module is None or not _is_test(function_name or path, function, self.testMethodPrefix):
-            return None
-        tests = _tests_of_function(self, module, function_name or path, function)
-        wanted = name.rpartition(".")[2] if not bracket else path.rpartition(".")[2] + name[len(path) :]
-        chosen = [test for test in tests if not bracket or _name_of(test) == wanted]
-        if not chosen:
-            names = "".join(f"\n  {test.id()}" for test in tests)
-            text = f"there is no test {name!r}; {function_name or path} is run as{names}"
-            return [failing(module.__name__, wanted, ValueError(text))]
-        return chosen
+        tests = _tests_of_function(self, module, function_name, function)
+        if path == name:
+            return tests
+        wanted = function_name + name[len(path) :]
+        chosen = [test for test in tests if _name_of(test) == wanted]
+        if chosen:
+            return chosen
+        names = "".join(f"\n  {test.id()}" for test in tests)
+        text = f"there is no test {name!r}; {function_name} is run as{names}"
+        return [failing(module.__name__, wanted, ValueError(text))]
 
     def _variants_named(self, name: str, module: types.ModuleType | None) -> unittest.TestSuite | None:
         """All that a test of a class, or the class, has become; None where the name is not that of one."""
@@ -259,7 +262,7 @@ def _discovered(loader: unittest.TestLoader, package: types.ModuleType, pattern:
     """The tests of the modules of a package, the functions included, as unittest's own discovery finds them."""
     ours: Any = _like(loader)
     ours.takes_functions = True
-    # unittest does not say so where the package is loaded by its name; it would be loaded once more.
+    # unittest does not say so itself where the package is loaded by its name.
     ours._loading_packages = {*ours._loading_packages, package.__name__}
     directory = Path(package.__path__[0])
     top = directory.parents[package.__name__.count(".")]

@@ -1,4 +1,7 @@
-"""What would be run, drawn as a tree: which tests share which event loop, and why; where fixtures are set up."""
+"""What would be run, drawn as a tree: which tests share which event loop, and why; where fixtures are set up.
+
+Of unittest's private names, this uses ``_FailedTest`` and its ``_exception``, which alone say what could not be loaded.
+"""
 
 from __future__ import annotations
 
