@@ -1,4 +1,7 @@
-"""Plain functions as tests, and the loader that finds them: what there is in addition to unittest's own."""
+"""The loader that finds plain functions as tests, and what tests have become: in addition to unittest's own.
+
+Of unittest's private names, this uses ``_loading_packages`` of its loader: discovery does not load those once more.
+"""
 
 from __future__ import annotations
 
@@ -9,76 +12,22 @@ import os
 import sys
 import types
 import unittest
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from asyncunit import config as configuration
 from asyncunit import plans, variants
-from asyncunit.case import AsyncTestCase
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError
-from asyncunit.loops import CHOSEN, config_of_class, config_of_module
-from asyncunit.parsing import Unavailable
-from asyncunit.signatures import class_name
+from asyncunit.function_cases import case_of_function, cases_of, failing
+from asyncunit.parsing import parse_mode
 
-__all__ = ["AsyncTestLoader", "FunctionTestCase", "cases_of", "flat", "load_tests"]
+__all__ = ["AsyncTestLoader", "flat", "load_tests"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 _FROM_MODULE = unittest.TestLoader.loadTestsFromModule.__code__
-
-
-class FunctionTestCase(AsyncTestCase):
-    """One test function at the top of a module, as unittest runs tests. Each function has a class of its own.
-
-    So each has the loop that it needs, and no more, as with pytest.
-    """
-
-    _asyncunit_mend = 'Write above it:  @asyncunit.settings(loop_scope="{scope}")'
-
-    def id(self) -> str:
-        """The name of the function, and what it is run with: the loop factory first, as under pytest."""
-        cls = type(self)
-        name, bracket, rest = self._testMethodName.partition("[")
-        factory = cls.__qualname__.partition("[")[2].removesuffix("]")
-        if factory:
-            name = f"{name}[{factory}-{rest}" if bracket else f"{name}[{factory}]"
-            return f"{cls.__module__}.{name}"
-        return f"{cls.__module__}.{self._testMethodName}"
-
-    def __str__(self) -> str:
-        return f"{self.id().removeprefix(type(self).__module__ + '.')} ({self.id()})"
-
-    def __repr__(self) -> str:
-        return f"<{self.id()}>"
-
-    def shortDescription(self) -> str | None:
-        """The first line of the docstring of the function."""
-        doc = getattr(getattr(self, self._testMethodName), "__doc__", None)
-        return doc.strip().split("\n")[0].strip() if doc else None
-
-
-def _class(name: str, bases: tuple[type, ...], attributes: Mapping[str, Any]) -> Any:
-    return types.new_class(name, bases, exec_body=lambda namespace: namespace.update(attributes))
-
-
-def case_of_function(module: types.ModuleType, name: str, function: Any) -> type[FunctionTestCase]:
-    """The class for a test function of a module; raises DefinitionError as the definition of a class does."""
-    said = dict(configuration.settings_of(function))
-    attributes: dict[str, Any] = {
-        "__module__": module.__name__,
-        "__qualname__": name,
-        "__doc__": function.__doc__,
-        name: staticmethod(function),
-    }
-    for key in configuration.CLASS_ATTRIBUTES:
-        if key in said:
-            value = said.pop(key)
-            attributes[key] = staticmethod(value) if key == "loop_factory" and value is not None else value
-    attributes[configuration.ATTRIBUTE] = said
-    made: type[FunctionTestCase] = _class(name, (FunctionTestCase,), attributes)
-    return made
 
 
 def functions_of(module: types.ModuleType, prefix: str) -> dict[str, Any]:
@@ -98,8 +47,8 @@ def _tests_of_function(
     try:
         case = case_of_function(module, name, function)
     except Exception as error:
-        return [_failing(module.__name__, name, name, error)]
-    found = [test for each in _with_factories(case) for test in _tests_of_case(loader, each)]
+        return [failing(module.__name__, name, error)]
+    found = [test for each in cases_of(case, _config(), takes_all=True) for test in _tests_of_case(loader, each)]
     return [test for test in found if _is_wanted(loader, test)]
 
 
@@ -116,107 +65,6 @@ def _is_wanted(loader: unittest.TestLoader, test: unittest.TestCase) -> bool:
     return patterns is None or any(fnmatch.fnmatchcase(test.id(), pattern) for pattern in patterns)
 
 
-def _failing(module: str, qualname: str, name: str, error: Exception) -> unittest.TestCase:
-    """A test that raises the error, under the name of the one that could not be made."""
-
-    title = f"{module}.{qualname}" if name == qualname else f"{module}.{qualname}.{name}"
-    attributes = {"__module__": module, "__qualname__": qualname, name: _raising(error), "id": lambda _: title}
-    made: unittest.TestCase = _class(qualname, (unittest.TestCase,), attributes)(name)
-    return made
-
-
-# Several loop factories.
-
-
-def _with_factories(cls: type[AsyncTestCase]) -> Iterator[type[AsyncTestCase]]:
-    """The class, or one for each of its loop factories; those that cannot be had are skipped."""
-    factories = config_of_class(cls, config_of_module(cls.__module__, _config())).loop_factories
-    if not isinstance(factories, Mapping) or getattr(cls, CHOSEN, None) is not None:
-        yield cls
-        return
-    for name, factory in factories.items():
-        title = "" if len(factories) == 1 else f"[{name}]"
-        attributes: dict[str, Any] = {
-            "__module__": cls.__module__,
-            "__qualname__": f"{cls.__qualname__}{title}",
-            "__doc__": cls.__doc__,
-            CHOSEN: name,
-        }
-        if not isinstance(factory, Unavailable):
-            attributes["loop_factory"] = factory if isinstance(factory, type) else staticmethod(factory)
-        made = _class(f"{cls.__name__}{title}", (cls,), attributes)
-        yield unittest.skip(factory)(made) if isinstance(factory, Unavailable) else made
-
-
-def _config() -> Config:
-    written = frozenset(pair for pair in os.environ.items() if pair[0].startswith(configuration.ENVIRONMENT_PREFIX))
-    return _config_of(Path.cwd(), written)
-
-
-@functools.lru_cache(maxsize=1)  # it is asked for each class and function
-def _config_of(directory: Path, environ: frozenset[tuple[str, str]]) -> Config:
-    return configuration.load(directory, dict(environ))
-
-
-# Plain test cases with async tests.
-
-
-def _async_tests(loader: unittest.TestLoader, cls: type[unittest.TestCase]) -> list[str]:
-    """The async tests of a class which unittest calls without awaiting them; none where the class runs them itself."""
-    if issubclass(cls, unittest.IsolatedAsyncioTestCase):
-        return []
-    if any(getattr(cls, name) is not getattr(unittest.TestCase, name) for name in ("run", "__call__", "debug")):
-        return []
-    names = loader.getTestCaseNames(cls)
-    return [name for name in names if inspect.iscoroutinefunction(inspect.unwrap(getattr(cls, name)))]
-
-
-def _awaiting(cls: type[unittest.TestCase]) -> type[AsyncTestCase]:
-    """The class, with asyncunit's behind it."""
-    attributes = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    made: type[AsyncTestCase] = _class(cls.__name__, (cls, AsyncTestCase), attributes)
-    return made
-
-
-def _refusing(cls: type[unittest.TestCase], names: Iterable[str]) -> type[unittest.TestCase]:
-    """The class, with an error in the place of each of its async tests."""
-    attributes: dict[str, Any] = {
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-    }
-    for name in names:
-        error = DefinitionError(
-            f"{class_name(cls)}.{name} is an async function, which unittest.TestCase calls without awaiting it, so "
-            f"none of its lines would run. Write asyncunit.AsyncTestCase as the base of {cls.__qualname__}, or "
-            f"configure mode = auto."
-        )
-        attributes[name] = _raising(error)
-    made: type[unittest.TestCase] = _class(cls.__name__, (cls,), attributes)
-    return made
-
-
-def _raising(error: Exception) -> Callable[[object], None]:
-    """A test that raises the error."""
-
-    def fail(_: object) -> None:
-        raise error
-
-    return fail
-
-
-def cases_of(loader: AsyncTestLoader, cls: type[unittest.TestCase]) -> list[type[unittest.TestCase]]:
-    """The classes to be run in the place of a class: one for each of its loop factories, one that awaits its tests."""
-    if not issubclass(cls, AsyncTestCase):
-        found = _async_tests(loader, cls)
-        if not found:
-            return [cls]
-        if not loader.takes_all:
-            return [_refusing(cls, found)]
-        return list(_with_factories(_awaiting(cls)))
-    return list(_with_factories(cls))
-
-
 class AsyncTestLoader(unittest.TestLoader):
     """unittest's loader, and what it does not find: the loader of ``python -m asyncunit``.
 
@@ -228,7 +76,7 @@ class AsyncTestLoader(unittest.TestLoader):
 
     def __init__(self, mode: str | None = None) -> None:
         super().__init__()
-        self.mode = mode
+        self.mode = None if mode is None else parse_mode(mode, "AsyncTestLoader: mode")
         # Whether functions are tests, also where the module does not say so; None leaves it to the mode.
         self.takes_functions: bool | None = None
 
@@ -237,9 +85,13 @@ class AsyncTestLoader(unittest.TestLoader):
         """Whether all that is async and named as a test is one."""
         return (self.mode or _config().mode) == "auto"
 
+    def cases_of(self, cls: type[unittest.TestCase]) -> list[type[unittest.TestCase]]:
+        """The classes to be run in the place of a class."""
+        return cases_of(cls, _config(), self, takes_all=self.takes_all)
+
     def loadTestsFromTestCase(self, testCaseClass: type[unittest.TestCase]) -> unittest.TestSuite:
         """The tests of a class, once for each of its loop factories."""
-        cases = cases_of(self, testCaseClass)
+        cases = self.cases_of(testCaseClass)
         if len(cases) == 1:
             return super().loadTestsFromTestCase(cases[0])
         suite = unittest.TestSuite()
@@ -266,46 +118,69 @@ class AsyncTestLoader(unittest.TestLoader):
 
     def loadTestsFromName(self, name: str, module: types.ModuleType | None = None) -> unittest.TestSuite:
         """The tests of that name: also that of a function, and all that a test has become."""
-        tests = self._functions_named(name, module)
-        if tests is None:
-            tests = self._variants_named(name, module)
-        return super().loadTestsFromName(name, module) if tests is None else self.suiteClass(tests)
+        functions = self._functions_named(name, module)
+        if functions is not None:
+            return self.suiteClass(functions)
+        tests = self._variants_named(name, module)
+        return super().loadTestsFromName(name, module) if tests is None else tests
 
     def _functions_named(self, name: str, module: types.ModuleType | None) -> list[unittest.TestCase] | None:
         """The tests of a function at the top of a module; None where the name is not that of one."""
-        path, bracket, _ = name.partition("[")
+        path = name.partition("[")[0]
         module_name, dot, function_name = path.rpartition(".")
-        if module is None and dot:
-            module = _imported(module_name)
-        elif module is not None and dot:
+        if dot:
+            module = _imported(module_name) if module is None else None
+        function = None if module is None else vars(module).get(function_name)
+        if module is None or not _is_test(function_name, function, self.testMethodPrefix):
             return None
-        function = vars(module).get(function_name or path) if module is not None else None
-        if module is None or not _is_test(function_name or path, function, self.testMethodPrefix):
-            return None
-        tests = _tests_of_function(self, module, function_name or path, function)
-        wanted = name.rpartition(".")[2] if not bracket else path.rpartition(".")[2] + name[len(path) :]
-        chosen = [test for test in tests if not bracket or _name_of(test) == wanted]
-        if not chosen:
-            names = "".join(f"\n  {test.id()}" for test in tests)
-            text = f"there is no test {name!r}; {function_name or path} is run as{names}"
-            return [_failing(module.__name__, wanted, wanted, ValueError(text))]
-        return chosen
+        tests = _tests_of_function(self, module, function_name, function)
+        if path == name:
+            return tests
+        wanted = function_name + name[len(path) :]
+        chosen = [test for test in tests if _name_of(test) == wanted]
+        if chosen:
+            return chosen
+        names = "".join(f"\n  {test.id()}" for test in tests)
+        text = f"there is no test {name!r}; {function_name} is run as{names}"
+        return [failing(module.__name__, wanted, ValueError(text))]
 
-    def _variants_named(self, name: str, module: types.ModuleType | None) -> list[unittest.TestCase] | None:
-        """All that a test of a class has become; None where the name is not that of one."""
-        class_path, _, test = name.rpartition(".")
-        module_path, _, class_title = class_path.rpartition(".")
-        found = module if module is not None and not module_path else _imported(module_path)
-        cls = getattr(found, class_title.partition("[")[0], None)
-        if not isinstance(cls, type) or not issubclass(cls, AsyncTestCase):
+    def _variants_named(self, name: str, module: types.ModuleType | None) -> unittest.TestSuite | None:
+        """All that a test of a class, or the class, has become; None where the name is not that of one."""
+        path = name.partition("[")[0]
+        cls = _class_named(path, module)
+        if cls is None:
+            path = path.rpartition(".")[0]
+            cls = _class_named(path, module)
+        if cls is None or path == name:
             return None
-        cases = [case for case in _with_factories(cls) if class_title in (case.__qualname__, cls.__qualname__)]
-        plan = plans.planned(cls)
-        many = [] if plan is None else [variant.name for variant in plan.variants.get(test, ())]
-        if not many and cases == [cls]:
-            return None
-        is_bare = many and variants.is_bare_name(getattr(cls, test, None))
-        return [case(each) for case in cases for each in (many if is_bare else [test])]
+        # What stands behind the name of the class is compared and not split: the ids in it may have dots.
+        behind = name[len(path) :]
+        suite = self.suiteClass([])
+        for case in self.cases_of(cls):
+            title = case.__qualname__.removeprefix(cls.__qualname__)
+            if behind == title:
+                suite.addTest(super().loadTestsFromTestCase(case))
+            elif behind.startswith((f"{title}.", ".")):
+                suite.addTests(_tests_named(case, behind.removeprefix(title).removeprefix(".")))
+        return suite if suite.countTestCases() else None
+
+
+def _class_named(path: str, module: types.ModuleType | None) -> type[unittest.TestCase] | None:
+    """The test class at the top of a module; None where there is none of that name."""
+    module_path, _, name = path.rpartition(".")
+    found = getattr(module if module is not None and not module_path else _imported(module_path), name, None)
+    return found if isinstance(found, type) and issubclass(found, unittest.TestCase) else None
+
+
+def _tests_named(case: type[unittest.TestCase], name: str) -> list[unittest.TestCase]:
+    """The test of a class; all that it has become, where the name is the bare one; none where it is not a method's."""
+    plan = plans.planned(case)
+    many = [] if plan is None else [variant.name for variant in plan.variants.get(name, ())]
+    if many and variants.is_bare_name(getattr(case, name, None)):
+        return [case(each) for each in many]
+    member = inspect.getattr_static(case, name, None)
+    is_method = callable(getattr(case, name, None)) and not isinstance(member, staticmethod)
+    return [case(name)] if is_method else []
 
 
 def _package_says_so(module: types.ModuleType) -> bool:
@@ -338,19 +213,19 @@ def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: 
     module = _module_being_loaded()
     ours = loader if isinstance(loader, AsyncTestLoader) else _like(loader)
     found = unittest.TestSuite()
-    for cls in dict.fromkeys(type(test) for test in flat(tests)):
-        found.addTests(_expanded(cls, [test for test in flat(tests) if type(test) is cls]))
+    by_class: dict[type[unittest.TestCase], list[unittest.TestCase]] = {}
+    for test in flat(tests):
+        by_class.setdefault(type(test), []).append(test)
+    for cls, tests_of_class in by_class.items():
+        cases = ours.cases_of(cls)
+        if cases == [cls]:
+            found.addTests(tests_of_class)
+        else:
+            found.addTests(case(test._testMethodName) for case in cases for test in tests_of_class)
     found.addTests(ours.suite_of_functions(module))
     if hasattr(module, "__path__"):
         found.addTests(_discovered(loader, module, pattern))
     return found
-
-
-def _expanded(cls: type[unittest.TestCase], tests: list[unittest.TestCase]) -> Iterable[unittest.TestCase]:
-    """The tests of a class, once for each of its loop factories."""
-    if not issubclass(cls, AsyncTestCase):
-        return tests
-    return [case(test._testMethodName) for case in _with_factories(cls) for test in tests]
 
 
 def flat(suite: Iterable[Any]) -> Iterator[unittest.TestCase]:
@@ -384,18 +259,25 @@ def _like(loader: unittest.TestLoader) -> AsyncTestLoader:
 
 
 def _discovered(loader: unittest.TestLoader, package: types.ModuleType, pattern: str | None) -> unittest.TestSuite:
-    """The tests of the modules of a package, the functions included."""
-    ours = _like(loader)
+    """The tests of the modules of a package, the functions included, as unittest's own discovery finds them."""
+    ours: Any = _like(loader)
     ours.takes_functions = True
-    top = loader._top_level_dir  # type: ignore[attr-defined]  # what discovery has found; it is not told to load_tests
+    # unittest does not say so itself where the package is loaded by its name.
+    ours._loading_packages = {*ours._loading_packages, package.__name__}
     directory = Path(package.__path__[0])
-    if top is None:
-        top = str(directory.parents[package.__name__.count(".")])
-    suite = unittest.TestSuite()
-    for entry in sorted(directory.iterdir()):
-        name = f"{package.__name__}.{entry.stem}"
-        if entry.suffix == ".py" and fnmatch.fnmatch(entry.name, pattern or "test*.py"):
-            suite.addTests(ours.loadTestsFromName(name))
-        elif entry.is_dir() and (entry / "__init__.py").is_file():
-            suite.addTests(ours.discover(str(entry), pattern or "test*.py", top))
-    return suite
+    top = directory.parents[package.__name__.count(".")]
+    found: unittest.TestSuite = ours.discover(str(directory), pattern or "test*.py", str(top))
+    return found
+
+
+# The configuration, where nobody gives it.
+
+
+def _config() -> Config:
+    written = frozenset(pair for pair in os.environ.items() if pair[0].startswith(configuration.ENVIRONMENT_PREFIX))
+    return _config_of(Path.cwd(), written)
+
+
+@functools.lru_cache(maxsize=1)  # it is asked for each class and function
+def _config_of(directory: Path, environ: frozenset[tuple[str, str]]) -> Config:
+    return configuration.load(directory, dict(environ))

@@ -19,7 +19,7 @@ class main(unittest.TestProgram):  # noqa: N801 - named as unittest's is
     """As unittest.main(), with `AsyncTestLoader`: run the tests of a module, or what the command line says.
 
     ``python -m asyncunit plan`` takes the same arguments, runs nothing, and draws what would be run: which tests share
-    which event loop, and why. ``--json`` gives it as JSON.
+    which event loop, and why. ``--json`` gives it as JSON. Where something is wrong with a test, it ends with 1.
     """
 
     # unittest's own attributes.
@@ -61,9 +61,9 @@ class main(unittest.TestProgram):  # noqa: N801 - named as unittest's is
         from asyncunit import outline
 
         drawn = outline.of_suite(self.test)
-        text = (
-            outline.as_json(drawn) if self._as_json else outline.as_text(drawn, color=outline.takes_color(sys.stdout))
-        )
-        sys.stdout.write(text + "\n")
+        if self._as_json:
+            sys.stdout.write(outline.as_json(drawn) + "\n")
+        else:
+            outline.write(drawn, sys.stdout)
         if self.exit:
-            sys.exit(0)
+            sys.exit(1 if drawn.has_errors else 0)

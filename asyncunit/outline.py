@@ -1,4 +1,7 @@
-"""What would be run, drawn as a tree: which tests share which event loop, and why; where fixtures are set up."""
+"""What would be run, drawn as a tree: which tests share which event loop, and why; where fixtures are set up.
+
+Of unittest's private names, this uses ``_FailedTest`` and its ``_exception``, which alone say what could not be loaded.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import unittest
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
+from unittest.loader import _FailedTest  # type: ignore[attr-defined]
 
 from asyncunit import config as configuration
 from asyncunit import loops, plans
@@ -16,17 +20,19 @@ from asyncunit.case import AsyncTestCase
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.config import Config
 from asyncunit.errors import AsyncUnitError
+from asyncunit.function_cases import FailedFunction, FunctionTestCase
 from asyncunit.graph import Node
-from asyncunit.loader import FunctionTestCase, flat
-from asyncunit.loops import LoopChoice
+from asyncunit.loader import flat
 from asyncunit.scopes import Scope, path_of_module
 
-__all__ = ["Outline", "add_case", "add_function", "as_json", "as_text", "of_items", "of_suite", "takes_color"]
+__all__ = ["Outline", "add_case", "add_function", "as_json", "as_text", "of_items", "of_suite", "takes_color", "write"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # How the loops of each scope are coloured, as ANSI terminals number colours.
 _COLORS = {"session": 35, "package": 34, "module": 36, "class": 32, "function": 33}
+# What the lines are drawn with where a stream cannot have them.
+_IN_ASCII = str.maketrans("│├└─", "|+`-")
 
 
 @dataclasses.dataclass
@@ -43,15 +49,21 @@ class Outline:
     why: str | None = None
     error: str | None = None
     fixtures: list[str] = dataclasses.field(default_factory=list)
-    children: list[Outline] = dataclasses.field(default_factory=list)
+    _children: dict[tuple[str, str], Outline] = dataclasses.field(default_factory=dict)
+
+    @property
+    def children(self) -> list[Outline]:
+        """What stands in it, in the order in which that was added."""
+        return list(self._children.values())
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether anything is wrong with it, or with what stands in it."""
+        return self.error is not None or any(child.has_errors for child in self._children.values())
 
     def child(self, kind: str, name: str) -> Outline:
-        """The child of that name: the last one, if it is that, or a new one."""
-        for known in self.children:
-            if (known.kind, known.name) == (kind, name):
-                return known
-        self.children.append(Outline(kind, name))
-        return self.children[-1]
+        """The child of that kind and name, a new one where there is none yet."""
+        return self._children.setdefault((kind, name), Outline(kind, name))
 
     def set_up(self, fixtures: Iterable[str]) -> None:
         """Note fixtures that are set up for it, each once."""
@@ -61,8 +73,15 @@ class Outline:
 def of_suite(suite: unittest.TestSuite, config: Config | None = None) -> Outline:
     """The tree of a suite of unittest's."""
     session = Outline("session", "")
+    config = config or configuration.load()
     for test in flat(suite):
-        add_case(session, type(test), test._testMethodName, config or configuration.load())
+        if isinstance(test, FailedFunction):
+            _, module = module_of(session, type(test).__module__)
+            module.child("test", test._testMethodName).error = str(test.error)
+        elif isinstance(test, _FailedTest):
+            session.child("test", test._testMethodName).error = str(test._exception)
+        else:
+            add_case(session, type(test), test._testMethodName, config)
     return session
 
 
@@ -74,8 +93,7 @@ def of_items(items: Iterable[Any], collected: Collected) -> Outline:
         if cls is not None and issubclass(cls, AsyncTestCase):
             add_case(session, cls, item.name, collected.taker.config)
         elif hasattr(item, "module"):
-            classes = [] if cls is None else [cls]
-            add_function(session, item.module.__name__, classes, item.name, collected.plan_of(item))
+            add_function(session, item.module.__name__, cls, item.name, collected.plan_of(item))
         else:
             session.child("test", item.nodeid)
     return session
@@ -95,34 +113,31 @@ def add_case(session: Outline, cls: type[unittest.TestCase], name: str, config: 
     test = around.child("test", name)
     if not issubclass(cls, AsyncTestCase):
         return
+    owner = test if is_function else around  # each function has a class of its own
     try:
         choice = loops.choose(cls, config)
         plan = plans.plan_of(cls)
         own = plan.of_test(name, getattr(cls, name))
     except AsyncUnitError as error:
-        (test if is_function else around).error = str(error)
+        owner.error = str(error)
         return
-    at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: module, Scope.CLASS: around}
+    at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: module, Scope.CLASS: owner}
     nodes = [*plan.shared, *own.wide, *own.own, *own.named]
     for node in nodes:
         (test if node.is_of_test else at[node.fixture.scope]).set_up([_title(node)])
-    _say_loop(test if is_function else around, choice)
-    test.loop = str(choice.scope)
+    owner.loop, owner.why = str(choice.scope), choice.reason
+    test.loop = owner.loop
 
 
 def _title(node: Node) -> str:
     return f"{node.fixture.name}{'' if node.fixture.is_async else ' (sync)'}"
 
 
-def _say_loop(outline: Outline, choice: LoopChoice) -> None:
-    outline.loop, outline.why = str(choice.scope), choice.reason
-
-
-def add_function(session: Outline, module: str, classes: Iterable[type], name: str, plan: FunctionPlan | None) -> None:
+def add_function(session: Outline, module: str, cls: type | None, name: str, plan: FunctionPlan | None) -> None:
     """Add a test function as pytest has collected it; ``plan`` is None where it is not asyncunit's."""
     package, around = module_of(session, module)
     at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: around}
-    for cls in classes:
+    if cls is not None:
         around = around.child("class", cls.__qualname__)
         at[Scope.CLASS] = around
     test = around.child("test", name)
@@ -139,11 +154,19 @@ def as_json(outline: Outline) -> str:
 
 
 def _as_dict(outline: Outline) -> dict[str, Any]:
-    found = {field.name: getattr(outline, field.name) for field in dataclasses.fields(outline)}
-    made = {key: value for key, value in found.items() if value not in (None, "", [])}
-    if outline.children:
-        made["children"] = [_as_dict(child) for child in outline.children]
-    return made
+    found = {**vars(outline), "children": [_as_dict(child) for child in outline.children]}
+    return {key: value for key, value in found.items() if key != "_children" and value not in (None, "", [])}
+
+
+def write(outline: Outline, stream: TextIO) -> None:
+    """Write the tree for people, in colours and with lines where the stream has them; else in ASCII."""
+    text = as_text(outline, color=takes_color(stream)) + "\n"
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_IN_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    stream.write(text)
 
 
 def takes_color(stream: TextIO) -> bool:
@@ -160,11 +183,12 @@ def _lines(outline: Outline, first: str, others: str, *, color: bool) -> Iterato
     yield first + _line(outline, color=color)
     if outline.error is not None:
         for line in outline.error.splitlines():
-            yield f"{others}│  {_painted(line, 31, color=color)}"
+            yield f"{others}{'│' if outline.children else ' '}  {_painted(line, 31, color=color)}"
     if outline.fixtures and outline.kind != "test":
         yield f"{others}{'│' if outline.children else ' '}  fixtures: {', '.join(outline.fixtures)}"
-    for child in outline.children:
-        is_last = child is outline.children[-1]
+    children = outline.children
+    for child in children:
+        is_last = child is children[-1]
         yield from _lines(
             child, others + ("└─ " if is_last else "├─ "), others + ("   " if is_last else "│  "), color=color
         )

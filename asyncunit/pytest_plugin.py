@@ -38,7 +38,7 @@ class _Specs:
     def pytest_asyncunit_loop_factories(
         self, config: pytest.Config, item: pytest.Item
     ) -> Mapping[str, Callable[[], Any]] | None:
-        """Return loop factories by name: each async test is run once with each. The first result counts."""
+        """Return loop factories by name: each async test function is run once with each. The first result counts."""
 
 
 class _SpecsWithPeers(_Specs):
@@ -131,7 +131,9 @@ def pytest_runtestloop(session: pytest.Session) -> object | None:
         from asyncunit import outline
 
         drawn = outline.of_items(session.items, run.collected)
-        sys.stdout.write("\n" + outline.as_text(drawn, color=outline.takes_color(sys.stdout)) + "\n")
+        sys.stdout.write("\n")
+        outline.write(drawn, sys.stdout)
+        session.testsfailed += drawn.has_errors
     return True
 
 
@@ -439,9 +441,9 @@ class _CaseCollection:
         """Collect a test case once for each of its loop factories, and a plain one such that its tests are awaited."""
         if name == self._made or not self._has_async_tests(obj):
             return None
-        from asyncunit.loader import AsyncTestLoader, cases_of
+        from asyncunit.function_cases import cases_of
 
-        cases = cases_of(AsyncTestLoader(self._config.mode), cast("Any", obj))
+        cases = cases_of(cast("Any", obj), self._config, takes_all=self._config.mode == "auto")
         if cases == [obj]:
             return None
         return [node for case in cases if (node := self._collect_in_place(collector, case)) is not None]

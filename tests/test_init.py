@@ -70,6 +70,7 @@ HOUSE = [
     "steps",
     "case",
     "mixins",
+    "function_cases",
     "loader",
     "outline",
     "main",

@@ -5,8 +5,8 @@ import pytest
 
 import asyncunit
 from asyncunit import AsyncTestLoader, DefinitionError
-from asyncunit.loader import FunctionTestCase, cases_of, flat, load_tests
-from tests.support import Result, module_of
+from asyncunit.loader import flat, load_tests
+from tests.support import Result, module_of, write
 
 FUNCTIONS = """
 from asyncunit import load_tests
@@ -112,14 +112,6 @@ def test_patterns_select_functions_by_their_ids(module):
     assert ids(loader.loadTestsFromModule(module)) == NAMES[2:4]
 
 
-def test_a_function_is_named_as_in_its_module(module):
-    (test,) = flat(AsyncTestLoader().loadTestsFromName("example_functions.test_z_is_defined_first"))
-    assert isinstance(test, FunctionTestCase)
-    assert str(test) == "test_z_is_defined_first (example_functions.test_z_is_defined_first)"
-    assert repr(test) == "<example_functions.test_z_is_defined_first>"
-    assert test.shortDescription() == "The first line."
-
-
 def test_all_variants_of_a_test_of_a_class_are_selected_by_its_bare_name():
     text = """
 class Test(asyncunit.AsyncTestCase):
@@ -134,40 +126,6 @@ class Test(asyncunit.AsyncTestCase):
         assert ids(AsyncTestLoader().loadTestsFromName("example_variants.Test.test_x[2]")) == [
             "example_variants.Test.test_x[2]"
         ]
-
-
-def test_settings_of_a_function_are_in_force_for_it():
-    text = """
-import asyncio
-from asyncunit import load_tests
-
-@asyncunit.settings(loop_scope="module", timeout=0.01)
-async def test_slow(): await asyncio.Event().wait()
-
-@asyncunit.settings(loop_scope="function")
-async def test_narrow(wide): ...
-
-@asyncunit.fixture(scope="session")
-async def wide(): ...
-"""
-    with module_of(text, "example_settings") as module:
-        found = dict(run(unittest.TestLoader().loadTestsFromModule(module)).raised)
-    assert isinstance(found["test_slow"], asyncunit.TestTimeoutError)
-    (other,) = [error for error in found.values() if isinstance(error, asyncunit.LoopScopeError)]
-    assert '@asyncunit.settings(loop_scope="session")' in str(other)
-
-
-def test_what_is_wrong_with_a_function_is_the_error_of_a_test():
-    text = """
-from asyncunit import load_tests
-
-@asyncunit.parametrize("b", [1])
-async def test_x(a): ...
-"""
-    with module_of(text, "example_wrong") as module:
-        (error,) = run(unittest.TestLoader().loadTestsFromModule(module)).raised
-    assert isinstance(error[1], DefinitionError)
-    assert "is parametrized by 'b'" in str(error[1])
 
 
 def test_an_unknown_fixture_is_answered_with_those_there_are():
@@ -205,9 +163,28 @@ def test_a_package_with_load_tests_has_the_functions_of_all_its_modules(tmp_path
         path = tmp_path / "example_package" / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    expected = ["example_package.test_a.test_one", "example_package.inner.test_b.test_two"]
-    assert sorted(ids(unittest.TestLoader().discover(str(tmp_path)))) == sorted(expected)
-    assert sorted(ids(unittest.TestLoader().loadTestsFromName("example_package"))) == sorted(expected)
+    expected = ["example_package.inner.test_b.test_two", "example_package.test_a.test_one"]
+    assert ids(unittest.TestLoader().discover(str(tmp_path))) == expected
+    assert ids(unittest.TestLoader().loadTestsFromName("example_package")) == expected
+
+
+def test_a_module_of_a_package_that_cannot_be_loaded_is_one_test_as_in_unittests_own_discovery(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "example_partly"
+    package.mkdir()
+    write(
+        package,
+        __init__="from asyncunit import load_tests\n\ndef test_of_the_package(): ...\n",
+        test_a="import unittest\nraise unittest.SkipTest('not here')\n",
+        test_b="raise ValueError('broken')\n",
+        test_c="def test_x(): ...\n",
+        **{"test-dash": "raise ValueError('no module')\n"},
+    )
+    for suite in (unittest.TestLoader().discover(str(tmp_path)), AsyncTestLoader().loadTestsFromName(package.name)):
+        result = run(suite)
+        assert [reason for _, reason in result.skipped] == ["not here"]
+        assert "ValueError: broken" in str(result.only_error())
+        assert result.passed == ["test_of_the_package", "test_x"]
 
 
 def test_a_packages_load_tests_speaks_for_a_module_that_our_loader_is_given_alone(tmp_path, monkeypatch):
@@ -251,17 +228,32 @@ def test_in_strict_mode_they_are_errors_with_the_mend():
     assert "Write asyncunit.AsyncTestCase as the base of Plain, or configure mode = auto." in str(result.only_error())
 
 
-def test_classes_that_run_their_own_async_tests_are_left_alone():
-    class Own(Plain):
-        def __call__(self, result=None):
-            return super().__call__(result)
+def test_a_mode_that_there_is_not_is_an_error():
+    with pytest.raises(asyncunit.ConfigurationError, match="AsyncTestLoader: mode is 'atuo'; expected .* 'auto'?"):
+        AsyncTestLoader("atuo")
 
-    assert cases_of(AsyncTestLoader("auto"), Own) == [Own]
 
-    class Isolated(unittest.IsolatedAsyncioTestCase):
-        async def test_x(self): ...
+def test_load_tests_refuses_and_awaits_them_as_our_loader_does(monkeypatch):
+    text = """
+from asyncunit import load_tests
 
-    assert cases_of(AsyncTestLoader("auto"), Isolated) == [Isolated]
+class Test(unittest.TestCase):
+    async def test_x(self): self.fail("it ran")
+    def test_y(self): ...
+"""
+    with module_of(text, "example_plain") as module:
+        result = run(unittest.TestLoader().loadTestsFromModule(module))
+        assert (result.errors_by_name, result.passed) == ([("test_x", DefinitionError)], ["test_y"])
+        monkeypatch.setenv("ASYNCUNIT_MODE", "auto")
+        result = run(unittest.TestLoader().loadTestsFromModule(module))
+        assert (result.errors_by_name, result.passed) == ([("test_x", AssertionError)], ["test_y"])
+
+
+def test_an_async_test_of_a_plain_test_case_is_refused_under_its_name_too():
+    text = "class Test(unittest.TestCase):\n    async def test_x(self): ...\n"
+    with module_of(text, "example_plain_name"):
+        result = run(AsyncTestLoader("strict").loadTestsFromName("example_plain_name.Test.test_x"))
+    assert result.errors_by_name == [("test_x", DefinitionError)]
 
 
 MANY = """
@@ -298,6 +290,50 @@ def test_each_test_is_run_once_with_each_of_several_loop_factories():
     assert [reason.partition(" cannot")[2] for _, reason in result.skipped] == [
         " be imported: No module named 'no_module'"
     ] * 2
+
+
+DOTTED = """
+@asyncunit.settings(loop_factories={"one": asyncio.SelectorEventLoop, "a.b": asyncio.SelectorEventLoop})
+class TestMany(asyncunit.AsyncTestCase):
+    @asyncunit.parametrize("a", [1.5, "[.]"])
+    async def test_x(self, a): ...
+    def test_y(self): ...
+
+class TestOne(asyncunit.AsyncTestCase):
+    @asyncunit.parametrize("a", [1.5, "[.]"])
+    async def test_x(self, a): ...
+    @staticmethod
+    def suite(): return TestOne("test_x[1.5]")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("TestOne.test_x[1.5]", ["TestOne.test_x[1.5]"]),
+        ("TestOne.test_x[[.]]", ["TestOne.test_x[[.]]"]),
+        ("TestOne.suite", ["TestOne.test_x[1.5]"]),
+        ("TestMany.test_x[1.5]", ["TestMany[one].test_x[1.5]", "TestMany[a.b].test_x[1.5]"]),
+        ("TestMany[one].test_x[[.]]", ["TestMany[one].test_x[[.]]"]),
+        ("TestMany[a.b].test_x[1.5]", ["TestMany[a.b].test_x[1.5]"]),
+        ("TestMany[a.b].test_x", ["TestMany[a.b].test_x[1.5]", "TestMany[a.b].test_x[[.]]"]),
+        ("TestMany[a.b].test_y", ["TestMany[a.b].test_y"]),
+        ("TestMany[a.b]", ["TestMany[a.b].test_x[1.5]", "TestMany[a.b].test_x[[.]]", "TestMany[a.b].test_y"]),
+    ],
+)
+def test_a_name_may_have_dots_in_its_brackets(name, expected):
+    with module_of(DOTTED, "example_dots") as module:
+        expected = [f"example_dots.{each}" for each in expected]
+        assert ids(AsyncTestLoader().loadTestsFromName(f"example_dots.{name}")) == expected
+        assert ids(AsyncTestLoader().loadTestsFromName(name, module)) == expected
+
+
+@pytest.mark.parametrize("name", ["TestOne.test_x[2]", "TestMany[two]", "TestMany[two].test_y", "TestMany.test_z"])
+def test_a_name_of_a_class_that_nothing_has_is_an_error(name):
+    with module_of(DOTTED, "example_no_such"):
+        assert isinstance(
+            run(AsyncTestLoader().loadTestsFromName(f"example_no_such.{name}")).only_error(), AttributeError
+        )
 
 
 def test_one_loop_factory_adds_no_id():

@@ -97,6 +97,20 @@ def test_plan_takes_a_selection_and_gives_json(suite):
     assert package["children"][0]["children"][0]["name"] == "Plain"
 
 
+def test_plan_ends_with_1_where_something_is_wrong_with_a_test(suite):
+    (suite / "test_broken.py").write_text("import no_such_module\n")
+    for args in ([], ["--json"]):
+        result = python("-m", "asyncunit", "plan", *args, cwd=suite)
+        assert "No module named 'no_such_module'" in result.stdout
+        assert (result.stderr, result.returncode) == ("", 1)
+
+
+def test_plan_is_drawn_where_output_is_ascii(suite):
+    result = python("-m", "asyncunit", "plan", "test_suite", cwd=suite, PYTHONIOENCODING="ascii")
+    assert "`- package (modules outside any package)" in result.stdout
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
 def test_a_selection_that_matches_nothing_and_a_module_that_fails_to_import_are_answered_as_by_unittest(suite):
     (suite / "test_broken.py").write_text("import no_such_module\n")
     result = python("-m", "asyncunit", "test_broken", cwd=suite)

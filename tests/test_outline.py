@@ -1,11 +1,14 @@
+import io
 import json
 import unittest
 
 import pytest
 
+from asyncunit import config as configuration
 from asyncunit.config import Config
 from asyncunit.outline import Outline, as_json, as_text, of_suite, takes_color
-from tests.support import module_of
+from asyncunit.outline import write as write_outline
+from tests.support import module_of, write
 
 TEXT = """
 import unittest
@@ -48,9 +51,7 @@ def test_the_tree_says_what_shares_which_loop_and_why_and_where_fixtures_are_set
         "      │  └─ test_x",
         "      ├─ class TestPlain",
         "      │  └─ test_x",
-        "      ├─ class TestShared  on the class loop (as asyncunit.case.ClassLoopTestCase says)"
-        if "asyncunit.case" in text
-        else "      ├─ class TestShared  on the class loop (as example_outline.TestShared says)",
+        "      ├─ class TestShared  on the class loop (as example_outline.TestShared says)",
         "      │  └─ test_x  fixtures: name (sync)",
         "      └─ test_wide  on the session loop (inferred from the fixture 'pool'",
     ]
@@ -83,6 +84,72 @@ async def late(): ...
     with module_of(text, "example_wrong_outline") as module:
         drawn = as_text(of_suite(unittest.TestLoader().loadTestsFromModule(module), Config()))
     assert 'has loop_scope = "function", but the fixture' in drawn
+
+
+def test_what_could_not_be_loaded_stands_in_its_place(tmp_path, monkeypatch):
+    write(
+        tmp_path,
+        test_example_broken="import no_such_module\n",
+        test_example_unmade="""
+            import asyncunit
+            from asyncunit import load_tests
+
+            @asyncunit.parametrize("b", [1])
+            async def test_x(a): ...
+        """,
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    drawn = of_suite(unittest.TestLoader().discover(str(tmp_path)), Config())
+    assert drawn.has_errors
+    broken, package = drawn.children
+    assert (broken.kind, broken.name) == ("test", "test_example_broken")
+    assert "No module named 'no_such_module'" in broken.error
+    (module,) = package.children
+    assert (module.name, [child.name for child in module.children]) == ("test_example_unmade", ["test_x"])
+    assert "is parametrized by 'b', which is not one of its parameters: a." in module.children[0].error
+
+
+def test_a_fixture_of_class_scope_is_each_functions_own():
+    text = """
+from asyncunit import load_tests
+
+@asyncunit.fixture(scope="class")
+async def of_class(): ...
+
+async def test_x(of_class): ...
+async def test_y(of_class): ...
+"""
+    with module_of(text, "example_functions_outline") as module:
+        drawn = of_suite(unittest.TestLoader().loadTestsFromModule(module), Config())
+    (module,) = drawn.children[0].children
+    assert module.fixtures == []
+    assert [child.fixtures for child in module.children] == [["of_class"], ["of_class"]]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("utf-8", "session\n├─ é\n│  ├─ b\n│  └─ c\n└─ d\n"),
+        ("ascii", "session\n+- \\xe9\n|  +- b\n|  `- c\n`- d\n"),
+    ],
+)
+def test_a_tree_is_drawn_with_what_the_stream_can_have(encoding, expected):
+    outline = Outline("session", "")
+    outline.child("test", "é").child("test", "b")
+    outline.child("test", "é").child("test", "c")
+    outline.child("test", "d")
+    written = io.BytesIO()
+    with io.TextIOWrapper(written, encoding, newline="\n", write_through=True) as stream:
+        write_outline(outline, stream)
+        assert written.getvalue().decode(encoding) == expected
+
+
+def test_the_configuration_is_read_once(monkeypatch):
+    read = []
+    monkeypatch.setattr(configuration, "load", lambda: read.append(1) or Config())
+    with module_of(TEXT, "example_read") as module:
+        of_suite(unittest.TestLoader().loadTestsFromModule(module))
+    assert read == [1]
 
 
 def test_a_child_is_made_once():

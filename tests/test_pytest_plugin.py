@@ -487,6 +487,16 @@ def test_a_marker_gives_a_class_several_loop_factories(run):
         result.stdout.fnmatch_lines([f"*::{name} PASSED*"])
 
 
+def test_the_loop_factories_of_the_command_line_are_for_test_cases_too(run):
+    result = run(
+        "import asyncunit\n\nclass TestCase(asyncunit.ClassLoopTestCase):\n    async def test_case(self): pass\n",
+        "--asyncunit-loop-factories=one=asyncio:SelectorEventLoop,two=asyncio:new_event_loop",
+        "-v",
+    )
+    for name in ("one", "two"):
+        result.stdout.fnmatch_lines([f"*::TestCase[[]{name}]::test_case PASSED*"])
+
+
 def test_configured_loop_factories_that_cannot_be_imported_skip_their_tests(run):
     result = run(
         "@pytest.mark.asyncunit\nasync def test_x(): pass\n",
@@ -495,6 +505,25 @@ def test_configured_loop_factories_that_cannot_be_imported_skip_their_tests(run)
     )
     assert outcomes(result) == {"passed": 1, "skipped": 1}
     result.stdout.fnmatch_lines("*cannot be imported: No module named 'no_such_module'*")
+
+
+PLANNED = """
+class TestCase(asyncunit.AsyncTestCase):
+    async def test_case(self): raise ValueError("it ran")
+"""
+
+
+def test_the_plan_is_drawn_and_nothing_is_run(run):
+    result = run(PLANNED, "--asyncunit-plan")
+    result.stdout.fnmatch_lines(["*class TestCase  on a loop for each test (by default)", "*test_case"])
+    assert (result.ret, outcomes(result)) == (pytest.ExitCode.OK, {})
+
+
+def test_the_plan_ends_with_1_where_something_is_wrong_with_a_test(run):
+    text = f'{PLANNED}    loop_scope = "class"\n\nasync def asyncSetUpModule(): ...\n'
+    result = run(text, "--asyncunit-plan")
+    result.stdout.fnmatch_lines("*has loop_scope = *, but *asyncSetUpModule needs a loop that lasts for the module*")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_markers_that_a_hook_adds_count(run):

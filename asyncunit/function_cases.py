@@ -1,0 +1,187 @@
+"""Test cases that stand in the place of something else: of plain functions, of loop factories, of plain test cases."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import unittest
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from asyncunit import config as configuration
+from asyncunit.case import AsyncTestCase
+from asyncunit.config import Config
+from asyncunit.errors import DefinitionError
+from asyncunit.loops import CHOSEN, config_of_class, config_of_module
+from asyncunit.parsing import Unavailable
+from asyncunit.signatures import class_name
+
+__all__ = ["FailedFunction", "FunctionTestCase", "case_of_function", "cases_of", "failing"]
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+# Functions at the top of a module.
+
+
+class _Named(unittest.TestCase):
+    """A test that is named as a function at the top of a module is."""
+
+    def __str__(self) -> str:
+        return f"{self.id().removeprefix(type(self).__module__ + '.')} ({self.id()})"
+
+    def __repr__(self) -> str:
+        return f"<{self.id()}>"
+
+
+class FunctionTestCase(_Named, AsyncTestCase):
+    """One test function at the top of a module, as unittest runs tests. Each function has a class of its own.
+
+    So each has the loop that it needs, and no more, as with pytest.
+    """
+
+    _asyncunit_mend = 'Write above it:  @asyncunit.settings(loop_scope="{scope}")'
+
+    def id(self) -> str:
+        """The name of the function, and what it is run with: the loop factory first, as under pytest."""
+        cls = type(self)
+        name, bracket, rest = self._testMethodName.partition("[")
+        factory = cls.__qualname__.partition("[")[2].removesuffix("]")
+        if factory:
+            name = f"{name}[{factory}-{rest}" if bracket else f"{name}[{factory}]"
+            return f"{cls.__module__}.{name}"
+        return f"{cls.__module__}.{self._testMethodName}"
+
+    def shortDescription(self) -> str | None:
+        """The first line of the docstring of the function."""
+        doc = getattr(getattr(self, self._testMethodName), "__doc__", None)
+        return doc.strip().split("\n")[0].strip() if doc else None
+
+
+def _class(name: str, bases: tuple[type, ...], attributes: Mapping[str, Any]) -> Any:
+    return types.new_class(name, bases, exec_body=lambda namespace: namespace.update(attributes))
+
+
+def case_of_function(module: types.ModuleType, name: str, function: Any) -> type[FunctionTestCase]:
+    """The class for a test function of a module; raises DefinitionError as the definition of a class does."""
+    said = dict(configuration.settings_of(function))
+    attributes: dict[str, Any] = {
+        "__module__": module.__name__,
+        "__qualname__": name,
+        "__doc__": function.__doc__,
+        name: staticmethod(function),
+    }
+    for key in configuration.CLASS_ATTRIBUTES:
+        if key in said:
+            value = said.pop(key)
+            attributes[key] = staticmethod(value) if key == "loop_factory" and value is not None else value
+    attributes[configuration.ATTRIBUTE] = said
+    made: type[FunctionTestCase] = _class(name, (FunctionTestCase,), attributes)
+    return made
+
+
+class FailedFunction(_Named):
+    """In the place of a test function of which no test case could be made: it raises ``error``."""
+
+    error: Exception
+
+    def id(self) -> str:
+        """The name of the function."""
+        return f"{type(self).__module__}.{self._testMethodName}"
+
+
+def failing(module: str, name: str, error: Exception) -> FailedFunction:
+    """A test that raises the error, under the name of the function that could not be made one."""
+    attributes = {"__module__": module, "__qualname__": name, name: _raising(error), "error": error}
+    made: FailedFunction = _class(name, (FailedFunction,), attributes)(name)
+    return made
+
+
+def _raising(error: Exception) -> Callable[[object], None]:
+    """A test that raises the error."""
+
+    def fail(_: object) -> None:
+        raise error
+
+    return fail
+
+
+# Several loop factories.
+
+
+def _with_factories(cls: type[AsyncTestCase], config: Config) -> Iterator[type[AsyncTestCase]]:
+    """The class, or one for each of its loop factories; those that cannot be had are skipped."""
+    factories = config_of_class(cls, config_of_module(cls.__module__, config)).loop_factories
+    if not isinstance(factories, Mapping) or getattr(cls, CHOSEN, None) is not None:
+        yield cls
+        return
+    for name, factory in factories.items():
+        title = "" if len(factories) == 1 else f"[{name}]"
+        attributes: dict[str, Any] = {
+            "__module__": cls.__module__,
+            "__qualname__": f"{cls.__qualname__}{title}",
+            "__doc__": cls.__doc__,
+            CHOSEN: name,
+        }
+        if not isinstance(factory, Unavailable):
+            attributes["loop_factory"] = factory if isinstance(factory, type) else staticmethod(factory)
+        made = _class(f"{cls.__name__}{title}", (cls,), attributes)
+        yield unittest.skip(factory)(made) if isinstance(factory, Unavailable) else made
+
+
+# Plain test cases with async tests.
+
+
+def _async_tests(loader: unittest.TestLoader, cls: type[unittest.TestCase]) -> list[str]:
+    """The async tests of a class which unittest calls without awaiting them; none where the class runs them itself."""
+    if issubclass(cls, unittest.IsolatedAsyncioTestCase):
+        return []
+    if any(getattr(cls, name) is not getattr(unittest.TestCase, name) for name in ("run", "__call__", "debug")):
+        return []
+    names = loader.getTestCaseNames(cls)
+    return [name for name in names if inspect.iscoroutinefunction(inspect.unwrap(getattr(cls, name)))]
+
+
+def _awaiting(cls: type[unittest.TestCase]) -> type[AsyncTestCase]:
+    """The class, with asyncunit's behind it."""
+    attributes = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    made: type[AsyncTestCase] = _class(cls.__name__, (cls, AsyncTestCase), attributes)
+    return made
+
+
+def _refusing(cls: type[unittest.TestCase], names: Iterable[str]) -> type[unittest.TestCase]:
+    """The class, with an error in the place of each of its async tests."""
+    attributes: dict[str, Any] = {
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+    }
+    for name in names:
+        error = DefinitionError(
+            f"{class_name(cls)}.{name} is an async function, which unittest.TestCase calls without awaiting it, so "
+            f"none of its lines would run. Write asyncunit.AsyncTestCase as the base of {cls.__qualname__}, or "
+            f"configure mode = auto."
+        )
+        attributes[name] = _raising(error)
+    made: type[unittest.TestCase] = _class(cls.__name__, (cls,), attributes)
+    return made
+
+
+def cases_of(
+    cls: type[unittest.TestCase],
+    config: Config,
+    loader: unittest.TestLoader = unittest.defaultTestLoader,
+    *,
+    takes_all: bool,
+) -> list[type[unittest.TestCase]]:
+    """The classes to be run in the place of a class: one for each of its loop factories, one that awaits its tests.
+
+    ``config`` is that of the run, and ``loader`` says what is a test. Where ``takes_all`` is not true, the async tests
+    of a plain class are errors.
+    """
+    if issubclass(cls, AsyncTestCase):
+        return list(_with_factories(cls, config))
+    found = _async_tests(loader, cls)
+    if not found:
+        return [cls]
+    return list(_with_factories(_awaiting(cls), config)) if takes_all else [_refusing(cls, found)]
