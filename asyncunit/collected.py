@@ -87,10 +87,14 @@ class _Surroundings:
 
 @dataclasses.dataclass(slots=True)
 class _Parent:
-    """What functions stand in: the names of its markers and of those around it; its surroundings, once asked for."""
+    """What functions stand in: the names of its markers and of those around it; its surroundings, once asked for.
+
+    ``is_mixed`` is true where some of the functions have a plan of their own.
+    """
 
     markers: frozenset[str]
     surroundings: _Surroundings | None = None
+    is_mixed: bool = False
 
 
 class Collected:
@@ -165,17 +169,14 @@ class Collected:
     def mark_parent(self, item: Any, marker: Any) -> bool:
         """Have what an item stands in say so for it, and for all that have its plan; False where that cannot be.
 
-        It can where all that stands there is marked already, and the plan is that of those that say nothing more.
+        It can where all that stands there is marked already, and has the one plan of what says nothing more.
         """
-        plan, parent = self.plan_of(item), self._parent_of(item)
-        if (
-            MARKER not in parent.markers
-            or parent.surroundings is None
-            or plan is not parent.surroundings.plans.get(False)
-        ):
+        parent = self._parent_of(item)
+        usual = parent.surroundings and parent.surroundings.plans.get(False)
+        if self.plan_of(item) is not usual or parent.is_mixed or MARKER not in parent.markers:
             return False
         item.parent.add_marker(marker, append=False)
-        self._said_by_parents.add(id(plan))
+        self._said_by_parents.add(id(usual))
         return True
 
     def _is_said_by_parent(self, item: Any) -> bool:
@@ -221,6 +222,7 @@ class Collected:
             if plan is None:
                 plan = surroundings.plans[is_peers] = self._make_plan(node, surroundings, (), {}, is_peers, is_sync)
             return plan
+        self._parent_of(node).is_mixed = True
         return self._make_plan(node, surroundings, fixtures, written, is_peers, is_sync)
 
     def _make_plan(

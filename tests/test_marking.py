@@ -67,15 +67,27 @@ def test_where_all_is_marked_that_stands_in_a_module_this_says_it_once_for_all_o
     module = Item(mark())
     module.listchain = lambda: [module]
     module.iter_markers_with_node = lambda name: []
-    items = [Item(obj=coroutine_function), Item(obj=coroutine_function), Item(mark(timeout=5), obj=coroutine_function)]
+    items = [Item(obj=coroutine_function), Item(obj=coroutine_function)]
     for item in items:
         item.parent = module
     collected, marking = marked(*items)
     assert [each.kwargs.get("timeout", "none is said") for each in module.own_markers] == [None, "none is said"]
-    assert [len(item.own_markers) for item in items] == [0, 0, 2]
+    assert [len(item.own_markers) for item in items] == [0, 0]
     items[1].add_marker(mark(timeout=3))
     assert list(marking.mark_again(items)) == []
-    assert [collected.plan_of(item).config.timeout for item in items] == [None, 3, 5]
+    assert [collected.plan_of(item).config.timeout for item in items] == [None, 3]
+
+
+def test_where_functions_of_a_module_differ_each_says_it_for_itself():
+    module = Item(mark())
+    module.listchain = lambda: [module]
+    module.iter_markers_with_node = lambda name: []
+    items = [Item(obj=coroutine_function), Item(mark(timeout=5), obj=coroutine_function)]
+    for item in items:
+        item.parent = module
+    marked(*items)
+    assert len(module.own_markers) == 1
+    assert [item.own_markers[0].kwargs["timeout"] for item in items] == [None, 5]
 
 
 def test_a_marker_that_is_added_later_counts():
