@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
-from asyncunit import loops, plans, suite, variants
+from asyncunit import loop_choice, plans, suite, variants
 from asyncunit.errors import DefinitionError
 from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, enter_context
@@ -137,7 +137,7 @@ class AsyncTestCase(StepsInScope):
             setattr(cls, name, _ClassHook(cls, name, act))
         _refuse_other_runner(cls)
         plans.define(cls)
-        loops.check_class(cls)
+        loop_choice.check_class(cls)
 
     def __init__(self, methodName: str = "runTest") -> None:
         _refuse_undefined(type(self))
@@ -152,12 +152,12 @@ class AsyncTestCase(StepsInScope):
     # The class level.
 
     @classmethod
-    @loops.empty_hook
+    @loop_choice.empty_hook
     async def asyncSetUpClass(cls) -> None:
         """Hook method, after ``setUpClass``, on the loop and in the task of the class."""
 
     @classmethod
-    @loops.empty_hook
+    @loop_choice.empty_hook
     async def asyncTearDownClass(cls) -> None:
         """Hook method, before ``tearDownClass``, in the task of ``asyncSetUpClass``."""
 
@@ -229,9 +229,9 @@ class AsyncTestCase(StepsInScope):
                 f"expectUnhandledErrors() was given {expected_exception!r}; expected an exception type, or a tuple of "
                 f"them, as in:  with self.expectUnhandledErrors(ValueError) as caught:"
             )
-        loops = self._asyncunit_runner().loops
+        loop_runner = self._asyncunit_runner().loop_runner
         caught: list[E] = []
-        yield from loops.observer.expecting(loops.loop, types_, caught, self)
+        yield from loop_runner.observer.expecting(loop_runner.loop, types_, caught, self)
         if not caught:
             names = " or ".join(cls.__name__ for cls in types_)
             raise self.failureException(
@@ -252,7 +252,7 @@ class AsyncTestCase(StepsInScope):
                 cut = error
             except Exception as error:
                 if self._asyncunit_test is not None and self._asyncunit_test.runner is not None:
-                    explain(error, self._asyncunit_test.runner.loops.loop)
+                    explain(error, self._asyncunit_test.runner.loop_runner.loop)
                 raise
         if cut is not None:
             raise cut

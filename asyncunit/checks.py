@@ -31,32 +31,32 @@ Task = asyncio.Task[Any]
 TURNS = 10
 
 
-def before(scope: OpenScope, loops: LoopRunner) -> None:
+def before(scope: OpenScope, loop_runner: LoopRunner) -> None:
     """Begin to look for what costs something, where the scope's ``fail_on`` says so."""
     costly = scope.config.costly
     is_test = scope.scope is Scope.FUNCTION
     for finding in warned.take():
-        loops.observer.aside.append(Unhandled(scope.within if is_test else scope, finding))
+        loop_runner.observer.aside.append(Unhandled(scope.within if is_test else scope, finding))
     warned.listen(costly)
     if Check.UNCLOSED_RESOURCES in costly:
         note_sockets()
-        note_transports(loops.loop)
+        note_transports(loop_runner.loop)
 
 
 def after_test(
-    owner: OpenScope, loops: LoopRunner, own: Task | None, case: object
+    owner: OpenScope, loop_runner: LoopRunner, own: Task | None, case: object
 ) -> tuple[list[Exception], list[tuple[OpenScope, Finding]]]:
     """End what a test has left, and return what is to be reported for it, and what came up late of other tests.
 
     ``own`` is the task that the test ran in, and ``case`` its instance.
     """
-    observer = loops.observer
-    findings = _contained(_end_tasks, owner, loops, own, case) if owner.is_left else []
+    observer = loop_runner.observer
+    findings = _contained(_end_tasks, owner, loop_runner, own, case) if owner.is_left else []
     if owner.config.costly:
-        findings += _contained(_after_costly, owner, loops, case)
+        findings += _contained(_after_costly, owner, loop_runner, case)
     late = []
     for scope in observer.lingering:
-        late += [(scope, finding) for finding in _contained(_end_tasks, scope, loops, None)]
+        late += [(scope, finding) for finding in _contained(_end_tasks, scope, loop_runner, None)]
     observer.lingering = [scope for scope in (*observer.lingering, owner) if scope.is_left]
     for item in observer.take_since_test_began():
         if item.owner is None or item.owner is owner or not item.owner.is_over:
@@ -66,12 +66,12 @@ def after_test(
     return judge(owner, findings), late
 
 
-def after_scope(owner: OpenScope, loops: LoopRunner, own: Task | None) -> list[Exception]:
+def after_scope(owner: OpenScope, loop_runner: LoopRunner, own: Task | None) -> list[Exception]:
     """End what a scope that is wider than a test has left on a loop, and return what is to be reported for it."""
-    findings = _contained(_end_tasks, owner, loops, own)
+    findings = _contained(_end_tasks, owner, loop_runner, own)
     if owner.config.costly:
-        findings += _contained(_after_costly, owner, loops, None)
-    for inner, finding in loops.observer.take(owner):
+        findings += _contained(_after_costly, owner, loop_runner, None)
+    for inner, finding in loop_runner.observer.take(owner):
         of_test = f"{finding.text} (left by {inner})" if inner is not None and inner.is_over else finding.text
         findings.append(finding._replace(text=of_test))
     return judge(owner, findings)
@@ -85,29 +85,29 @@ def _contained(find: Callable[..., list[Finding]], *args: Any) -> list[Finding]:
         return [Finding(Check.UNHANDLED_ERRORS, "An error was raised as what was left was looked through", None, error)]
 
 
-def _end_tasks(owner: OpenScope, loops: LoopRunner, own: Task | None, case: object = None) -> list[Finding]:
+def _end_tasks(owner: OpenScope, loop_runner: LoopRunner, own: Task | None, case: object = None) -> list[Finding]:
     """End the tasks that a scope has left, and return what was found."""
-    if loops.loop.is_closed():
+    if loop_runner.loop.is_closed():
         return []
     findings: list[Finding] = []
-    left = _Left(owner, loops, own)
-    loops.run_aside(_settle(left.find))
+    left = _Left(owner, loop_runner, own)
+    loop_runner.run_aside(_settle(left.find))
     described = {task: left.describe(task) for task in left.in_order(left.find())}
     if described:
-        cancelled = left.in_order(loops.end_tasks(left.find))
-        findings += _refusals(task for task in cancelled if task in loops.stubborn)
+        cancelled = left.in_order(loop_runner.end_tasks(left.find))
+        findings += _refusals(task for task in cancelled if task in loop_runner.stubborn)
         for task, text in described.items():
-            if task not in loops.stubborn:
+            if task not in loop_runner.stubborn:
                 findings.append(Finding(Check.LEAKED_TASKS, text, owner.place_of(task)))
         findings += [item for task in cancelled for item in left.crashed(task)]
-    findings += loops.observer.unretrieved(loops.loop, owner, case)
-    return findings + _exits(loops, findings)
+    findings += loop_runner.observer.unretrieved(loop_runner.loop, owner, case)
+    return findings + _exits(loop_runner, findings)
 
 
-def _exits(loops: LoopRunner, findings: Iterable[Finding]) -> list[Finding]:
+def _exits(loop_runner: LoopRunner, findings: Iterable[Finding]) -> list[Finding]:
     """What tasks have raised to end the process, and is not among the findings."""
     known = {id(finding.error) for finding in findings}
-    exits, loops.exits = loops.exits, []
+    exits, loop_runner.exits = loop_runner.exits, []
     return [
         Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error)
         for error in exits
@@ -120,7 +120,7 @@ def _refusals(tasks: Iterable[Task]) -> Iterator[Finding]:
         yield Finding(None, f"{refusal(task)}; it was told to end {CLOSE_TIMEOUT:g} seconds before")
 
 
-def _after_costly(owner: OpenScope, loops: LoopRunner, case: object) -> list[Finding]:
+def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> list[Finding]:
     """What the checks find that cost something: what is open is closed, and what is garbage let go."""
     findings: list[Finding] = []
     if Check.UNAWAITED_COROUTINES in owner.config.costly and case is not None:
@@ -128,9 +128,9 @@ def _after_costly(owner: OpenScope, loops: LoopRunner, case: object) -> list[Fin
     if Check.UNCLOSED_RESOURCES in owner.config.costly:
         things = left_open(owner, case)
         findings += findings_of(owner, things)
-        if things and not loops.loop.is_closed():
-            loops.observer.forget_generators(things)
-            findings += _close_all(loops, things)
+        if things and not loop_runner.loop.is_closed():
+            loop_runner.observer.forget_generators(things)
+            findings += _close_all(loop_runner, things)
     # What is young, at the end of a test: a whole collection takes a hundred times as long.
     gc.collect(2 if case is None else 1 if Check.UNCLOSED_RESOURCES in owner.config.costly else 0)
     findings += warned.take()
@@ -138,14 +138,14 @@ def _after_costly(owner: OpenScope, loops: LoopRunner, case: object) -> list[Fin
     return findings
 
 
-def _close_all(loops: LoopRunner, things: list[Any]) -> list[Finding]:
+def _close_all(loop_runner: LoopRunner, things: list[Any]) -> list[Finding]:
     """Close what was left open; what that raised, and what refused to be closed."""
     raised: list[Exception] = []
-    before = asyncio.all_tasks(loops.loop)
-    loops.run_aside(close(things, raised))
-    left = {task for task in asyncio.all_tasks(loops.loop) - before if not task.done()}
-    loops.stubborn |= left
-    loops.run_aside(_settle(set))
+    before = asyncio.all_tasks(loop_runner.loop)
+    loop_runner.run_aside(close(things, raised))
+    left = {task for task in asyncio.all_tasks(loop_runner.loop) - before if not task.done()}
+    loop_runner.stubborn |= left
+    loop_runner.run_aside(_settle(set))
     text = "An error was raised as what was left open was closed"
     return [*_refusals(left), *(Finding(Check.UNHANDLED_ERRORS, text, None, error) for error in raised)]
 
@@ -169,14 +169,14 @@ async def _settle(find: Callable[[], set[Task]]) -> None:
 class _Left:
     """The tasks that one scope has left on a loop."""
 
-    def __init__(self, owner: OpenScope, loops: LoopRunner, own: Task | None) -> None:
+    def __init__(self, owner: OpenScope, loop_runner: LoopRunner, own: Task | None) -> None:
         self._owner = owner
-        self._loops = loops
+        self._loop_runner = loop_runner
         self._own = own
 
     def find(self) -> set[Task]:
         """Those that are pending."""
-        return {task for task in asyncio.all_tasks(self._loops.loop) if self._is_left(task)}
+        return {task for task in asyncio.all_tasks(self._loop_runner.loop) if self._is_left(task)}
 
     def in_order(self, tasks: Iterable[Task]) -> list[Task]:
         """The tasks in the order in which they were made; those of which that is not known last, by their names."""
@@ -192,7 +192,7 @@ class _Left:
         return (
             task is not self._own
             and owner_of(task) is self._owner
-            and task not in self._loops.stubborn
+            and task not in self._loop_runner.stubborn
             and not is_background(self._owner, task.get_coro())
             and not self._is_of_wider_group(task)
         )

@@ -16,7 +16,7 @@ from asyncunit.adopted import AdoptedFixture, AdoptedFixtures, depth_needed, wri
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.keys import MARKER, PEER_MARKER
-from asyncunit.loops import config_of_module
+from asyncunit.loop_choice import config_of_module
 from asyncunit.markers import check_agreement, parse_marker, parse_peer_marker
 from asyncunit.places import Place, depth_of, places_of
 from asyncunit.scopes import Scope, ScopePath

@@ -12,7 +12,7 @@ from asyncunit import config as configuration
 from asyncunit.case import AsyncTestCase
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError
-from asyncunit.loops import CHOSEN, config_of_class, config_of_module
+from asyncunit.loop_choice import CHOSEN, config_of_class, config_of_module
 from asyncunit.parsing import Unavailable
 from asyncunit.signatures import class_name
 

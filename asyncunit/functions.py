@@ -84,24 +84,24 @@ class FunctionTest(OpenTest):
         open_scope.config = standing.config
         open_scope.function = self._function
         try:
-            loops = loop_in(
+            loop_runner = loop_in(
                 run, open_scope if standing.has_own_loop else run.chain[standing.depth - 1], standing.factory
             )
         except BaseException:  # of the user's factory
             run.leave(open_scope)
             raise
-        return self.begin(run, ScopeRunner(loops, open_scope))
+        return self.begin(run, ScopeRunner(loop_runner, open_scope))
 
     def runner_on(self, depth: int) -> ScopeRunner:
         """The test's task on the loop of one of the scopes around it."""
         runner = self.runner or self.open()
-        loops = loop_in(self.run, self.run.chain[depth - 1], self.standing.factory)
-        if loops is runner.loops:
+        loop_runner = loop_in(self.run, self.run.chain[depth - 1], self.standing.factory)
+        if loop_runner is runner.loop_runner:
             return runner
         for other in self._others:
-            if other.loops is loops:
+            if other.loop_runner is loop_runner:
                 return other
-        self._others.append(ScopeRunner(loops, runner.scope))
+        self._others.append(ScopeRunner(loop_runner, runner.scope))
         return self._others[-1]
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
@@ -141,8 +141,8 @@ class FunctionTest(OpenTest):
         errors: list[Any] = self.errors
         self.errors = []
         for other in self._others:
-            if other.end() is not None and not other.loops.loop.is_closed():
-                other.loops.turn()
+            if other.end() is not None and not other.loop_runner.loop.is_closed():
+                other.loop_runner.turn()
                 other.end()
         errors += super().close()
         self.runner = None

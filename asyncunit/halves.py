@@ -11,7 +11,7 @@ from asyncunit.awaitables import is_awaitable
 from asyncunit.checks import after_scope, before
 from asyncunit.errors import CutShortError, DefinitionError
 from asyncunit.jobs import Continuation, call_in_time
-from asyncunit.loops import LoopChoice
+from asyncunit.loop_choice import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.parsing import LoopFactory
 from asyncunit.registry import Registry, runs
@@ -58,7 +58,7 @@ class AsyncCleanup:
         """Run it; a cancellation of it goes on through what the scope has entered."""
         if self._is_done:
             return
-        if self.runner.loops.is_interrupted:
+        if self.runner.loop_runner.is_interrupted:
             self.drop()
             return
         self._is_done = True
@@ -172,7 +172,7 @@ class AsyncHalf:
     def _look(self) -> None:
         """Look for what costs something, where the scope's configuration says so: a test may have looked for less."""
         if self.runner.scope.config.costly:
-            before(self.runner.scope, self.runner.loops)
+            before(self.runner.scope, self.runner.loop_runner)
 
     def add(self, cleanup: AsyncCleanup) -> AsyncCleanup:
         """Remember an async cleanup, for the case that this half goes before the sync one."""
@@ -198,7 +198,7 @@ class AsyncHalf:
         self.state = HalfState.DOWN
         self.runner.is_ending = True
         try:
-            if self.tear_down_hook is not None and not self.runner.loops.is_interrupted:
+            if self.tear_down_hook is not None and not self.runner.loop_runner.is_interrupted:
                 call_hook(self.runner, self.tear_down_hook)
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
@@ -223,7 +223,7 @@ class AsyncHalf:
 
     def check(self) -> list[Exception]:
         """End what the scope has left on the loop, and return what is to be reported for it."""
-        return after_scope(self.runner.scope, self.runner.loops, self.runner.task)
+        return after_scope(self.runner.scope, self.runner.loop_runner, self.runner.task)
 
     def lose(self) -> list[Exception]:
         """Forget what was set up, for its loop is closed, and nothing can run on it; return what that raised."""
@@ -244,18 +244,20 @@ class AsyncHalf:
         errors += as_errors(flight, self.runner.scope)
         self.state = HalfState.DOWN
         self.runner.end()
-        loops = self.runner.loops
-        if loops.owner is not self.runner.scope and runs():
-            if loops.loop.is_closed():
-                errors += replace_closed_loop(runs()[-1], loops)
-            elif loops.stubborn:
-                errors += replace_stubborn_loop(runs()[-1], loops)
+        loop_runner = self.runner.loop_runner
+        if loop_runner.owner is not self.runner.scope and runs():
+            if loop_runner.loop.is_closed():
+                errors += replace_closed_loop(runs()[-1], loop_runner)
+            elif loop_runner.stubborn:
+                errors += replace_stubborn_loop(runs()[-1], loop_runner)
         return errors
 
 
-def half_of(open_scope: OpenScope, loops: LoopRunner) -> AsyncHalf:
+def half_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncHalf:
     """The async half that an open scope has on a loop."""
-    return open_scope.keep((AsyncHalf, loops), lambda: AsyncHalf(WideRunner(loops, open_scope)), AsyncHalf.close)
+    return open_scope.keep(
+        (AsyncHalf, loop_runner), lambda: AsyncHalf(WideRunner(loop_runner, open_scope)), AsyncHalf.close
+    )
 
 
 def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:
@@ -271,27 +273,27 @@ def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None) -> Loo
     return loop
 
 
-def halves_on(registry: Registry, loops: LoopRunner) -> list[AsyncHalf]:
+def halves_on(registry: Registry, loop_runner: LoopRunner) -> list[AsyncHalf]:
     """The async halves that the open scopes have on a loop, innermost first."""
-    found = (open_scope.kept((AsyncHalf, loops)) for open_scope in reversed(registry.chain))
+    found = (open_scope.kept((AsyncHalf, loop_runner)) for open_scope in reversed(registry.chain))
     return [half for half in found if half is not None]
 
 
-def unwind(registry: Registry, loops: LoopRunner, flight: BaseException | None = None) -> list[Exception]:
+def unwind(registry: Registry, loop_runner: LoopRunner, flight: BaseException | None = None) -> list[Exception]:
     """Break down the scopes that something has cancelled, and those inside them; return what that raised.
 
     The cancellation goes outwards through all that they have entered, as through nested ``async with``; it begins
     as ``flight``, where a test inside them has already let it pass. What came of it is the last error returned:
     there always is one.
     """
-    broken = [half for half in halves_on(registry, loops) if half.runner in loops.broken]
+    broken = [half for half in halves_on(registry, loop_runner) if half.runner in loop_runner.broken]
     if not broken:
-        loops.broken.clear()
+        loop_runner.broken.clear()
         return []
     widest = broken[-1]
     cause = widest.runner.in_flight
     errors: list[Exception] = []
-    for half in halves_on(registry, loops):
+    for half in halves_on(registry, loop_runner):
         if flight is None or isinstance(flight, asyncio.CancelledError):
             flight = half.runner.in_flight or flight or cause  # its own: cancel scopes know theirs by its message
         half.runner.in_flight = flight
@@ -299,30 +301,30 @@ def unwind(registry: Registry, loops: LoopRunner, flight: BaseException | None =
         flight, half.runner.in_flight = half.runner.in_flight, None
         if half is widest:
             break
-    loops.broken.clear()
+    loop_runner.broken.clear()
     errors += as_errors(flight, widest.runner.scope)
     return errors or [cut_short(widest.runner.scope, cause)]
 
 
-def replace_closed_loop(registry: Registry, loops: LoopRunner) -> list[Exception]:
+def replace_closed_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one that somebody has closed; return the error, if it was not raised before."""
-    if not loops.loop.is_closed():
+    if not loop_runner.loop.is_closed():
         return []
-    errors: list[Exception] = [] if loops.close_is_reported else [loops.report_closed_by_user()]
-    for half in halves_on(registry, loops):
+    errors: list[Exception] = [] if loop_runner.close_is_reported else [loop_runner.report_closed_by_user()]
+    for half in halves_on(registry, loop_runner):
         errors += half.lose()
-    loops.broken.clear()
-    loops.renew()
+    loop_runner.broken.clear()
+    loop_runner.renew()
     return errors
 
 
-def replace_stubborn_loop(registry: Registry, loops: LoopRunner) -> list[Exception]:
+def replace_stubborn_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one on which something refuses to end; return what breaking down raised."""
     errors: list[Exception] = []
-    for half in halves_on(registry, loops):
+    for half in halves_on(registry, loop_runner):
         errors += half.break_down()
-    errors += loops.close()
-    loops.renew()
+    errors += loop_runner.close()
+    loop_runner.renew()
     return errors
 
 

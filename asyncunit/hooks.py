@@ -9,7 +9,7 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from asyncunit import config, loops, plans, runs
+from asyncunit import config, loop_choice, plans, runs
 from asyncunit.awaitables import discard, is_awaitable
 from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
@@ -24,7 +24,7 @@ from asyncunit.halves import (
     unwind,
 )
 from asyncunit.live import ScopeFixtures
-from asyncunit.loops import LoopChoice
+from asyncunit.loop_choice import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.registry import Registry
 from asyncunit.scopes import Scope
@@ -134,7 +134,7 @@ class HookedScope:
         """Break down what is broken on the loop of this scope, and return what that raised."""
         if self.half is None:
             return []
-        loop = self.half.runner.loops
+        loop = self.half.runner.loop_runner
         return unwind(self.run, loop) + replace_closed_loop(self.run, loop)
 
     def take_errors(self) -> list[Exception]:
@@ -163,16 +163,16 @@ class ModuleScope(HookedScope):
 
     def ensure(self) -> None:
         """Have the async set-up hook run, if there is one and it has not."""
-        if self.half is None and loops.module_hook(self.name) is not None:
+        if self.half is None and loop_choice.module_hook(self.name) is not None:
             self.open_loop()
         self.set_up_async()
 
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the widest loop that a class of the module asks for; None if that is too narrow."""
         if self.half is None:
-            choice = loops.choose_for_module(self.name, self.run_config)
+            choice = loop_choice.choose_for_module(self.name, self.run_config)
             if choice is not None:
-                self.connect(choice, *loops.module_hooks(self.name))
+                self.connect(choice, *loop_choice.module_hooks(self.name))
         return self.half
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:
@@ -261,7 +261,7 @@ class ClassScope(HookedScope):
         self.choice = choice
         self.fixtures = fixtures
         # Of those tests for which it is another than the class's.
-        self.configs = loops.configs_of_tests(cls, choice.configs[0])
+        self.configs = loop_choice.configs_of_tests(cls, choice.configs[0])
         if fixtures is not None:
             ScopeFixtures(open_scope).seen = fixtures.values
 
@@ -289,9 +289,9 @@ class ClassScope(HookedScope):
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the loop that the tests share; None if each has a loop of its own."""
         if self.half is None and self.choice.scope is not Scope.FUNCTION:
-            half = self.connect(self.choice, *loops.class_hooks(self.cls))
+            half = self.connect(self.choice, *loop_choice.class_hooks(self.cls))
             if self.fixtures is not None:
-                self.fixtures.loops = half.runner.loops
+                self.fixtures.loop_runner = half.runner.loop_runner
         return self.half
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:

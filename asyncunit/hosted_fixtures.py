@@ -33,9 +33,9 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 _Within = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
 
-def value_in(scope: OpenScope, fixture: Fixture[Any], loops: LoopRunner | None) -> Live | None:
+def value_in(scope: OpenScope, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> Live | None:
     """The fixture as it is live in a scope, on that loop."""
-    return scope.fixtures.shared(fixture, loops) if isinstance(scope.fixtures, ScopeFixtures) else None
+    return scope.fixtures.shared(fixture, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
 
 
 class HostedFixture:
@@ -94,7 +94,7 @@ class HostedFixture:
             raise self._cut_short(runner, cut)
         self._carried = Carried(context)
         if scope.scope is not Scope.FUNCTION:
-            self.share(scope, half_of(scope, runner.loops), value, finish)
+            self.share(scope, half_of(scope, runner.loop_runner), value, finish)
         return value
 
     def _first_half(self, made: Any, runner: ScopeRunner, within: _Within) -> Any:
@@ -116,7 +116,7 @@ class HostedFixture:
         scope = runner.scope
         if scope.scope is not Scope.FUNCTION:
             runner.set_up_was_cut(cut)
-        *others, reason = unwind(self._run, runner.loops) or [cut_short(scope, cut)]
+        *others, reason = unwind(self._run, runner.loop_runner) or [cut_short(scope, cut)]
         self._run.pending += others
         return reason
 

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from asyncunit import factories, loops, registry
+from asyncunit import factories, loop_choice, registry
 from asyncunit.adopted import AdoptedFixture, depth_of_fixture
 from asyncunit.awaitables import is_async_def, judge_value
 from asyncunit.case import AsyncTestCase
@@ -96,7 +96,7 @@ class ItemRunner:
                     continue
                 depth = self._collected.loop_depth(found, plan, plan.places)
                 owner = chain[depth - 1] if depth <= len(chain) else None
-                home = live.half.runner.loops
+                home = live.half.runner.loop_runner
                 if home.owner is not owner or home.factory is not self._factory_of(item, plan):
                     live.exit_()
 
@@ -148,8 +148,8 @@ class ItemRunner:
             )
         runner, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
-            return hosted.set_up_beside(call, runner.loops.loop)
-        if live := value_in(runner.scope, found.fixture, runner.loops):
+            return hosted.set_up_beside(call, runner.loop_runner.loop)
+        if live := value_in(runner.scope, found.fixture, runner.loop_runner):
             return live.value
         return hosted.set_up(call, runner, finish, context)
 
@@ -168,7 +168,7 @@ class ItemRunner:
         if self._is_case:
             if is_of_test:
                 return self._runner_of_case(item, request.instance, finish)
-            choice = loops.choose(item.cls, run.config)
+            choice = loop_choice.choose(item.cls, run.config)
             path = tuple((place.scope, place.key) for place in places)
             configs = [choice.config_at(place.scope) for place in places]
             standing = Standing(path, depth_of(choice.scope, places), choice.factory, choice.configs[0], configs)

@@ -53,11 +53,11 @@ class ScopeFixtures:
             None,
         )
 
-    def shared(self, fixture: Fixture[Any], loops: LoopRunner | None) -> Live | None:
+    def shared(self, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> Live | None:
         """The fixture as it is live here, on that loop, whoever has set it up; not one with params."""
         for live in self.live.values():
-            on = None if live.half is None else live.half.runner.loops
-            if live.node.fixture is fixture and on is loops and not live.node.varies and live.error is None:
+            on = None if live.half is None else live.half.runner.loop_runner
+            if live.node.fixture is fixture and on is loop_runner and not live.node.varies and live.error is None:
                 return live
         return None
 

@@ -9,7 +9,7 @@ from asyncunit import config as configuration
 from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError
 from asyncunit.keys import MARKER, SETTINGS
-from asyncunit.loops import check_class
+from asyncunit.loop_choice import check_class
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
 

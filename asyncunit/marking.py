@@ -9,13 +9,13 @@ import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from asyncunit import loops
+from asyncunit import loop_choice
 from asyncunit.adopted import written_of
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.detection import is_case
 from asyncunit.errors import AsyncUnitError
 from asyncunit.keys import PEER_MARKER
-from asyncunit.loops import choose, configs_of_tests
+from asyncunit.loop_choice import choose, configs_of_tests
 from asyncunit.markers import effective
 from asyncunit.plans import Demand
 from asyncunit.scopes import Scope
@@ -98,9 +98,9 @@ class Marking:
             if found is None:
                 continue
             scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
-            known = loops.asked_by_host.get(item.cls)
+            known = loop_choice.asked_by_host.get(item.cls)
             if scope > (Scope.FUNCTION if known is None else known.scope):
-                loops.asked_by_host[item.cls] = Demand(scope, found.fixture, item.name)
+                loop_choice.asked_by_host[item.cls] = Demand(scope, found.fixture, item.name)
 
     def group(self, items: Iterable[Any]) -> None:
         """Have pytest-xdist run in one worker what shares a loop, where nobody has grouped it."""

@@ -35,13 +35,13 @@ class OpenTest:
     def begin(self, run: Registry, runner: ScopeRunner) -> ScopeRunner:
         """The scope of the test is open: from now on, what it leaves behind is its own."""
         self._run = run
-        open_scope, loops = runner.scope, runner.loops
-        observer = loops.observer
+        open_scope, loop_runner = runner.scope, runner.loop_runner
+        observer = loop_runner.observer
         observer.test = open_scope
         if observer.is_new_to_tests or observer.unhandled:
-            observer.before_test(loops.loop)
+            observer.before_test(loop_runner.loop)
         if open_scope.config.costly:
-            before(open_scope, loops)
+            before(open_scope, loop_runner)
         self.runner = runner
         return runner
 
@@ -87,18 +87,18 @@ class OpenTest:
     def unwind(self) -> list[Exception]:
         """Break down the wider scopes that crashed during the test, and return what that raised."""
         runner, run = self.runner, self._run
-        if runner is None or run is None or not runner.loops.broken:
+        if runner is None or run is None or not runner.loop_runner.broken:
             return []
-        broken = runner.loops.broken
+        broken = runner.loop_runner.broken
         broken[:] = [other for other in broken if other is not runner]
         if not broken:
             return []
         flight, runner.in_flight = runner.in_flight, None
-        return unwind(run, runner.loops, flight)
+        return unwind(run, runner.loop_runner, flight)
 
     def _check(self, run: Registry, runner: ScopeRunner, own: asyncio.Task[None] | None) -> list[Exception]:
         """End what the test has left, and return what is to be reported for it."""
-        errors, late = after_test(runner.scope, runner.loops, own, self._case)
+        errors, late = after_test(runner.scope, runner.loop_runner, own, self._case)
         for owner, finding in late:
             for error in judge(owner, [finding]):
                 run.report(owner, error)
@@ -109,27 +109,27 @@ class OpenTest:
         errors: list[Exception] = []
         runner, run = self.runner, self._run
         if runner is not None and run is not None:
-            scope, loops = runner.scope, runner.loops
-            observer = loops.observer
+            scope, loop_runner = runner.scope, runner.loop_runner
+            observer = loop_runner.observer
             registry.end_inside(run)  # a suite that the test has run
             own = runner.end()
-            if own is not None and not loops.loop.is_closed():
-                loops.turn()
+            if own is not None and not loop_runner.loop.is_closed():
+                loop_runner.turn()
                 own = runner.end()
-            observer.put_back(loops.loop)
+            observer.put_back(loop_runner.loop)
             if scope.let_go() or observer.unhandled or observer.lingering or observer.aside or scope.config.costly:
                 errors += self._check(run, runner, own)
-            if loops.broken or runner.in_flight is not None:
-                was_cancelled = runner in loops.broken
+            if loop_runner.broken or runner.in_flight is not None:
+                was_cancelled = runner in loop_runner.broken
                 errors += self.unwind()
                 errors += as_errors(runner.in_flight, runner.scope)
                 runner.in_flight = None
                 if was_cancelled and not errors:
                     errors.append(cut_short(runner.scope, None))
-            if loops.loop.is_closed():
+            if loop_runner.loop.is_closed():
                 runner.abandon()
-                errors += replace_closed_loop(run, loops)
-            elif loops.stubborn and loops.owner is not scope:
-                errors += replace_stubborn_loop(run, loops)
+                errors += replace_closed_loop(run, loop_runner)
+            elif loop_runner.stubborn and loop_runner.owner is not scope:
+                errors += replace_stubborn_loop(run, loop_runner)
             errors += run.leave(scope)
         return errors

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from unittest.loader import _FailedTest  # type: ignore[attr-defined]
 
 from asyncunit import config as configuration
-from asyncunit import loops, plans
+from asyncunit import loop_choice, plans
 from asyncunit.case import AsyncTestCase
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.config import Config
@@ -115,7 +115,7 @@ def add_case(session: Outline, cls: type[unittest.TestCase], name: str, config: 
         return
     owner = test if is_function else around  # each function has a class of its own
     try:
-        choice = loops.choose(cls, config)
+        choice = loop_choice.choose(cls, config)
         plan = plans.plan_of(cls)
         own = plan.of_test(name, getattr(cls, name))
     except AsyncUnitError as error:

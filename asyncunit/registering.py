@@ -47,7 +47,7 @@ def _module_and_half(what: str) -> tuple[ModuleScope, AsyncHalf]:
     module: ModuleScope = found[Scope.MODULE]
     running: ClassScope | None = found.get(Scope.CLASS)
     if running is not None and running.half is not None and running.choice.scope >= Scope.MODULE:
-        return module, half_of(module.open_scope, running.half.runner.loops)
+        return module, half_of(module.open_scope, running.half.runner.loop_runner)
     half = module.open_loop()
     if half is None:
         raise module.no_loop(f"asyncunit.{what}() was called")

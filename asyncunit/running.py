@@ -65,7 +65,7 @@ class RunningTest(OpenTest):
         if name in class_scope.configs:
             open_scope.config = class_scope.configs[name]
         if half is not None:
-            runner = ScopeRunner(half.runner.loops, open_scope)
+            runner = ScopeRunner(half.runner.loop_runner, open_scope)
             runner.put_back_with = class_scope.open_scope
         else:
             try:

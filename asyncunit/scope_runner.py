@@ -53,7 +53,7 @@ class ScopeRunner(ScopeTask):
         if is_async_def(function) or self.runs_code:
             return function(*args, **kwargs)
         (self.put_back_with or self.scope).keep(current_loop, current_loop, asyncio.set_event_loop)
-        loop = self.loops.loop
+        loop = self.loop_runner.loop
         self._in_sync = True
         try:
             asyncio.set_event_loop(loop)
@@ -63,22 +63,22 @@ class ScopeRunner(ScopeTask):
             raise
         finally:
             self._in_sync = False
-        if loop.is_closed() and not self.loops.close_is_reported:
+        if loop.is_closed() and not self.loop_runner.close_is_reported:
             discard(value)
-            raise self.loops.report_closed_by_user()
+            raise self.loop_runner.report_closed_by_user()
         return value
 
     @property
     def runs_code(self) -> bool:
         """Whether code of the scope is running: whoever asks has been called by it."""
-        return self._in_sync or self._current is not None or self.loops.loop.is_running()
+        return self._in_sync or self._current is not None or self.loop_runner.loop.is_running()
 
     def run(self, awaitable: Awaitable[T], continuation: Continuation | None = None) -> T:
         """Await in the scope's task, from outside the loop, and return or raise what came of it.
 
         ``continuation`` is asked, when that has come, what is to be run next while the loop runs anyway.
         """
-        loop = self.loops.loop
+        loop = self.loop_runner.loop
         if self._in_sync or loop.is_running() or loop.is_closed():
             raise self._refusal(awaitable)
         watches = self._config.watches
@@ -108,12 +108,12 @@ class ScopeRunner(ScopeTask):
     def _refusal(self, awaitable: Awaitable[Any]) -> AsyncUnitError:
         """The error for what cannot be run, which is discarded."""
         discard(awaitable)
-        if self._in_sync or self.loops.loop.is_running():
+        if self._in_sync or self.loop_runner.loop.is_running():
             return RunningLoopError(
                 f"{awaitable!r} cannot be run to its end here, for the scope '{self.scope}' is already running "
                 f"code. Await it where it is made, in an async function."
             )
-        return self.loops.report_closed_by_user()
+        return self.loop_runner.report_closed_by_user()
 
     def _end_step(self, job: Job, step: Job, continuation: Continuation) -> None:
         """Have the continuation take what the last step has raised; Ctrl-C ends the job as well."""
@@ -135,7 +135,7 @@ class ScopeRunner(ScopeTask):
 
     def _drive(self, job: Job) -> None:
         """Run the loop until the job is done; whatever stops the loop before that does not end the job."""
-        interrupt = self.loops.interrupt
+        interrupt = self.loop_runner.interrupt
         interrupt.active = self
         try:
             while not (job.last_step or job).done:
@@ -154,7 +154,7 @@ class ScopeRunner(ScopeTask):
         """As `_drive`, under what the configuration asks for while the loop runs."""
         loop, config = self._loop, self._config
         debug = loop.get_debug()
-        slow = SlowSteps(loop, self.loops.observer) if Check.SLOW_CALLBACKS in config.costly else None
+        slow = SlowSteps(loop, self.loop_runner.observer) if Check.SLOW_CALLBACKS in config.costly else None
         if config.timeout is not None:
             self._watch(job, config.timeout)
         if config.loop_debug is not None:
@@ -174,10 +174,10 @@ class ScopeRunner(ScopeTask):
 
         The second Ctrl-C is thrown further: then the loop is closed, for nothing more is waited for.
         """
-        interrupt = self.loops.interrupt
+        interrupt = self.loop_runner.interrupt
         if isinstance(stray, KeyboardInterrupt) and (interrupt.count > 1 or isinstance(job.stray, KeyboardInterrupt)):
             interrupt.gave_up = True
-            self.loops.close_at_once()
+            self.loop_runner.close_at_once()
             raise stray
         if job.stray is None:
             job.stray = stray
@@ -242,7 +242,7 @@ class ScopeRunner(ScopeTask):
             f"It refuses to end: {CLOSE_TIMEOUT:g} seconds after it was cancelled it was still going on. (A task that "
             f"catches CancelledError must raise it again.) Its event loop is replaced."
         )
-        self.loops.stubborn.add(self._task)
+        self.loop_runner.stubborn.add(self._task)
         self._task = self._wake = None
         job.error = job.expired
         self._finish(job)
@@ -252,11 +252,11 @@ class WideRunner(ScopeRunner):
     """The task of a scope that is wider than a test: what it sets on its loop is meant, and stays."""
 
     def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - see the base
-        self.loops.observer.is_new_to_tests = True
+        self.loop_runner.observer.is_new_to_tests = True
         return super().call_sync(function, *args, **kwargs)
 
     def run(self, awaitable: Awaitable[T], continuation: Continuation | None = None) -> T:  # noqa: D102 - see the base
-        self.loops.observer.is_new_to_tests = True
+        self.loop_runner.observer.is_new_to_tests = True
         return super().run(awaitable, continuation)
 
 

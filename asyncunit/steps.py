@@ -225,7 +225,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     @property
     def _asyncioRunner(self) -> Any:
-        return self._asyncunit_open()[1].loops.runner if self._asyncunit_is_running else None
+        return self._asyncunit_open()[1].loop_runner.runner if self._asyncunit_is_running else None
 
     @_asyncioRunner.setter
     def _asyncioRunner(self, value: object) -> None: ...

@@ -16,10 +16,10 @@ import unittest
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from asyncunit import executing, loops, plans, registry, runs
+from asyncunit import executing, loop_choice, plans, registry, runs
 from asyncunit.errors import ConfigurationError, DefinitionError
 from asyncunit.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of
-from asyncunit.loops import LoopChoice
+from asyncunit.loop_choice import LoopChoice
 from asyncunit.registry import Registry
 from asyncunit.runner import refuse_running_loop
 from asyncunit.scopes import Scope
@@ -70,7 +70,7 @@ def prepare_class(module: ModuleScope, cls: type[unittest.TestCase]) -> tuple[Lo
     if module.early_error is not None and module.early_error[0] is cls:
         error, module.early_error = module.early_error[1], None
         raise error
-    choice = loops.choose(cls, module.run_config)
+    choice = loop_choice.choose(cls, module.run_config)
     configure(module.run, choice)
     fixtures = fixtures_of(module.run, cls, choice)
     if fixtures is not None:
@@ -147,7 +147,7 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
     if module.run.host is not None and module.state is HookState.NOT_CALLED:
         module.state = HookState.SET_UP  # a host that finds no hooks in a module calls none
     has_test = executing.has_test_to_run(cls)
-    choice, fixtures = prepare_class(module, cls) if has_test else (loops.choose(cls, module.run_config), None)
+    choice, fixtures = prepare_class(module, cls) if has_test else (loop_choice.choose(cls, module.run_config), None)
     if has_test and not module.attempt_set_up(module.ensure):
         return
     scope = open_class(module, cls, choice, fixtures)
@@ -269,7 +269,7 @@ def _set_up_first_class(module: ModuleScope) -> None:
 
 def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:
     with contextlib.suppress(ConfigurationError):  # it is raised again where a class of the module is set up
-        module.open_scope.config = loops.config_of_module(module.name, module.run_config)
+        module.open_scope.config = loop_choice.config_of_module(module.name, module.run_config)
     for hook, written in hooks._asdict().items():
         refuse_async(written, module.name, hook)
     module.set_up(hooks.setUpModule)

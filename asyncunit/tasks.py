@@ -41,13 +41,13 @@ class ScopeTask:
     # The one that the task awaits.
     _current: Job | None = None
 
-    def __init__(self, loops: LoopRunner, scope: OpenScope) -> None:
-        self.loops = loops
+    def __init__(self, loop_runner: LoopRunner, scope: OpenScope) -> None:
+        self.loop_runner = loop_runner
         self.scope = scope
         # What is in force for the jobs, whatever the scope is told later.
         self._config = scope.config
         # The one on which the task was made.
-        self._loop = loops.loop
+        self._loop = loop_runner.loop
         # Jobs that are posted and not yet taken; None at the end of it ends the task.
         self._inbox: list[Job | None] = []
 
@@ -62,17 +62,17 @@ class ScopeTask:
         Where a job runs that was given from outside the loop, or the caller is of this scope, the task may wait for
         the caller: then the caller awaits it itself.
         """
-        if asyncio.get_running_loop() is not self.loops.loop:
+        if asyncio.get_running_loop() is not self.loop_runner.loop:
             raise LoopScopeError(
                 f"something is to be done on the event loop of the scope '{self.scope}', but this runs on another "
                 f"loop, which does not last so long. Write in the class that this is called from:  "
-                f'loop_scope = "{self.loops.owner.scope}"'
+                f'loop_scope = "{self.loop_runner.owner.scope}"'
             )
         current = self._current
         if current is not None and (current.waiter is None or current_owner() is self.scope):
             return await function(*args)
         job = Job(function(*args))
-        job.waiter = self.loops.loop.create_future()
+        job.waiter = self.loop_runner.loop.create_future()
         self._post(job)
         try:
             await job.waiter
@@ -107,8 +107,8 @@ class ScopeTask:
     def cancelled(self, error: asyncio.CancelledError) -> None:
         """Let a cancellation go through what the scope holds; it counts as broken."""
         self.in_flight = self.in_flight or error
-        if self not in self.loops.broken:
-            self.loops.broken.append(self)
+        if self not in self.loop_runner.broken:
+            self.loop_runner.broken.append(self)
 
     def cancel(self) -> None:
         """Cancel the job that the task has; one that has none is left alone."""
@@ -149,7 +149,7 @@ class ScopeTask:
     def _post(self, job: Job) -> None:
         self._inbox.append(job)
         if self._task is None or self._task.done():
-            self._loop = self.loops.loop
+            self._loop = self.loop_runner.loop
             # Not by loop.create_task(): a task factory that a test has set is for the test's own tasks.
             self._coroutine = self._serve()
             self._task = asyncio.Task(self._coroutine, loop=self._loop, context=self.scope.context)
@@ -201,7 +201,7 @@ class ScopeTask:
                     self._wake = self._loop.create_future()
                     await self._wake
             except asyncio.CancelledError as error:
-                if self.loops.is_closing:
+                if self.loop_runner.is_closing:
                     return False
                 self._break(error)
             self._wake = None
@@ -215,7 +215,7 @@ class ScopeTask:
         while self._task.uncancel():
             pass
         self.cancelled(error)
-        active = self.loops.interrupt.active
+        active = self.loop_runner.interrupt.active
         if active is not None and active is not self:
             active.cut_by = self.scope.scope
             active.cancel()

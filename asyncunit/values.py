@@ -12,7 +12,7 @@ from asyncunit.fixtures import Fixture, Request, is_fixture
 from asyncunit.graph import Node
 from asyncunit.halves import AsyncHalf, as_exception, cut_short, half_of, unwind
 from asyncunit.live import Live, ScopeFixtures, find_in
-from asyncunit.loops import LoopChoice
+from asyncunit.loop_choice import LoopChoice
 from asyncunit.open_scopes import OpenScope
 from asyncunit.params import Param
 from asyncunit.plans import Plan, TestPlan
@@ -33,18 +33,20 @@ class ClassFixtures:
     """The fixtures of one class that is run: set up for all of it, and for each of its tests.
 
     ``values`` are those of the fixtures that all of its tests use, and ``by_name`` those of them that tests read as
-    attributes, but for what a hook of the class has put in the place of one. ``loops`` is the loop that the tests
+    attributes, but for what a hook of the class has put in the place of one. ``loop_runner`` is the loop that the tests
     share: one of the class's own is known once the class has opened it, and None stands for one for each test.
     ``errors`` are those that could not be raised where they came up, because another one was.
     """
 
-    def __init__(self, run: Registry, cls: type, plan: Plan, choice: LoopChoice, loops: LoopRunner | None) -> None:
+    def __init__(
+        self, run: Registry, cls: type, plan: Plan, choice: LoopChoice, loop_runner: LoopRunner | None
+    ) -> None:
         self.cls = cls
         self.plan = plan
         self.values: dict[Node, Any] = {}
         self.by_name: dict[str, Any] = {}
         self.errors: list[Exception] = []
-        self.loops = loops
+        self.loop_runner = loop_runner
         self._run = run
         self._choice = choice
 
@@ -76,8 +78,10 @@ class ClassFixtures:
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
-            assert self.loops is not None  # `obtain` lets no cancellation of anything but a task on the loop through
-            *others, reason = unwind(self._run, self.loops) or [cut_short(self._run.chain[-1], cut)]
+            assert (
+                self.loop_runner is not None
+            )  # `obtain` lets no cancellation of anything but a task on the loop through
+            *others, reason = unwind(self._run, self.loop_runner) or [cut_short(self._run.chain[-1], cut)]
             self.errors += others
             raise reason
 
@@ -94,11 +98,11 @@ class ClassFixtures:
         scope = node.fixture.scope
         open_scope = self._run.innermost(scope)
         fixtures: ScopeFixtures = open_scope.fixtures or ScopeFixtures(open_scope)
-        loops = self.loops if node.needs_loop else None
-        key = (node, loops, *(chosen[varying].id for varying in node.varies))
+        loop_runner = self.loop_runner if node.needs_loop else None
+        key = (node, loop_runner, *(chosen[varying].id for varying in node.varies))
         live = fixtures.live.get(key)
         if live is None and self._run.host is not None:
-            live = fixtures.shared(node.fixture, loops)
+            live = fixtures.shared(node.fixture, loop_runner)
         if live is None:
             half = self._half(node, open_scope)
             live = Live(node, half if node.needs_loop else None)
@@ -110,8 +114,8 @@ class ClassFixtures:
 
     def _half(self, node: Node, open_scope: OpenScope) -> AsyncHalf | None:
         """The async half in whose task it is set up; None where the loop of the class does not last so long."""
-        if self.loops is not None and self._choice.scope >= open_scope.scope:
-            return half_of(open_scope, self.loops)
+        if self.loop_runner is not None and self._choice.scope >= open_scope.scope:
+            return half_of(open_scope, self.loop_runner)
         if node.needs_loop:
             raise LoopScopeError(
                 f"{class_name(self.cls)} runs on {self._choice}, but the {node.fixture} needs a "

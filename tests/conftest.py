@@ -20,23 +20,23 @@ def open_scope(scope=Scope.CLASS):
 
 
 @pytest.fixture
-def loops():
+def loop_runner():
     """A loop, and what is needed to close it."""
-    loops = LoopRunner(open_scope(), None)
-    yield loops
-    loops.close()
+    loop_runner = LoopRunner(open_scope(), None)
+    yield loop_runner
+    loop_runner.close()
 
 
 @pytest.fixture
-def scope(loops):
+def scope(loop_runner):
     """The task of a class on the loop."""
-    return ScopeRunner(loops, open_scope())
+    return ScopeRunner(loop_runner, open_scope())
 
 
 @pytest.fixture
-def inner(loops):
+def inner(loop_runner):
     """The task of a test on the loop."""
-    return ScopeRunner(loops, open_scope(Scope.FUNCTION))
+    return ScopeRunner(loop_runner, open_scope(Scope.FUNCTION))
 
 
 @pytest.fixture

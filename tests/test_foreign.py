@@ -77,7 +77,7 @@ def test_of_two_loops_of_one_scope_the_factory_is_told_of():
     assert error.__notes__[0].endswith(SAME_SCOPE)
 
 
-def test_lazy_objects_are_not_woken(loops):
+def test_lazy_objects_are_not_woken(loop_runner):
     woken = []
 
     class Lazy:
@@ -93,7 +93,7 @@ def test_lazy_objects_are_not_woken(loops):
         try:
             fail_in_method(Lazy(), text)
         except RuntimeError as error:
-            explain(error, loops.loop)
+            explain(error, loop_runner.loop)
     assert woken == []
 
 
@@ -110,32 +110,32 @@ def test_running_inside_the_loop_is_answered_with_await():
     assert error.__notes__[0].endswith(".Test.test_x)'. Await the coroutine instead of running it.")
 
 
-def test_the_members_of_a_group_are_explained(loops):
+def test_the_members_of_a_group_are_explained(loop_runner):
     closed = LoopRunner(open_scope(), None)
     closed.close()
     try:
         closed.loop.call_soon(print)
     except RuntimeError as error:
         group = ExceptionGroup("several", [error])
-    explain(group, loops.loop)
-    explain(group, loops.loop)
+    explain(group, loop_runner.loop)
+    explain(group, loop_runner.loop)
     assert len(group.exceptions[0].__notes__) == 1
 
 
-def test_a_loop_of_the_users_own_is_said_to_be_that(loops):
+def test_a_loop_of_the_users_own_is_said_to_be_that(loop_runner):
     own = asyncio.new_event_loop()
     own.close()
     try:
         own.call_soon(print)
     except RuntimeError as error:
-        explain(error, loops.loop)
+        explain(error, loop_runner.loop)
         [note] = error.__notes__
     assert "a loop that asyncunit has not made" in note
     assert note.endswith("Make it on this loop: in the test, in asyncSetUp, or in a fixture.")
 
 
-def test_other_errors_are_left_alone(loops):
+def test_other_errors_are_left_alone(loop_runner):
     error = RuntimeError("boom")
-    explain(error, loops.loop)
-    explain(ValueError("Event loop is closed"), loops.loop)
+    explain(error, loop_runner.loop)
+    explain(ValueError("Event loop is closed"), loop_runner.loop)
     assert not hasattr(error, "__notes__")

@@ -31,7 +31,7 @@ def run():
 
 
 @pytest.fixture
-def loops(run):
+def loop_runner(run):
     return run.chain[0].keep("loop", lambda: LoopRunner(run.chain[0], None), LoopRunner.close)
 
 
@@ -41,11 +41,11 @@ def events():
 
 
 @pytest.fixture
-def halves(run, loops, events):
+def halves(run, loop_runner, events):
     """The async halves of all scopes, set up, widest first, with hooks that note that they have run."""
     halves = []
     for open_scope in run.chain:
-        half = half_of(open_scope, loops)
+        half = half_of(open_scope, loop_runner)
         half.set_up_hook = note(events, f"set up {open_scope.scope}")
         half.tear_down_hook = note(events, f"tear down {open_scope.scope}")
         half.set_up()
@@ -68,9 +68,9 @@ async def crash():
     raise ValueError("crash")
 
 
-def test_there_is_one_half_for_each_scope_and_loop(run, loops):
-    assert half_of(run.chain[0], loops) is half_of(run.chain[0], loops)
-    assert half_of(run.chain[0], loops) is not half_of(run.chain[1], loops)
+def test_there_is_one_half_for_each_scope_and_loop(run, loop_runner):
+    assert half_of(run.chain[0], loop_runner) is half_of(run.chain[0], loop_runner)
+    assert half_of(run.chain[0], loop_runner) is not half_of(run.chain[1], loop_runner)
 
 
 def test_set_up_tear_down_and_cleanups_run_in_one_task(halves, run, events):
@@ -83,8 +83,8 @@ def test_set_up_tear_down_and_cleanups_run_in_one_task(halves, run, events):
     assert len({task for _, task in events}) == 1
 
 
-def test_a_half_that_was_not_set_up_is_not_torn_down(run, loops, events):
-    half = half_of(run.chain[-1], loops)
+def test_a_half_that_was_not_set_up_is_not_torn_down(run, loop_runner, events):
+    half = half_of(run.chain[-1], loop_runner)
     half.set_up_hook = crash
     half.tear_down_hook = note(events, "tear down")
     half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
@@ -137,7 +137,7 @@ def test_what_is_no_async_context_manager_is_a_type_error_as_unittest_has_it(hal
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, loops, halves, events, index):
+def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, loop_runner, halves, events, index):
     group = asyncio.TaskGroup()
     enter(halves[index], group)
     events.clear()
@@ -146,10 +146,10 @@ def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, l
         group.create_task(crash())
         await asyncio.Event().wait()
 
-    runner = ScopeRunner(loops, run.open(Scope.FUNCTION, None))
+    runner = ScopeRunner(loop_runner, run.open(Scope.FUNCTION, None))
     with pytest.raises(asyncio.CancelledError) as cancelled:
         runner.run(test())
-    (error,) = unwind(run, loops, cancelled.value)
+    (error,) = unwind(run, loop_runner, cancelled.value)
     assert isinstance(error, ExceptionGroup)
     assert [str(each) for each in error.exceptions] == ["crash"]
     assert [what for what, _ in events] == [f"tear down {scope}" for scope in reversed(SCOPES[index:])]
@@ -159,7 +159,7 @@ def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, l
     assert all(half.state is HalfState.UP for half in halves)
 
 
-def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loops, halves):
+def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loop_runner, halves):
     seen = []
 
     @contextlib.asynccontextmanager
@@ -176,7 +176,7 @@ def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loops, 
     halves[0].runner.run(add_to(group))
     with pytest.raises(asyncio.CancelledError):
         halves[1].runner.run(asyncio.Event().wait())
-    (error,) = unwind(run, loops)
+    (error,) = unwind(run, loop_runner)
     assert isinstance(error, ExceptionGroup)
     assert len(seen) == 1
 
@@ -185,7 +185,7 @@ async def add_to(group):
     group.create_task(crash())
 
 
-def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loops, halves):
+def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loop_runner, halves):
     class Swallow:
         async def __aenter__(self):
             self.task = asyncio.current_task()
@@ -202,19 +202,19 @@ def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loops, 
 
     with pytest.raises(asyncio.CancelledError):
         halves[2].runner.run(test())
-    (error,) = unwind(run, loops)
+    (error,) = unwind(run, loop_runner)
     assert isinstance(error, CutShortError)
     assert str(error).startswith("the scope 'class class' was cancelled before it was done, and no error says why")
     assert isinstance(error.__cause__, asyncio.CancelledError)
 
 
-def test_nothing_broken_nothing_to_mend(run, loops, halves):
-    assert unwind(run, loops) == []
+def test_nothing_broken_nothing_to_mend(run, loop_runner, halves):
+    assert unwind(run, loop_runner) == []
     assert all(half.state is HalfState.UP for half in halves)
 
 
-def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loops):
-    half = half_of(run.chain[-1], loops)
+def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loop_runner):
+    half = half_of(run.chain[-1], loop_runner)
 
     async def set_up():
         await enter_context(asyncio.timeout(0), half.runner, half.add)
@@ -223,37 +223,37 @@ def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loop
     half.set_up_hook = set_up
     half.set_up()
     assert half.state is HalfState.DOWN
-    assert [type(error) for error in unwind(run, loops)] == [TimeoutError]
+    assert [type(error) for error in unwind(run, loop_runner)] == [TimeoutError]
 
 
-def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, loops, halves, events):
+def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, loop_runner, halves, events):
     cleanup = halves[0].add(AsyncCleanup(halves[0].runner, note(events, "cleanup")))
-    closed = loops.loop
-    assert replace_closed_loop(run, loops) == []
+    closed = loop_runner.loop
+    assert replace_closed_loop(run, loop_runner) == []
     closed.close()
-    assert [type(error) for error in replace_closed_loop(run, loops)] == [LoopClosedError]
+    assert [type(error) for error in replace_closed_loop(run, loop_runner)] == [LoopClosedError]
     assert all(half.state is HalfState.BROKEN for half in halves)
-    assert loops.loop is not closed
+    assert loop_runner.loop is not closed
     events.clear()
     cleanup()
     halves[0].set_up()
     assert [what for what, _ in events] == ["set up session"]
 
 
-def test_the_error_for_a_closed_loop_is_raised_once(run, loops, halves):
+def test_the_error_for_a_closed_loop_is_raised_once(run, loop_runner, halves):
     with pytest.raises(LoopClosedError):
-        halves[0].runner.call(loops.loop.close)
+        halves[0].runner.call(loop_runner.loop.close)
     with pytest.raises(LoopClosedError):
         halves[0].runner.run(asyncio.sleep(0))
-    assert replace_closed_loop(run, loops) == []
+    assert replace_closed_loop(run, loop_runner) == []
 
 
-def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(halves, loops, events):
+def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(halves, loop_runner, events):
     half = halves[-1]
     half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
     events.clear()
-    loops.close_at_once()
-    assert half.close() == loops.close() == []
+    loop_runner.close_at_once()
+    assert half.close() == loop_runner.close() == []
     assert events == []
 
 

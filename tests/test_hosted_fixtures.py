@@ -113,7 +113,7 @@ def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(hosted_run):
     seen = []
     runner = FunctionTest(hosted_run, standing(1), "test_x").runner_on(1)
     hosted = HostedFixture(hosted_run, current, "key")
-    assert hosted.set_up_beside(current.function, runner.loops.loop) is runner.loops.loop
+    assert hosted.set_up_beside(current.function, runner.loop_runner.loop) is runner.loop_runner.loop
     hosted.tear_down()
     assert seen == [True]
     assert runner.scope.scope is Scope.FUNCTION

@@ -30,7 +30,7 @@ HOUSE = [
     "graph",
     "plans",
     "parameter_notes",
-    "loops",
+    "loop_choice",
     "markers",
     "places",
     "taker",

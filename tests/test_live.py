@@ -45,8 +45,8 @@ def fixtures(opened):
 
 
 @pytest.fixture
-def half(loops, opened):
-    return AsyncHalf(WideRunner(loops, opened))
+def half(loop_runner, opened):
+    return AsyncHalf(WideRunner(loop_runner, opened))
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_a_value_is_found_by_its_fixture_and_none_is_a_value():
     assert find_in({ONE: None}, two) is None
 
 
-def test_what_needs_a_loop_is_shared_on_that_loop_only(fixtures, events, half, loops):
+def test_what_needs_a_loop_is_shared_on_that_loop_only(fixtures, events, half, loop_runner):
     made = live(fixtures, events, GENERATOR, half)
-    assert fixtures.shared(generator, loops) is made
+    assert fixtures.shared(generator, loop_runner) is made
     assert fixtures.shared(generator, None) is None
 
 
@@ -126,11 +126,13 @@ def test_every_error_of_a_tear_down_is_returned_and_the_rest_goes_on(fixtures, e
     assert fixtures.close() == []
 
 
-def test_of_what_is_lost_an_async_second_half_does_not_run_and_a_sync_one_does(fixtures, events, half, loops, opened):
+def test_of_what_is_lost_an_async_second_half_does_not_run_and_a_sync_one_does(
+    fixtures, events, half, loop_runner, opened
+):
     made = live(fixtures, events, GENERATOR, half)
     _, made.exit_ = make(generator, (), {}, opened, half.runner)
     live(fixtures, events, ONE, half)
-    loops.loop.close()
+    loop_runner.loop.close()
     assert fixtures.lose(half) == []
     assert events == ["one"]
     half.runner.abandon()

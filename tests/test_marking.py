@@ -2,7 +2,7 @@ import types
 
 import pytest
 
-from asyncunit import AsyncTestCase, ConfigurationError, loops
+from asyncunit import AsyncTestCase, ConfigurationError, loop_choice
 from asyncunit.collected import Collected
 from asyncunit.config import Config
 from asyncunit.marking import Marking, is_case
@@ -119,7 +119,7 @@ def test_a_class_says_what_is_in_force_and_runs_on_a_loop_as_wide_as_its_fixture
     item._fixtureinfo.names_closure = ["value"]
     item.parent, item.cls = parent, TestCase
     marked(item)
-    assert loops.asked_by_host[TestCase].scope.name == "SESSION"
+    assert loop_choice.asked_by_host[TestCase].scope.name == "SESSION"
     assert parent.own_markers[0].kwargs["loop_scope"] == "session"
 
 

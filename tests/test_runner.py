@@ -43,7 +43,7 @@ def test_a_factory_that_gives_no_new_loop_is_an_error(wrong):
         LoopRunner(open_scope(), factory)
 
 
-def test_closing_ends_tasks_generators_and_executor(scope, loops):
+def test_closing_ends_tasks_generators_and_executor(scope, loop_runner):
     ended = []
 
     async def generator():
@@ -66,22 +66,22 @@ def test_closing_ends_tasks_generators_and_executor(scope, loops):
         await asyncio.get_running_loop().run_in_executor(None, threading.current_thread)
 
     scope.run(leave_all())
-    loops.close()
+    loop_runner.close()
     assert ended == ["task", "generator"]
-    assert loops.loop.is_closed()
+    assert loop_runner.loop.is_closed()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("asyncio_")]
 
 
-def test_closing_twice_does_nothing_more(loops):
-    loops.close()
-    loops.close()
+def test_closing_twice_does_nothing_more(loop_runner):
+    loop_runner.close()
+    loop_runner.close()
 
 
-def test_a_task_that_swallows_its_cancellation_is_named(scope, loops, patient):
+def test_a_task_that_swallows_its_cancellation_is_named(scope, loop_runner, patient):
     _task = scope.run(start(stubborn))  # asyncio itself keeps no task alive
-    [error] = loops.close()
+    [error] = loop_runner.close()
     assert isinstance(error, UnfinishedError)
-    assert loops.loop.is_closed()
+    assert loop_runner.loop.is_closed()
     assert str(error).startswith(
         "the event loop of the scope 'class example' was closed, but this did not end within 0.05 seconds of being "
         "told to:\n  - task 'Task-"
@@ -89,7 +89,7 @@ def test_a_task_that_swallows_its_cancellation_is_named(scope, loops, patient):
     assert "running tests.conftest.stubborn(), still at" in str(error)
 
 
-def test_an_executor_thread_that_hangs_is_named(scope, loops, patient):
+def test_an_executor_thread_that_hangs_is_named(scope, loop_runner, patient):
     go_on = threading.Event()
 
     def hang():
@@ -99,12 +99,12 @@ def test_an_executor_thread_that_hangs_is_named(scope, loops, patient):
         asyncio.get_running_loop().run_in_executor(None, hang)
 
     scope.run(leave_a_thread())
-    [error] = loops.close()
+    [error] = loop_runner.close()
     go_on.set()
     assert "executor thread 'asyncio_0' still runs wait() at" in str(error)
 
 
-def test_an_async_generator_that_does_not_end_is_named(scope, loops, patient):
+def test_an_async_generator_that_does_not_end_is_named(scope, loop_runner, patient):
     kept = []
 
     async def generator():
@@ -118,13 +118,13 @@ def test_an_async_generator_that_does_not_end_is_named(scope, loops, patient):
         await anext(kept[0])
 
     scope.run(leave_a_generator())
-    [error] = loops.close()
+    [error] = loop_runner.close()
     assert "running tests.test_runner.test_an_async_generator_that_does_not_end_is_named.<locals>.generator()" in str(
         error
     )
 
 
-def test_an_error_of_a_task_that_is_cancelled_by_closing_reaches_the_exception_handler(scope, loops):
+def test_an_error_of_a_task_that_is_cancelled_by_closing_reaches_the_exception_handler(scope, loop_runner):
     seen = []
 
     async def task(started):
@@ -134,9 +134,9 @@ def test_an_error_of_a_task_that_is_cancelled_by_closing_reaches_the_exception_h
         finally:
             raise ValueError("late")
 
-    loops.loop.set_exception_handler(lambda _, context: seen.append(context))
+    loop_runner.loop.set_exception_handler(lambda _, context: seen.append(context))
     scope.run(start(task))
-    loops.close()
+    loop_runner.close()
     assert [context["message"] for context in seen] == ["unhandled exception while the loop closed"]
     assert str(seen[0]["exception"]) == "late"
 

@@ -42,17 +42,17 @@ def test_sync_and_async_half_share_one_context(scope):
 
 
 @pytest.mark.parametrize("function", [running_loop, lambda: running_loop(), asyncio.get_event_loop])
-def test_what_a_call_returns_is_awaited_if_it_can_be(scope, loops, function):
-    assert scope.call(function) is loops.loop
+def test_what_a_call_returns_is_awaited_if_it_can_be(scope, loop_runner, function):
+    assert scope.call(function) is loop_runner.loop
 
 
 @pytest.mark.parametrize("is_set", [True, False])
-def test_the_current_loop_is_put_back_when_its_scope_closes(loops, is_set):
+def test_the_current_loop_is_put_back_when_its_scope_closes(loop_runner, is_set):
     before = asyncio.new_event_loop() if is_set else None
     asyncio.set_event_loop(before)
     try:
         closing = open_scope()
-        scope = ScopeRunner(loops, open_scope())
+        scope = ScopeRunner(loop_runner, open_scope())
         scope.put_back_with = closing
         for harm in (
             asyncio.get_event_loop,
@@ -60,7 +60,7 @@ def test_the_current_loop_is_put_back_when_its_scope_closes(loops, is_set):
             lambda: asyncio.run(asyncio.sleep(0)),
         ):
             scope.call(harm)
-            assert scope.call(asyncio.get_event_loop) is loops.loop
+            assert scope.call(asyncio.get_event_loop) is loop_runner.loop
         assert closing.close() == []
         assert current_loop() is before
     finally:
@@ -79,14 +79,14 @@ def test_a_loop_that_is_stopped_goes_on(scope):
     assert scope.run(stop()) == "end"
 
 
-def test_nothing_runs_on_a_loop_that_somebody_closed(scope, loops):
+def test_nothing_runs_on_a_loop_that_somebody_closed(scope, loop_runner):
     with pytest.raises(LoopClosedError, match="the event loop of the scope 'class example' was closed by code that"):
-        scope.call(loops.loop.close)
+        scope.call(loop_runner.loop.close)
     with pytest.raises(LoopClosedError):
         scope.run(running_loop())
     scope.abandon()
-    loops.renew()
-    assert scope.run(running_loop()) is loops.loop
+    loop_runner.renew()
+    assert scope.run(running_loop()) is loop_runner.loop
 
 
 def test_running_from_within_running_code_is_an_error_and_not_a_deadlock(scope):
@@ -99,10 +99,10 @@ def test_running_from_within_running_code_is_an_error_and_not_a_deadlock(scope):
         scope.call(lambda: scope.run(running_loop()))
 
 
-def test_a_job_that_never_begins_leaves_nothing_to_be_warned_of(loops):
+def test_a_job_that_never_begins_leaves_nothing_to_be_warned_of(loop_runner):
     opened = open_scope()
     opened.config = Config(fail_on=frozenset({"unclosed_resources"}))  # then it is awaited in something else
-    runner = ScopeRunner(loops, opened)
+    runner = ScopeRunner(loop_runner, opened)
     runner.in_flight = asyncio.CancelledError()
     step = fail()
     with pytest.raises(asyncio.CancelledError):
@@ -128,15 +128,15 @@ class Told:
         self.errors.append(error)
 
 
-def test_what_follows_is_run_in_the_same_run_of_the_loop(scope, loops):
+def test_what_follows_is_run_in_the_same_run_of_the_loop(scope, loop_runner):
     tasks = []
 
     async def note():
         tasks.append(asyncio.current_task())
 
     told = Told(note(), note())
-    runs = mock.Mock(wraps=loops.loop.run_forever)
-    with mock.patch.object(loops.loop, "run_forever", runs):
+    runs = mock.Mock(wraps=loop_runner.loop.run_forever)
+    with mock.patch.object(loop_runner.loop, "run_forever", runs):
         task = scope.run(running_task(), told)
     assert tasks == [task, task]
     assert runs.call_count == 1
@@ -167,16 +167,16 @@ def test_a_task_ends_with_its_last_job(scope):
     assert task.done() or scope.run(running_task()) is not task
 
 
-def test_debug_is_in_force_while_the_scope_has_the_loop(loops):
+def test_debug_is_in_force_while_the_scope_has_the_loop(loop_runner):
     async def debug():
         return asyncio.get_running_loop().get_debug()
 
-    before = loops.loop.get_debug()
+    before = loop_runner.loop.get_debug()
     for wanted in (True, False):
         scope = open_scope()
         scope.config = Config(loop_debug=wanted)
-        assert ScopeRunner(loops, scope).run(debug()) is wanted
-    assert loops.loop.get_debug() is before
+        assert ScopeRunner(loop_runner, scope).run(debug()) is wanted
+    assert loop_runner.loop.get_debug() is before
 
 
 def test_what_another_task_throws_out_of_the_loop_ends_the_job(scope):
@@ -210,13 +210,13 @@ async def wait_for_ever():
 kept = []  # what is waited for, so that no task that waits is garbage
 
 
-def timed(loops, seconds=0.02):
+def timed(loop_runner, seconds=0.02):
     opened = open_scope(Scope.FUNCTION)
     opened.config = Config(timeout=seconds)
-    return ScopeRunner(loops, opened)
+    return ScopeRunner(loop_runner, opened)
 
 
-def test_a_step_that_takes_too_long_ends_with_what_every_task_waits_for(loops):
+def test_a_step_that_takes_too_long_ends_with_what_every_task_waits_for(loop_runner):
     async def step():
         task = asyncio.create_task(wait_for_ever(), name="another")
         try:
@@ -225,7 +225,7 @@ def test_a_step_that_takes_too_long_ends_with_what_every_task_waits_for(loops):
             task.cancel()
 
     with pytest.raises(TimedOut) as caught:
-        timed(loops).run(step())
+        timed(loop_runner).run(step())
     assert isinstance(caught.value, TimeoutError)
     head, own, other = str(caught.value).splitlines()
     assert head.endswith("<locals>.step() did not end within its timeout of 0.02 seconds.")
@@ -235,25 +235,25 @@ def test_a_step_that_takes_too_long_ends_with_what_every_task_waits_for(loops):
     assert caught.traceback[-1].name == "wait"
 
 
-def test_a_step_that_is_in_time_is_left_alone(loops):
-    runner = timed(loops, 60)
+def test_a_step_that_is_in_time_is_left_alone(loop_runner):
+    runner = timed(loop_runner, 60)
     assert runner.run(asyncio.sleep(0, "done")) == "done"
     assert runner.call_sync(int, "3") == 3
 
 
-def test_a_step_that_swallows_its_cancellation_has_timed_out_all_the_same(loops):
+def test_a_step_that_swallows_its_cancellation_has_timed_out_all_the_same(loop_runner):
     async def step():
         with contextlib.suppress(asyncio.CancelledError):
             await wait_for_ever()
         return "done"
 
-    runner = timed(loops)
+    runner = timed(loop_runner)
     with pytest.raises(TimedOut):
         runner.run(step())
     assert runner.run(asyncio.sleep(0, "next")) == "next"
 
 
-def test_the_error_of_a_step_that_is_ended_stands_behind_the_timeout(loops):
+def test_the_error_of_a_step_that_is_ended_stands_behind_the_timeout(loop_runner):
     async def step():
         try:
             await wait_for_ever()
@@ -261,39 +261,39 @@ def test_the_error_of_a_step_that_is_ended_stands_behind_the_timeout(loops):
             raise ValueError("own")
 
     with pytest.raises(TimedOut) as caught:
-        timed(loops).run(step())
+        timed(loop_runner).run(step())
     assert repr(caught.value.__context__) == "ValueError('own')"
 
 
-def test_a_step_that_held_the_loop_is_told_so_when_it_is_done(loops):
+def test_a_step_that_held_the_loop_is_told_so_when_it_is_done(loop_runner):
     async def step():
         threading.Event().wait(0.1)
 
     with pytest.raises(TimedOut, match=r"step\(\) took 0\.\d+ seconds, longer than its timeout of 0.02 seconds"):
-        timed(loops).run(step())
+        timed(loop_runner).run(step())
 
 
-def test_the_timeout_of_a_step_that_fails_late_is_a_note(loops):
+def test_the_timeout_of_a_step_that_fails_late_is_a_note(loop_runner):
     async def step():
         threading.Event().wait(0.1)
         raise ValueError("own")
 
     with pytest.raises(ValueError, match="own") as caught:
-        timed(loops).run(step())
+        timed(loop_runner).run(step())
     assert "longer than its timeout" in caught.value.__notes__[0]
 
 
-def test_a_step_that_refuses_to_end_is_given_up(loops, monkeypatch):
+def test_a_step_that_refuses_to_end_is_given_up(loop_runner, monkeypatch):
     monkeypatch.setattr(scope_runner, "CLOSE_TIMEOUT", 0.02)
-    runner = timed(loops)
+    runner = timed(loop_runner)
     with pytest.raises(TimedOut) as caught:
         runner.run(stubborn(asyncio.Event()))
     assert caught.value.__notes__[0].startswith("It refuses to end: 0.02 seconds after it was cancelled")
-    assert len(loops.stubborn) == 1
+    assert len(loop_runner.stubborn) == 1
     assert runner.run(asyncio.sleep(0, "next")) == "next"
 
 
-def test_a_step_that_is_being_debugged_has_all_the_time(loops):
+def test_a_step_that_is_being_debugged_has_all_the_time(loop_runner):
     class Trace:
         __module__ = "bdb"
 
@@ -303,7 +303,7 @@ def test_a_step_that_is_being_debugged_has_all_the_time(loops):
     before = sys.gettrace()
     sys.settrace(Trace())
     try:
-        assert timed(loops).run(asyncio.sleep(0.1, "done")) == "done"
+        assert timed(loop_runner).run(asyncio.sleep(0.1, "done")) == "done"
     finally:
         sys.settrace(before)
 

@@ -6,8 +6,8 @@ from asyncunit import Scope
 from tests.conftest import fail, running_loop, running_task
 
 
-def test_all_jobs_run_in_one_task_on_the_loop(scope, loops):
-    assert scope.run(running_loop()) is loops.loop
+def test_all_jobs_run_in_one_task_on_the_loop(scope, loop_runner):
+    assert scope.run(running_loop()) is loop_runner.loop
     assert scope.run(running_task()) is scope.run(running_task())
 
 
@@ -45,7 +45,7 @@ def test_a_job_that_swallows_a_cancellation_succeeds(scope):
     assert scope.run(running_task()).cancelling() == 0
 
 
-def test_a_wider_scope_that_is_cancelled_while_it_waits_ends_the_running_job(scope, inner, loops):
+def test_a_wider_scope_that_is_cancelled_while_it_waits_ends_the_running_job(scope, inner, loop_runner):
     task = scope.run(running_task())
 
     async def crash_the_wider():
@@ -54,7 +54,7 @@ def test_a_wider_scope_that_is_cancelled_while_it_waits_ends_the_running_job(sco
 
     with pytest.raises(asyncio.CancelledError):
         inner.run(crash_the_wider())
-    assert loops.broken == [scope]
+    assert loop_runner.broken == [scope]
     assert isinstance(scope.in_flight, asyncio.CancelledError)
     with pytest.raises(asyncio.CancelledError):
         scope.run(fail())
@@ -115,7 +115,7 @@ def test_a_caller_of_the_scope_that_is_busy_awaits_itself_for_the_scope_may_wait
     assert caller is not own
 
 
-def test_cancelling_the_caller_cancels_the_submitted_job(scope, inner, loops):
+def test_cancelling_the_caller_cancels_the_submitted_job(scope, inner, loop_runner):
     events = []
 
     async def wait(started):
@@ -135,7 +135,7 @@ def test_cancelling_the_caller_cancels_the_submitted_job(scope, inner, loops):
 
     assert inner.run(submit())
     assert events == ["cancelled"]
-    assert loops.broken == []
+    assert loop_runner.broken == []
 
 
 def test_an_ended_task_is_gone_with_the_next_turn_of_the_loop(scope, inner):
@@ -147,23 +147,23 @@ def test_an_ended_task_is_gone_with_the_next_turn_of_the_loop(scope, inner):
     assert not task.cancelled()
 
 
-def test_the_task_factory_of_a_test_is_for_its_own_tasks(scope, loops):
+def test_the_task_factory_of_a_test_is_for_its_own_tasks(scope, loop_runner):
     def refuse(loop, coroutine, **kwargs):
         coroutine.close()
         raise AssertionError
 
-    loops.loop.set_task_factory(refuse)
-    assert scope.run(running_loop()) is loops.loop
-    loops.loop.set_task_factory(None)
+    loop_runner.loop.set_task_factory(refuse)
+    assert scope.run(running_loop()) is loop_runner.loop
+    loop_runner.loop.set_task_factory(None)
 
 
-def test_a_set_up_that_was_cut_breaks_the_scope_unless_one_inside_it_has_ended_it(scope, loops):
+def test_a_set_up_that_was_cut_breaks_the_scope_unless_one_inside_it_has_ended_it(scope, loop_runner):
     for cut_by, broken in ((Scope.FUNCTION, []), (Scope.MODULE, [scope]), (None, [scope])):
         scope.begin_set_up()
-        loops.broken.clear()
+        loop_runner.broken.clear()
         scope.cut_by = cut_by
         scope.set_up_was_cut(asyncio.CancelledError())
-        assert loops.broken == broken
+        assert loop_runner.broken == broken
 
 
 def test_a_set_up_begins_anew_though_the_last_one_was_cut_by_another_scope(scope):

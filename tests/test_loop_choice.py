@@ -7,7 +7,7 @@ import pytest
 import asyncunit
 from asyncunit import AsyncTestCase, LoopScopeError, Scope, parametrize, settings
 from asyncunit.config import Config
-from asyncunit.loops import choose, choose_for_module, class_hooks, configs_of_tests, module_hook
+from asyncunit.loop_choice import choose, choose_for_module, class_hooks, configs_of_tests, module_hook
 from tests.support import module_of, run
 
 CLASS_HOOKS = """
