@@ -78,9 +78,8 @@ class ClassFixtures:
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
-            assert (
-                self.loop_runner is not None
-            )  # `obtain` lets no cancellation of anything but a task on the loop through
+            # `obtain` lets no cancellation through but that of a task on the loop.
+            assert self.loop_runner is not None
             *others, reason = unwind(self._run, self.loop_runner) or [cut_short(self._run.chain[-1], cut)]
             self.errors += others
             raise reason
