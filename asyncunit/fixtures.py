@@ -290,19 +290,7 @@ def _declare(
     ids: Ids,
     name: str | None,
 ) -> Fixture[Any]:
-    if isinstance(function, classmethod | staticmethod):
-        raise DefinitionError(
-            f"asyncunit.fixture decorates the {type(function).__name__} {function.__qualname__} "
-            f"({written_at(function)}). Take @{type(function).__name__} away: a fixture of a class is passed the test, "
-            f"or from scope='class' on the class, as its first parameter."
-        )
-    if isinstance(function, type | Fixture) or not callable(function):
-        hint = f" Write asyncunit.fixture(scope={str(function)!r})." if isinstance(function, str | Scope) else ""
-        place = f" ({written_at(function)})" if isinstance(function, property) else ""
-        raise DefinitionError(
-            f"asyncunit.fixture decorates {function!r}{place}; expected a function, a coroutine function, or a "
-            f"generator of either kind.{hint}"
-        )
+    _check_function(function)
     known = name or name_of(function)
     where = f"fixture {known!r} ({written_at(function)}): "
     parsed = Scope.parse(scope, f"{where}scope")
@@ -321,14 +309,35 @@ def _declare(
     made: Fixture[Any] = Fixture(function, parsed, loop, autouse, param_set, name)
     if known == REQUEST:
         raise DefinitionError(f"{where}the name {REQUEST!r} is taken: fixtures are told by it who asks for them.")
+    _check_loop_scope(made, where)
+    return made
+
+
+def _check_function(function: Any) -> None:
+    if isinstance(function, classmethod | staticmethod):
+        raise DefinitionError(
+            f"asyncunit.fixture decorates the {type(function).__name__} {function.__qualname__} "
+            f"({written_at(function)}). Take @{type(function).__name__} away: a fixture of a class is passed the test, "
+            f"or from scope='class' on the class, as its first parameter."
+        )
+    if isinstance(function, type | Fixture) or not callable(function):
+        hint = f" Write asyncunit.fixture(scope={str(function)!r})." if isinstance(function, str | Scope) else ""
+        place = f" ({written_at(function)})" if isinstance(function, property) else ""
+        raise DefinitionError(
+            f"asyncunit.fixture decorates {function!r}{place}; expected a function, a coroutine function, or a "
+            f"generator of either kind.{hint}"
+        )
+
+
+def _check_loop_scope(made: Fixture[Any], where: str) -> None:
+    scope, loop = made.scope, made.loop_scope
     if loop is not None and not made.is_async:
         raise DefinitionError(
             f"{where}it has loop_scope = {str(loop)!r}, but it is not async and needs no event loop. Take loop_scope "
             f"out, or write 'async def'."
         )
-    if loop is not None and loop < parsed:
+    if loop is not None and loop < scope:
         raise DefinitionError(
-            f"{where}it has scope = {str(parsed)!r} and loop_scope = {str(loop)!r}: its event loop would end before "
-            f"it. Take loop_scope out, or write loop_scope = {str(parsed)!r}."
+            f"{where}it has scope = {str(scope)!r} and loop_scope = {str(loop)!r}: its event loop would end before "
+            f"it. Take loop_scope out, or write loop_scope = {str(scope)!r}."
         )
-    return made
