@@ -64,8 +64,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def _leave_unwritten(pluginmanager: Any) -> None:
     """Have Python import the other rooms of the house, and not pytest, which does so for what plugins are made of.
 
-    It does that to rewrite their assert statements, of which there are none here. A module takes it ten times as long,
-    and is parsed anew in each run where nothing can be written beside it. There is no public way to say so.
+    It does that to have their assert statements say more, for which there is no need here. A module takes it ten times
+    as long, and is parsed anew in each run where nothing can be written beside it. There is no public way to say so.
     """
     getattr(pluginmanager.rewrite_hook, "_must_rewrite", set()).discard("asyncunit")
 
@@ -307,7 +307,6 @@ class AsyncRun:
         self._error, self._busy_error = AsyncUnitError, RunningLoopError
         self.is_case, self.has_async_tests = detection.is_case, detection.has_async_tests
         self._factories = factories.LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
-        self._factory = pytest.fixture(scope="session", name=factories.PARAM)(_chosen_factory)
         self._param_sets_of = params.param_sets_of
         self._marking = Marking(collected, pytest.mark)
         # None until the first of them is set up.
@@ -460,12 +459,8 @@ class _CaseCollection:
         return node
 
 
-def _chosen_factory(request: pytest.FixtureRequest) -> Any:
-    """The loop factory that a test is run with."""
-    return request.param
-
-
 def _parametrize_factories(metafunc: pytest.Metafunc, factories: Mapping[str, Any], loop_scope: object) -> None:
+    """Run the test once with each; the items have theirs among their params, and nobody asks for it as a fixture."""
     from asyncunit.factories import PARAM
 
     values = [
