@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
-from asyncunit import loop_choice, plans, suite, variants
+from asyncunit import hook_names, loop_choice, plans, suite, variants
 from asyncunit.errors import DefinitionError
 from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, enter_context
@@ -152,12 +152,12 @@ class AsyncTestCase(StepsInScope):
     # The class level.
 
     @classmethod
-    @loop_choice.empty_hook
+    @hook_names.empty_hook
     async def asyncSetUpClass(cls) -> None:
         """Hook method, after ``setUpClass``, on the loop and in the task of the class."""
 
     @classmethod
-    @loop_choice.empty_hook
+    @hook_names.empty_hook
     async def asyncTearDownClass(cls) -> None:
         """Hook method, before ``tearDownClass``, in the task of ``asyncSetUpClass``."""
 

@@ -9,7 +9,7 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from asyncunit import config, loop_choice, plans, runs
+from asyncunit import config, hook_names, loop_choice, plans, runs
 from asyncunit.awaitables import discard, is_awaitable
 from asyncunit.config import Config
 from asyncunit.errors import LoopScopeError
@@ -163,7 +163,7 @@ class ModuleScope(HookedScope):
 
     def ensure(self) -> None:
         """Have the async set-up hook run, if there is one and it has not."""
-        if self.half is None and loop_choice.module_hook(self.name) is not None:
+        if self.half is None and hook_names.module_hook(self.name) is not None:
             self.open_loop()
         self.set_up_async()
 
@@ -172,7 +172,7 @@ class ModuleScope(HookedScope):
         if self.half is None:
             choice = loop_choice.choose_for_module(self.name, self.run_config)
             if choice is not None:
-                self.connect(choice, *loop_choice.module_hooks(self.name))
+                self.connect(choice, *hook_names.module_hooks(self.name))
         return self.half
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:
@@ -289,7 +289,7 @@ class ClassScope(HookedScope):
     def open_loop(self) -> AsyncHalf | None:
         """The async half on the loop that the tests share; None if each has a loop of its own."""
         if self.half is None and self.choice.scope is not Scope.FUNCTION:
-            half = self.connect(self.choice, *loop_choice.class_hooks(self.cls))
+            half = self.connect(self.choice, *hook_names.class_hooks(self.cls))
             if self.fixtures is not None:
                 self.fixtures.loop_runner = half.runner.loop_runner
         return self.half

@@ -1,4 +1,4 @@
-"""Which loop a class asks for: the one that it names, or the one that all it has can share."""
+"""Which loop a class runs on: the one that it names, or the narrowest that all it uses can share."""
 
 from __future__ import annotations
 
@@ -8,45 +8,35 @@ import sys
 import types
 import unittest
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from asyncunit import config as configuration
 from asyncunit import plans
 from asyncunit.config import Config
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
+from asyncunit.hook_names import class_hook, module_hook
 from asyncunit.parsing import LoopFactory, parse_loop_factory
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name, class_with_place, function_of, is_plain
 
 __all__ = [
     "CHOSEN",
-    "CLASS_HOOKS",
-    "MODULE_HOOKS",
     "LoopChoice",
     "asked_by_host",
     "check_class",
     "choose",
     "choose_for_module",
-    "class_hooks",
     "config_of_class",
     "config_of_module",
     "configs_of_tests",
-    "empty_hook",
-    "module_hook",
-    "module_hooks",
 ]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
-Hook = Callable[[], object]
 
 # The name of the loop factory that a class was made for, where there are several.
 CHOSEN = "_asyncunit_chosen"
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-CLASS_HOOKS = ("asyncSetUpClass", "asyncTearDownClass")
-MODULE_HOOKS = ("asyncSetUpModule", "asyncTearDownModule")
 
 
 # What the fixtures of another runner need that a class uses there.
@@ -114,23 +104,11 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
     return LoopChoice(Scope.MODULE, factory, (of_module, of_module, config), reason, explicit=False)
 
 
-def module_hooks(name: str) -> tuple[Hook | None, Hook | None]:
-    """The async set-up and tear-down hook of the module, None for one that it does not have."""
-    module = sys.modules.get(name)
-    set_up, tear_down = (getattr(module, hook, None) for hook in MODULE_HOOKS)
-    return set_up, tear_down
-
-
-def module_hook(name: str) -> str | None:
-    """The name of the first async hook that the module has, None if it has none."""
-    return next((name for name, hook in zip(MODULE_HOOKS, module_hooks(name), strict=True) if hook is not None), None)
-
-
 def check_class(cls: type) -> None:
     """Raise, when a class is defined, for what can be known to be wrong with its loop then."""
     explicit = _explicit_scope(cls)
     parse_loop_factory(getattr(cls, "loop_factory", None), f"{class_name(cls)}.loop_factory")
-    hook = _class_hook(cls)
+    hook = class_hook(cls)
     if explicit is not None:
         plan = plans.planned(cls)
         _check_explicit(cls, explicit, hook, None if plan is None else plan.demand)
@@ -182,7 +160,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     configs = (own, config, of_run)
     factory = _factory(cls, config)
     explicit = _explicit_scope(cls)
-    hook = _class_hook(cls)
+    hook = class_hook(cls)
     demand = plans.plan_of(cls).demand
     asked = asked_by_host.get(cls)
     if asked is not None and (demand is None or demand.scope < asked.scope):
@@ -237,27 +215,6 @@ def _only_factory(cls: type, config: Config) -> LoopFactory | None:
         f"{class_name(cls)} has several loop_factories ({', '.join(factories)}), of which unittest's own loader knows "
         f"nothing. Write in the module:  from asyncunit import load_tests  or run  python -m asyncunit"
     )
-
-
-def empty_hook(function: Function) -> Function:
-    """Mark an async class hook that is only there for overrides to call: nobody needs a loop for it."""
-    function.is_empty_hook = True  # type: ignore[attr-defined]
-    return function
-
-
-def class_hooks(cls: type) -> tuple[Hook | None, Hook | None]:
-    """The async set-up and tear-down hook of the class, None for one that it does not have."""
-    set_up, tear_down = (getattr(cls, name, None) for name in CLASS_HOOKS)
-    return _unless_empty(set_up), _unless_empty(tear_down)
-
-
-def _unless_empty(hook: Hook | None) -> Hook | None:
-    return None if getattr(hook, "is_empty_hook", False) is True else hook
-
-
-def _class_hook(cls: type) -> str | None:
-    """The name of the first async hook that the class has, None if it has none."""
-    return next((name for name, hook in zip(CLASS_HOOKS, class_hooks(cls), strict=True) if hook is not None), None)
 
 
 def _classes_of(name: str) -> list[type]:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from asyncunit import executing, loop_choice, plans, registry, runs
 from asyncunit.errors import ConfigurationError, DefinitionError
+from asyncunit.hook_names import MODULE_HOOKS
 from asyncunit.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of
 from asyncunit.loop_choice import LoopChoice
 from asyncunit.registry import Registry
@@ -176,7 +177,7 @@ def clean_up_class(cls: type[unittest.TestCase]) -> list[Exception] | None:
 
 def has_module_hooks(module: types.ModuleType) -> bool:
     """Whether a module has a set-up or a tear-down of its own."""
-    return any(hasattr(module, hook) for hook in (*_SyncHooks._fields, "asyncSetUpModule", "asyncTearDownModule"))
+    return any(hasattr(module, hook) for hook in (*_SyncHooks._fields, *MODULE_HOOKS))
 
 
 def adopt_module(name: str) -> None:

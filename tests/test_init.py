@@ -30,6 +30,7 @@ HOUSE = [
     "graph",
     "plans",
     "parameter_notes",
+    "hook_names",
     "loop_choice",
     "markers",
     "places",

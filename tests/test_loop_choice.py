@@ -7,7 +7,7 @@ import pytest
 import asyncunit
 from asyncunit import AsyncTestCase, LoopScopeError, Scope, parametrize, settings
 from asyncunit.config import Config
-from asyncunit.loop_choice import choose, choose_for_module, class_hooks, configs_of_tests, module_hook
+from asyncunit.loop_choice import choose, choose_for_module, configs_of_tests
 from tests.support import module_of, run
 
 CLASS_HOOKS = """
@@ -81,8 +81,6 @@ def test_a_hook_of_a_mixin_counts_and_the_empty_one_of_the_base_does_not():
     class Example(Mixin, AsyncTestCase):
         pass
 
-    assert class_hooks(AsyncTestCase) == (None, None)
-    assert class_hooks(Example) == (Example.asyncSetUpClass, None)
     assert choose(Example, Config()).scope is Scope.CLASS
 
 
@@ -117,7 +115,6 @@ def test_a_class_that_is_not_ours_asks_for_no_loop_of_its_module():
 def test_an_async_module_hook_asks_for_a_loop_of_the_module(hook):
     source = f"async def {hook}(): pass\nclass Example(asyncunit.AsyncTestCase): pass"
     with module_of(source, "example") as module:
-        assert module_hook("example") == hook
         assert choose(module.Example, Config()).scope is Scope.MODULE
         assert choose(module.Example, Config()).reason == f"inferred from example.{hook}"
 
