@@ -97,7 +97,8 @@ def _refuse_undefined(cls: type) -> None:
     """Raise for a class of which asyncunit was not told when it was defined: it would have neither hooks nor plan."""
     if "_asyncunit_extended" in vars(cls):
         return
-    base = next(base for base in cls.__mro__ if "__init_subclass__" in vars(base))
+    # What a class writes itself is for its subclasses.
+    base = next(base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base))
     raise DefinitionError(
         f"{class_name(cls)} was defined without asyncunit, for {class_name(base)}.__init_subclass__ does not pass it "
         f"on. Call  super().__init_subclass__(**kwargs)  in it."

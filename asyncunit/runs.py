@@ -37,6 +37,7 @@ from asyncunit.stderr import report_on_stderr
 __all__ = [
     "Cleanup",
     "current_run",
+    "end_forgotten",
     "expects_failure",
     "fail_module",
     "interruptible",
@@ -60,10 +61,19 @@ def current_run(*, in_hook: bool = False) -> Registry:
 
     ``in_hook`` is true where a hook of a class or a module is called: a host does so without a result.
 
-    A run inside the test of another is a run of its own. One that is no longer being executed, and whose runner
-    never said so, ends here.
+    A run inside the test of another is a run of its own.
     """
     result = next(results(), None)
+    return _known_run(result, in_hook=in_hook) or _begin(result)
+
+
+def end_forgotten() -> None:
+    """End each run of this thread that is no longer being executed, and whose runner never said so."""
+    _known_run(next(results(), None))
+
+
+def _known_run(result: Any, *, in_hook: bool = False) -> Registry | None:
+    """The run that is being executed, None if it is new; those that are no longer being executed end here."""
     while (innermost := registry.innermost_run()) is not None:
         if _in_a_test(innermost) or innermost.is_closing:
             break
@@ -77,7 +87,7 @@ def current_run(*, in_hook: bool = False) -> Registry:
             break
         innermost.report = report_on_stderr  # its report has been read
         registry.end(innermost)
-    return _begin(result)
+    return None
 
 
 def is_called_by_user() -> bool:

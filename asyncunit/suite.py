@@ -88,9 +88,9 @@ class Alone:
 
     def __init__(self) -> None:
         refuse_running_loop()
-        began = len(registry.runs())
-        self._run = runs.current_run()
-        self._is_new = len(registry.runs()) > began
+        begun = list(registry.runs())
+        self._run = runs.current_run()  # which may have ended another
+        self._is_new = self._run not in begun
         self._before = list(self._run.chain)
 
     def open(self, cls: type[unittest.TestCase]) -> ClassScope:
@@ -123,7 +123,7 @@ def innermost_class(cls: type) -> ClassScope | None:
 def running_class(cls: type) -> ClassScope | None:
     """The class that a test of this thread is about to run in, if a suite has set it up."""
     if registry.runs():
-        runs.current_run()  # ends the run of a suite that a test has run
+        runs.end_forgotten()  # that of a suite that a test has run
     return innermost_class(cls)
 
 

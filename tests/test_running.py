@@ -44,6 +44,17 @@ def test_a_test_on_its_own_opens_all_that_it_needs_and_closes_it_after():
         assert registry.runs() == []
 
 
+def test_a_test_on_its_own_leaves_nothing_open_after_a_run_whose_runner_never_said_so():
+    class Test(asyncunit.SessionLoopTestCase):
+        async def test_x(self):
+            Test.loop = asyncio.get_running_loop()
+
+    suite_of(Test).run(unittest.TestResult())
+    Test("test_x").run(Result())
+    assert Test.loop.is_closed()
+    assert registry.runs() == []
+
+
 def test_errors_of_what_is_opened_for_one_test_are_that_tests_errors():
     class Test(AsyncTestCase):
         @classmethod
