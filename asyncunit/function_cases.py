@@ -16,9 +16,12 @@ from asyncunit.loop_choice import CHOSEN, config_of_class, config_of_module
 from asyncunit.parsing import Unavailable
 from asyncunit.signatures import class_name
 
-__all__ = ["FailedFunction", "FunctionTestCase", "case_of_function", "cases_of", "failing"]
+__all__ = ["FailedFunction", "FunctionTestCase", "case_of_function", "cases_of", "error_of", "failing"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+# Where a test that only raises an error keeps it.
+_ERROR = "__asyncunit_error__"
 
 
 # Functions at the top of a module.
@@ -81,9 +84,7 @@ def case_of_function(module: types.ModuleType, name: str, function: Any) -> type
 
 
 class FailedFunction(_Named):
-    """In the place of a test function of which no test case could be made: it raises ``error``."""
-
-    error: Exception
+    """In the place of a test function of which no test case could be made: it raises the error."""
 
     def id(self) -> str:
         """The name of the function."""
@@ -92,7 +93,7 @@ class FailedFunction(_Named):
 
 def failing(module: str, name: str, error: Exception) -> FailedFunction:
     """A test that raises the error, under the name of the function that could not be made one."""
-    attributes = {"__module__": module, "__qualname__": name, name: _raising(error), "error": error}
+    attributes = {"__module__": module, "__qualname__": name, name: _raising(error)}
     made: FailedFunction = _class(name, (FailedFunction,), attributes)(name)
     return made
 
@@ -103,7 +104,14 @@ def _raising(error: Exception) -> Callable[[object], None]:
     def fail(_: object) -> None:
         raise error
 
+    setattr(fail, _ERROR, error)
     return fail
+
+
+def error_of(test: object) -> Exception | None:
+    """The error of a test that only raises it; None for any other."""
+    found: Exception | None = getattr(test, _ERROR, None)
+    return found
 
 
 # Several loop factories.
@@ -138,8 +146,8 @@ def _async_tests(loader: unittest.TestLoader, cls: type[unittest.TestCase]) -> l
         return []
     if any(getattr(cls, name) is not getattr(unittest.TestCase, name) for name in ("run", "__call__", "debug")):
         return []
-    names = loader.getTestCaseNames(cls)
-    return [name for name in names if inspect.iscoroutinefunction(inspect.unwrap(getattr(cls, name)))]
+    names = [*loader.getTestCaseNames(cls), "runTest"]
+    return [name for name in names if inspect.iscoroutinefunction(inspect.unwrap(getattr(cls, name, None)))]  # type: ignore[arg-type]
 
 
 def _awaiting(cls: type[unittest.TestCase]) -> type[AsyncTestCase]:

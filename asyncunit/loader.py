@@ -19,7 +19,7 @@ from typing import Any
 from asyncunit import config as configuration
 from asyncunit import plans, variants
 from asyncunit.config import Config
-from asyncunit.errors import DefinitionError
+from asyncunit.errors import AsyncUnitError, DefinitionError
 from asyncunit.function_cases import case_of_function, cases_of, failing
 from asyncunit.parsing import parse_mode
 
@@ -47,7 +47,9 @@ def _tests_of_function(
     try:
         case = case_of_function(module, name, function)
     except Exception as error:
-        return [failing(module.__name__, name, error)]
+        # What asyncunit says of a definition names its place; the way to where that was found is nobody's.
+        shown = error.with_traceback(None) if isinstance(error, AsyncUnitError) else error
+        return [failing(module.__name__, name, shown)]
     found = [test for each in cases_of(case, _config(), takes_all=True) for test in _tests_of_case(loader, each)]
     return [test for test in found if _is_wanted(loader, test)]
 

@@ -1,6 +1,6 @@
 """What would be run, drawn as a tree: which tests share which event loop, and why; where fixtures are set up.
 
-Of unittest's private names, this uses ``_FailedTest`` and its ``_exception``, which alone say what could not be loaded.
+Of unittest's private names, this uses ``_exception`` of its loader's tests, which alone says what could not be loaded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import unittest
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
-from unittest.loader import _FailedTest  # type: ignore[attr-defined]
 
 from asyncunit import config as configuration
 from asyncunit import loop_choice, plans
@@ -20,7 +19,7 @@ from asyncunit.case import AsyncTestCase
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.config import Config
 from asyncunit.errors import AsyncUnitError
-from asyncunit.function_cases import FailedFunction, FunctionTestCase
+from asyncunit.function_cases import FailedFunction, FunctionTestCase, error_of
 from asyncunit.graph import Node
 from asyncunit.loader import flat
 from asyncunit.scopes import Scope, path_of_module
@@ -75,11 +74,10 @@ def of_suite(suite: unittest.TestSuite, config: Config | None = None) -> Outline
     session = Outline("session", "")
     config = config or configuration.load()
     for test in flat(suite):
-        if isinstance(test, FailedFunction):
-            _, module = module_of(session, type(test).__module__)
-            module.child("test", test._testMethodName).error = str(test.error)
-        elif isinstance(test, _FailedTest):
-            session.child("test", test._testMethodName).error = str(test._exception)
+        if type(test).__module__ == unittest.loader.__name__:
+            # In the place of a module that could not be loaded, or that skips itself.
+            error = vars(test).get("_exception")
+            session.child("test", test._testMethodName).error = None if error is None else str(error)
         else:
             add_case(session, type(test), test._testMethodName, config)
     return session
@@ -90,7 +88,7 @@ def of_items(items: Iterable[Any], collected: Collected) -> Outline:
     session = Outline("session", "")
     for item in items:
         cls = getattr(item, "cls", None)
-        if cls is not None and issubclass(cls, AsyncTestCase):
+        if cls is not None and issubclass(cls, unittest.TestCase):
             add_case(session, cls, item.name, collected.taker.config)
         elif hasattr(item, "module"):
             add_function(session, item.module.__name__, cls, item.name, collected.plan_of(item))
@@ -108,9 +106,11 @@ def module_of(session: Outline, name: str) -> tuple[Outline, Outline]:
 def add_case(session: Outline, cls: type[unittest.TestCase], name: str, config: Config) -> None:
     """Add a test of a class; a function at the top of a module is one, too."""
     package, module = module_of(session, cls.__module__)
-    is_function = issubclass(cls, FunctionTestCase)
+    is_function = issubclass(cls, FunctionTestCase | FailedFunction)
     around = module if is_function else module.child("class", cls.__qualname__)
     test = around.child("test", name)
+    refused = error_of(getattr(cls, name, None))
+    test.error = None if refused is None else str(refused)
     if not issubclass(cls, AsyncTestCase):
         return
     owner = test if is_function else around  # each function has a class of its own

@@ -4,7 +4,7 @@ import unittest
 import asyncunit
 from asyncunit import DefinitionError
 from asyncunit.config import Config
-from asyncunit.function_cases import FailedFunction, FunctionTestCase, case_of_function, cases_of, failing
+from asyncunit.function_cases import FailedFunction, FunctionTestCase, case_of_function, cases_of, error_of, failing
 from tests.support import module_of, run, run_suite
 
 
@@ -21,7 +21,7 @@ def test_a_function_that_could_not_be_made_a_test_is_named_as_one_and_raises_why
     test = failing("example_failing", "test_x", DefinitionError("why"))
     assert isinstance(test, FailedFunction)
     assert str(test) == "test_x (example_failing.test_x)"
-    assert str(run_suite(unittest.TestSuite([test])).only_error()) == str(test.error) == "why"
+    assert str(run_suite(unittest.TestSuite([test])).only_error()) == str(error_of(test.test_x)) == "why"
 
 
 def test_a_function_is_named_with_its_loop_factory_first():
@@ -57,6 +57,21 @@ def test_a_plain_class_with_an_async_test_is_one_that_refuses_or_awaits_it():
     assert run(awaiting).passed == ["test_x"]
     for made in (refusing, awaiting):
         assert cases_of(made, Config(), takes_all=False) == [made]
+
+
+def test_the_only_test_of_a_class_may_be_called_runtest():
+    class Single(unittest.TestCase):
+        async def runTest(self):
+            self.fail("it ran")
+
+    assert run(*cases_of(Single, Config(), takes_all=True)).errors_by_name == [("runTest", AssertionError)]
+    assert "Single.runTest is an async function" in str(run(*cases_of(Single, Config(), takes_all=False)).only_error())
+
+
+def test_a_test_that_only_raises_tells_its_error():
+    error = ValueError()
+    assert error_of(failing("example", "test_x", error).test_x) is error
+    assert error_of(print) is None
 
 
 def test_classes_that_run_their_own_async_tests_are_left_alone():

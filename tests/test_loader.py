@@ -1,4 +1,5 @@
 import asyncio
+import traceback
 import unittest
 
 import pytest
@@ -247,6 +248,13 @@ class Test(unittest.TestCase):
         monkeypatch.setenv("ASYNCUNIT_MODE", "auto")
         result = run(unittest.TestLoader().loadTestsFromModule(module))
         assert (result.errors_by_name, result.passed) == ([("test_x", AssertionError)], ["test_y"])
+
+
+def test_the_error_of_a_function_that_is_no_test_shows_no_frame_of_how_it_was_found():
+    text = '@asyncunit.parametrize("b", [1])\nasync def test_x(a): ...\n'
+    with module_of(text, "example_no_test") as module:
+        (error,) = run(AsyncTestLoader("auto").loadTestsFromModule(module)).raised
+    assert traceback.extract_tb(error[1].__traceback__)[-1].name == "fail"
 
 
 def test_an_async_test_of_a_plain_test_case_is_refused_under_its_name_too():

@@ -109,6 +109,27 @@ def test_what_could_not_be_loaded_stands_in_its_place(tmp_path, monkeypatch):
     assert "is parametrized by 'b', which is not one of its parameters: a." in module.children[0].error
 
 
+def test_an_async_test_that_is_refused_stands_there_with_the_mend():
+    text = """
+from asyncunit import load_tests
+
+class Plain(unittest.TestCase):
+    async def test_x(self): ...
+"""
+    with module_of(text, "example_refused") as module:
+        drawn = of_suite(unittest.TestLoader().loadTestsFromModule(module), Config())
+    assert "Write asyncunit.AsyncTestCase as the base of Plain" in as_text(drawn)
+    assert drawn.has_errors
+
+
+def test_a_module_that_skips_itself_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path, test_skips_itself="import unittest\nraise unittest.SkipTest('not here')\n")
+    drawn = of_suite(unittest.TestLoader().discover(str(tmp_path)), Config())
+    assert as_text(drawn).splitlines() == ["session", "└─ test_skips_itself"]
+    assert not drawn.has_errors
+
+
 def test_a_fixture_of_class_scope_is_each_functions_own():
     text = """
 from asyncunit import load_tests
