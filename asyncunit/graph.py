@@ -59,7 +59,7 @@ class Resolver:
         self._nodes: dict[Fixture[Any], Node] = {}
         # The class that has something else under the name of a base's fixture.
         self._hidden: dict[str, type] = {}
-        # Whether the module is there as a whole.
+        # True once the class is run: the module, and with it its fixtures, is there as a whole.
         self.is_final = False
         self._read_classes()
         # Of two modules that have a fixture of one name, the class's own comes first.

@@ -55,13 +55,20 @@ AGAINST = {
 
 
 def run(python: str, directory: Path, name: str, file: str, *args: str) -> float:
-    """The processor time of one run, in seconds."""
-    plugin = ["-p", next((PLUGINS[peer] for peer in PLUGINS if name.startswith(peer)), "asyncunit.pytest_plugin")]
+    """The processor time of one run of a suite, in seconds."""
+    plugin = next((PLUGINS[peer] for peer in PLUGINS if name.startswith(peer)), "asyncunit.pytest_plugin")
+    return time_of(python, directory, "-p", plugin, *args, file)
+
+
+def time_of(python: str, directory: Path, *args: str) -> float:
+    """The processor time of pytest in a process of its own, with no plugin but those of ``args``, in seconds."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each run would compile what it imports
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *args, file],
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args],
             cwd=directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
