@@ -58,10 +58,11 @@ class TestPlan:
 class Plan:
     """The fixtures of a class, resolved by ``resolver``.
 
-    ``whole`` is what all tests of the class use, and ``shared`` what of it is wider than one test and has one value, in the order
-    in which it is set up. ``attributes`` are the names under which a test reads the value of a node, and ``names`` all of these. ``tests`` are
-    the plans of the tests by name; those that use nothing of their own share the plan ``usual``. ``variants`` are what
-    methods have become that params multiply, by their bare names. ``demand`` is None where no fixture needs a loop.
+    ``whole`` is what all tests of the class use, and ``shared`` what of it is wider than one test and has one value, in
+    the order in which it is set up. ``attributes`` are the names under which a test reads the value of a node, and
+    ``names`` all of these. ``tests`` are the plans of the tests by name; those that use nothing of their own share the
+    plan ``usual``. ``variants`` are what methods have become that params multiply, by their bare names. ``demand`` is
+    None where no fixture needs a loop.
     """
 
     resolver: Resolver
