@@ -14,19 +14,15 @@ from typing import Any
 from asyncunit.fixtures import Fixture
 from asyncunit.places import Place, depth_of
 from asyncunit.scopes import Scope
-from asyncunit.taker import Taker, is_async_function
+from asyncunit.signatures import is_async_function, written_of
+from asyncunit.taker import Taker
 
-__all__ = ["AdoptedFixture", "AdoptedFixtures", "depth_needed", "depth_of_fixture", "mark_fixture", "written_of"]
+__all__ = ["AdoptedFixture", "AdoptedFixtures", "depth_needed", "depth_of_fixture", "mark_fixture"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # Where the function of a fixture keeps what `asyncunit.fixture` has made of it.
 ATTRIBUTE = "__asyncunit_fixture__"
-
-
-def written_of(function: Any) -> Any:
-    """The function itself, of one that is bound."""
-    return getattr(function, "__func__", function)
 
 
 def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from asyncunit.foreign import explain
 from asyncunit.halves import AsyncCleanup, enter_context
 from asyncunit.registering import half_of_class
 from asyncunit.scopes import Scope
-from asyncunit.signatures import bound, class_name
+from asyncunit.signatures import bound, class_name, written_of
 from asyncunit.steps import StepsInScope
 
 __all__ = [
@@ -79,7 +79,7 @@ _CLASS_FRONTS = {"setUpClass": suite.set_up_class, "tearDownClass": suite.tear_d
 
 def _refuse_async_class_hook(cls: type, name: str) -> None:
     written = inspect.getattr_static(cls, name)
-    function = inspect.unwrap(getattr(written, "__func__", written))
+    function = inspect.unwrap(written_of(written))
     suite.refuse_async(function, class_name(cls), name)
 
 

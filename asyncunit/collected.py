@@ -12,7 +12,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from asyncunit import config as configuration
-from asyncunit.adopted import AdoptedFixture, AdoptedFixtures, depth_needed, written_of
+from asyncunit.adopted import AdoptedFixture, AdoptedFixtures, depth_needed
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.keys import MARKER, PEER_MARKER
@@ -20,6 +20,7 @@ from asyncunit.loop_choice import config_of_module
 from asyncunit.markers import check_agreement, parse_marker, parse_peer_marker
 from asyncunit.places import Place, depth_of, places_of
 from asyncunit.scopes import Scope, ScopePath
+from asyncunit.signatures import written_of
 from asyncunit.taker import Taker
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncunit.errors import raise_all
-from asyncunit.taker import is_async_function
+from asyncunit.signatures import is_async_function
 
 __all__ = ["postpone", "stopping"]
 

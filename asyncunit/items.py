@@ -14,9 +14,9 @@ from typing import Any
 from asyncunit import factories, loop_choice, registry
 from asyncunit.adopted import AdoptedFixture, depth_of_fixture
 from asyncunit.awaitables import is_async_def, judge_value
-from asyncunit.case import AsyncTestCase
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.debugging import stopping
+from asyncunit.detection import is_case
 from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all
 from asyncunit.examples import inner_test, substitute
 from asyncunit.findings import warn_of
@@ -30,8 +30,8 @@ from asyncunit.places import Place, depth_of
 from asyncunit.runner import loop_is_running
 from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
+from asyncunit.signatures import is_async_function
 from asyncunit.stderr import print_all
-from asyncunit.taker import is_async_function
 
 __all__ = ["ItemRunner"]
 
@@ -78,7 +78,7 @@ class ItemRunner:
         if item.parent is not self._parent:
             self._parent = item.parent
             run.cls = getattr(item, "cls", None)
-            self._is_case = run.cls is not None and issubclass(run.cls, AsyncTestCase)
+            self._is_case = is_case(run.cls)
             path = tuple((place.scope, place.key) for place in self._places_of(item) if place.scope is not Scope.CLASS)
             if len(path) > 1:
                 run.paths[str(path[-1][1])] = path

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asyncunit import loop_choice
-from asyncunit.adopted import written_of
 from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.detection import is_case
 from asyncunit.errors import AsyncUnitError
@@ -19,6 +18,7 @@ from asyncunit.loop_choice import choose, configs_of_tests
 from asyncunit.markers import effective
 from asyncunit.plans import Demand
 from asyncunit.scopes import Scope
+from asyncunit.signatures import written_of
 
 __all__ = ["Marking"]
 

@@ -13,7 +13,15 @@ from asyncunit.fixtures import PLAN, Fixture
 from asyncunit.graph import Node, Resolver, fixtures_of_modules
 from asyncunit.params import Param, ParamSet, Variant
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name, class_with_place, function_of, is_plain, is_test_method, parameters_of
+from asyncunit.signatures import (
+    class_name,
+    class_with_place,
+    function_of,
+    is_plain,
+    is_test_method,
+    parameters_of,
+    written_of,
+)
 
 __all__ = ["Demand", "Plan", "TestPlan", "define", "plan_of", "planned"]
 
@@ -86,7 +94,7 @@ class Plan:
         found = self.tests.get(name)
         if found is not None:
             return found
-        if marks := params.param_sets_of(getattr(function, "__func__", function)):
+        if marks := params.param_sets_of(written_of(function)):
             raise DefinitionError(
                 f"{name} ({marks[0].where}) is parametrized, which makes several tests of one when the class is "
                 f"defined, but it came into the class later. Define it in the body of the class."

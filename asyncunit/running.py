@@ -159,7 +159,7 @@ class RunningTest(OpenTest):
     @property
     def can_close(self) -> bool:
         """Whether nothing else runs: a test that debug() left open may be let go at any time."""
-        if self.runner is None or self._run is None or self._run not in registry.runs()[-1:]:
+        if self.runner is None or self._run is not registry.innermost_run():
             return False
         return not loop_is_running()
 

@@ -32,6 +32,17 @@ def function_of(member: Any) -> Any:
     return member.__func__ if type(member) in (staticmethod, classmethod) else member
 
 
+def written_of(function: Any) -> Any:
+    """The function itself, of one that is bound."""
+    return getattr(function, "__func__", function)
+
+
+def is_async_function(function: Any) -> bool:
+    """Whether it is written as a coroutine function or an async generator."""
+    function = written_of(function)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
 def is_plain(member: Any) -> bool:
     """Whether it is a function that nothing has been written on: no decorator of asyncunit's, nor most others."""
     return type(member) is types.FunctionType and not member.__dict__

@@ -20,7 +20,7 @@ from unittest import IsolatedAsyncioTestCase
 
 from asyncunit import examples, plans, runs
 from asyncunit.awaitables import is_async_def, is_awaitable, judge_value
-from asyncunit.errors import LoopClosedError
+from asyncunit.errors import LoopClosedError, raise_all
 from asyncunit.halves import AsyncCleanup, call_hook
 from asyncunit.parameter_notes import parameter_note
 from asyncunit.running import AwaitingContext, RunningTest
@@ -252,11 +252,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
             and not self._asyncunit_is_postponed
             and not isinstance(sys.exc_info()[1], KeyboardInterrupt)
         ):
-            errors = self._asyncunit_close()
-            if len(errors) > 1:
-                raise ExceptionGroup(f"closing {self}", errors)
-            for error in errors:
-                raise error
+            raise_all(self._asyncunit_close(), f"closing {self}")
 
     def _asyncunit_open(self) -> tuple[RunningTest, ScopeRunner]:
         """The test as it runs, opened when it is first asked for: a base may do so before unittest sets it up."""

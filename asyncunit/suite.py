@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import sys
 import types
 import unittest
@@ -24,6 +23,7 @@ from asyncunit.loop_choice import LoopChoice
 from asyncunit.registry import Registry
 from asyncunit.runner import refuse_running_loop
 from asyncunit.scopes import Scope
+from asyncunit.signatures import is_async_function
 from asyncunit.values import ClassFixtures
 
 __all__ = [
@@ -278,7 +278,7 @@ def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:
 
 def refuse_async(written: object, place: str, hook: str) -> None:
     """Raise DefinitionError if one of the hooks that unittest calls is an async function."""
-    if inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written):
+    if is_async_function(written):
         raise DefinitionError(
             f"{place}.{hook} is an async function, which unittest calls without awaiting it. "
             f"Rename it to async{hook[0].upper()}{hook[1:]}."

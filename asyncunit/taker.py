@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Set
 from typing import Any
 
@@ -12,19 +11,14 @@ from asyncunit.errors import DefinitionError
 from asyncunit.examples import inner_test
 from asyncunit.keys import MARKER, PEER_MARKER
 from asyncunit.scopes import Scope
+from asyncunit.signatures import is_async_function
 
-__all__ = ["Taker", "is_async_function"]
+__all__ = ["Taker"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # The markers of other plugins that run async functions.
 OTHERS = ("anyio", "trio")
-
-
-def is_async_function(function: Any) -> bool:
-    """Whether it is written as a coroutine function or an async generator."""
-    function = getattr(function, "__func__", function)
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 @dataclasses.dataclass(frozen=True)

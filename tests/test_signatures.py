@@ -8,6 +8,7 @@ from asyncunit.signatures import (
     bound,
     first_parameter,
     function_of,
+    is_async_function,
     is_test_method,
     name_of,
     parameters_of,
@@ -15,6 +16,7 @@ from asyncunit.signatures import (
     required_parameters,
     written_at,
 )
+from tests.test_collected import coroutine_function, generator, taker
 
 
 def written(self, a, b=1, *args, c, d=2, **kwargs): ...
@@ -98,3 +100,8 @@ def test_a_place_is_a_file_and_a_line():
 def test_a_name_is_that_of_the_function_or_of_what_stands_for_it():
     assert name_of(written) == name_of(functools.partial(functools.partial(written))) == "written"
     assert name_of(Call()) == "Call"
+
+
+@pytest.mark.parametrize(("function", "expected"), [(coroutine_function, True), (generator, True), (taker, False)])
+def test_an_async_function_is_a_coroutine_function_or_an_async_generator(function, expected):
+    assert is_async_function(function) is expected

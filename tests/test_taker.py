@@ -2,13 +2,7 @@ import pytest
 
 from asyncunit import DefinitionError
 from asyncunit.config import Config
-from asyncunit.taker import is_async_function
-from tests.test_collected import coroutine_function, generator, mark, taker
-
-
-@pytest.mark.parametrize(("function", "expected"), [(coroutine_function, True), (generator, True), (taker, False)])
-def test_an_async_function_is_a_coroutine_function_or_an_async_generator(function, expected):
-    assert is_async_function(function) is expected
+from tests.test_collected import coroutine_function, mark, taker
 
 
 @pytest.mark.parametrize(
