@@ -105,15 +105,9 @@ def _refuse_undefined(cls: type) -> None:
     )
 
 
-def _refuse_bare_name(cls: type, name: str) -> None:
+def _refuse_bare_name(cls: type, plan: plans.Plan, name: str) -> None:
     """Raise for the name of a test that has become many; unittest would run it without its parameters."""
-    plan = plans.planned(cls)
-    if (
-        plan is not None
-        and plan.variants
-        and plan.variants.get(name)
-        and variants.is_bare_name(bare := getattr(cls, name, None))
-    ):
+    if plan.variants.get(name) and variants.is_bare_name(bare := getattr(cls, name, None)):
         raise ValueError(repr(bare))
 
 
@@ -141,8 +135,11 @@ class AsyncTestCase(StepsInScope):
         loop_choice.check_class(cls)
 
     def __init__(self, methodName: str = "runTest") -> None:
-        _refuse_undefined(type(self))
-        _refuse_bare_name(type(self), methodName)
+        plan = plans.planned(type(self))
+        if plan is None:
+            _refuse_undefined(type(self))
+        elif plan.variants:
+            _refuse_bare_name(type(self), plan, methodName)
         super().__init__(methodName)
         suite.adopt_module(type(self).__module__)
 

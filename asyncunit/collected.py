@@ -8,7 +8,7 @@ but for ``item._fixtureinfo``, the only place that tells which fixtures an item 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from asyncunit import config as configuration
@@ -20,7 +20,7 @@ from asyncunit.loop_choice import config_of_module
 from asyncunit.markers import check_agreement, parse_marker, parse_peer_marker
 from asyncunit.places import Place, depth_of, places_of
 from asyncunit.scopes import Scope, ScopePath
-from asyncunit.signatures import written_of
+from asyncunit.signatures import is_plain, written_of
 from asyncunit.taker import Taker
 
 __all__ = [
@@ -88,14 +88,10 @@ class _Surroundings:
 
 @dataclasses.dataclass(slots=True)
 class _Parent:
-    """What functions stand in: the names of its markers and of those around it; its surroundings, once asked for.
-
-    ``is_mixed`` is true where some of the functions have a plan of their own.
-    """
+    """What functions stand in: the names of its markers and of those around it; its surroundings, once asked for."""
 
     markers: frozenset[str]
     surroundings: _Surroundings | None = None
-    is_mixed: bool = False
 
 
 class Collected:
@@ -152,8 +148,6 @@ class Collected:
 
         Raises as `plan` does.
         """
-        if not item.own_markers:
-            return False
         ours, count = self._marked.get(item, (None, 0))
         if len(item.own_markers) == count or (ours is None and not (_count(item) and self._is_said_by_parent(item))):
             return False
@@ -167,18 +161,23 @@ class Collected:
         item.add_marker(marker, append=False)
         self._marked[item] = item.own_markers[0], len(item.own_markers)
 
-    def mark_parent(self, item: Any, marker: Any) -> bool:
-        """Have what an item stands in say so for it, and for all that have its plan; False where that cannot be.
+    def shared_plan(self, items: Sequence[Any], *, is_innermost: bool) -> FunctionPlan | None:
+        """The one plan of all items that stand in a parent, which can say for them what is in force; else None.
 
-        It can where all that stands there is marked already, and has the one plan of what says nothing more.
+        What is not asyncunit's may be among them, or deeper in the parent, only where that is marked anyway.
         """
-        parent = self._parent_of(item)
-        usual = parent.surroundings and parent.surroundings.plans.get(False)
-        if self.plan_of(item) is not usual or parent.is_mixed or MARKER not in parent.markers:
-            return False
-        item.parent.add_marker(marker, append=False)
-        self._said_by_parents.add(id(usual))
-        return True
+        parent = self._parent_of(items[0])
+        usual = None if parent.surroundings is None else parent.surroundings.plans.get(False)
+        is_marked = MARKER in parent.markers
+        if usual is None or not (is_marked or is_innermost):
+            return None
+        plans = map(self.plan_of, items)
+        return usual if all(plan is usual or (plan is None and is_marked) for plan in plans) else None
+
+    def mark_parent(self, node: Any, marker: Any, plan: FunctionPlan) -> None:
+        """Have what functions stand in say by a marker what is in force for all that have this plan."""
+        node.add_marker(marker, append=False)
+        self._said_by_parents.add(id(plan))
 
     def _is_said_by_parent(self, item: Any) -> bool:
         return id(self.plan_of(item)) in self._said_by_parents
@@ -223,7 +222,6 @@ class Collected:
             if plan is None:
                 plan = surroundings.plans[is_peers] = self._make_plan(node, surroundings, (), {}, is_peers, is_sync)
             return plan
-        self._parent_of(node).is_mixed = True
         return self._make_plan(node, surroundings, fixtures, written, is_peers, is_sync)
 
     def _make_plan(
@@ -349,5 +347,5 @@ def _count(node: Any) -> int:
 
 def _settings_of(function: Any) -> Mapping[str, Any]:
     """What ``asyncunit.settings`` says of a function."""
-    said: Mapping[str, Any] = getattr(written_of(function), "__dict__", {}).get(configuration.ATTRIBUTE, {})
-    return said
+    function = written_of(function)
+    return {} if is_plain(function) else getattr(function, "__dict__", {}).get(configuration.ATTRIBUTE, {})

@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncunit.keys import MARKER, PEER_MARKER
 
-__all__ = ["has_async_tests", "is_case", "members_to_look_at"]
+__all__ = ["has_async_tests", "is_case", "is_class", "members_to_look_at"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -23,25 +23,26 @@ def members_to_look_at(holder: Any) -> list[tuple[str, Any]]:
 
 def _members(holder: Any) -> Any:
     """What stands in a module, or in a class and its bases."""
-    if not _is_class(holder):
+    if not is_class(holder):
         return vars(holder).items()
     return {name: member for base in reversed(holder.__mro__) for name, member in vars(base).items()}.items()
 
 
-def _is_class(member: object) -> bool:
+def is_class(member: object) -> bool:
+    """Whether it is a class."""
     return issubclass(type(member), type)  # isinstance() would wake a lazy object
 
 
 def is_case(member: Any) -> bool:
     """Whether it is one of asyncunit's test classes; this does not import what those are made of."""
     case = sys.modules.get("asyncunit.case")
-    return case is not None and _is_class(member) and issubclass(member, case.AsyncTestCase)
+    return case is not None and is_class(member) and issubclass(member, case.AsyncTestCase)
 
 
 def has_async_tests(member: Any) -> bool:
     """Whether it is a test case, asyncunit's or one with something async in it."""
     case = sys.modules.get("unittest.case")
-    if case is None or not _is_class(member) or not issubclass(member, case.TestCase):
+    if case is None or not is_class(member) or not issubclass(member, case.TestCase):
         return False
     return is_case(member) or any(_is_async(*each) for base in member.__mro__ for each in vars(base).items())
 

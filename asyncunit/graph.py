@@ -71,7 +71,6 @@ class Resolver:
             self._order.setdefault(found, (-1, len(self._order)))
 
     def _read_classes(self) -> None:
-        hidden: dict[str, type] = {}
         for depth, base in enumerate(self.cls.__mro__):
             own: dict[str, Fixture[Any]] = {}
             for position, (name, member) in enumerate(vars(base).items()):
@@ -88,13 +87,15 @@ class Resolver:
                         f"scope='class' on the class, without @classmethod.)"
                     )
             for name, found in own.items():
-                if name in hidden:
-                    self._hidden[name] = hidden[name]
+                if (hiding := self._hiding(name, depth)) is not None:
+                    self._hidden[name] = hiding
                 elif found not in self.names.get(name, ()):
                     self.names.setdefault(name, []).append(found)
-            for name in vars(base):
-                if name not in own:
-                    hidden.setdefault(name, base)
+
+    def _hiding(self, name: str, depth: int) -> type | None:
+        """The class before that of this depth that has something else than a fixture under a name."""
+        members = ((base, vars(base).get(name)) for base in self.cls.__mro__[:depth] if name in vars(base))
+        return next((base for base, member in members if not is_fixture(member)), None)
 
     def _check(self, found: Fixture[Any], name: str) -> None:
         if not found.is_written_for_owner:

@@ -130,8 +130,9 @@ def configs_of_tests(cls: type, config: Config) -> dict[str, Config]:
     members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
     found = {}
     for name, member in members.items():
-        said = _settings_of_member(member) if type(member) in _METHODS else None
-        if said:
+        if is_plain(member) or type(member) not in _METHODS:
+            continue
+        if said := _settings_of_member(member):
             found[name] = config.merged(said, f"{class_name(cls)}.{name}")
     return found
 

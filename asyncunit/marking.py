@@ -6,6 +6,8 @@ Nothing here imports pytest; ``mark`` is its ``pytest.mark``.
 from __future__ import annotations
 
 import inspect
+import itertools
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -37,24 +39,35 @@ class Marking:
 
         Returns those that pytest-asyncio refuses to run, for they are async generators.
         """
+        by_parent: dict[Any, list[Any]] = {}
+        for node, group in itertools.groupby(items, operator.attrgetter("parent")):
+            by_parent.setdefault(node, []).extend(group)
+        above = {each for node in by_parent for each in node.listchain()[:-1]}
         refused = []
-        # By the ids of the plans; None where what the items stand in says it.
-        made: dict[int, Any] = {}
-        cases: dict[Any, list[Any]] = {}
+        for node, own in by_parent.items():
+            if is_case(getattr(node, "obj", None)):
+                self._mark_case(node, own)
+            else:
+                refused += self._mark_functions(node, own, is_innermost=node not in above)
+        return refused
+
+    def _mark_functions(self, node: Any, items: list[Any], *, is_innermost: bool) -> list[Any]:
+        """Have what the items stand in say it, or else each item; return those that are refused."""
+        shared = self._collected.shared_plan(items, is_innermost=is_innermost)
+        if shared is not None:
+            self._collected.mark_parent(node, self._marker(shared), shared)
+            return []
+        refused = []
+        markers: dict[int, Any] = {}  # by the ids of the plans
         for item in items:
             plan = self._collected.plan_of(item)
-            if plan is not None:
-                if plan.is_peers and self._is_refused(item, plan):
-                    refused.append(item)
-                if id(plan) not in made:
-                    marker = self._marker(plan)
-                    made[id(plan)] = None if self._collected.mark_parent(item, marker) else marker
-                if (marker := made[id(plan)]) is not None:
-                    self._collected.mark(item, marker)
-            elif is_case(getattr(item.parent, "obj", None)):
-                cases.setdefault(item.parent, []).append(item)
-        for node, own in cases.items():
-            self._mark_case(node, own)
+            if plan is None:
+                continue
+            if plan.is_peers and self._is_refused(item, plan):
+                refused.append(item)
+            if id(plan) not in markers:
+                markers[id(plan)] = self._marker(plan)
+            self._collected.mark(item, markers[id(plan)])
         return refused
 
     def _is_refused(self, item: Any, plan: FunctionPlan) -> bool:
@@ -69,6 +82,8 @@ class Marking:
     def mark_again(self, items: Iterable[Any]) -> Iterator[tuple[Any, AsyncUnitError]]:
         """Plan anew what has got another marker meanwhile, and give the items with which something is wrong now."""
         for item in items:
+            if not item.own_markers:
+                continue
             try:
                 if self._collected.plan_again(item) and (plan := self._collected.plan_of(item)):
                     self._collected.mark(item, self._marker(plan))

@@ -222,10 +222,11 @@ def _prepare(collector: Any, members: Iterable[tuple[str, Any]]) -> None:
         if run is None:
             return
         _convert(collector.obj, members)
-        if any(run.has_async_tests(member) for _, member in members):
+        classes = [member for _, member in members if run.is_class(member)]
+        if any(map(run.has_async_tests, classes)):
             run.expect_cases()
         if isinstance(collector, pytest.Module):
-            run.adopt(collector.obj, [member for _, member in members if run.is_case(member)])
+            run.adopt(collector.obj, list(filter(run.is_case, classes)))
     except AsyncUnitError as error:
         raise collector.CollectError(str(error)) from error
 
@@ -305,7 +306,8 @@ class AsyncRun:
         self.config = config
         self.collected = collected
         self._error, self._busy_error = AsyncUnitError, RunningLoopError
-        self.is_case, self.has_async_tests = detection.is_case, detection.has_async_tests
+        self.is_class, self.is_case = detection.is_class, detection.is_case
+        self.has_async_tests = detection.has_async_tests
         self._factories = factories.LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
         self._param_sets_of = params.param_sets_of
         self._marking = Marking(collected, pytest.mark)

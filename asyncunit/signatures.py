@@ -27,6 +27,9 @@ __all__ = [
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
+_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
 def function_of(member: Any) -> Any:
     """The function in what stands for one in a class."""
     return member.__func__ if type(member) in (staticmethod, classmethod) else member
@@ -40,6 +43,8 @@ def written_of(function: Any) -> Any:
 def is_async_function(function: Any) -> bool:
     """Whether it is written as a coroutine function or an async generator."""
     function = written_of(function)
+    if type(function) is types.FunctionType and function.__code__.co_flags & _ASYNC:
+        return True  # as the next line says, but soon
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 

@@ -186,13 +186,13 @@ def adopt_module(name: str) -> None:
     if module is None:
         return
     found = getattr(module, "setUpModule", _nothing), getattr(module, "tearDownModule", _nothing)
-    fronts = [_front_of(hook) for hook in found]
-    if all(front is not None and front.module == name for front in fronts):
+    if vars(module).get(_FRONTS) == (name, *found):
         return
     # A hook that is imported from another module may have a front there.
-    hooks = _SyncHooks(*(hook if front is None else front.written for hook, front in zip(found, fronts, strict=True)))
-    for hook, act in zip(_SyncHooks._fields, (_set_up_module, _tear_down_module), strict=True):
-        setattr(module, hook, _front(functools.partial(act, name, hooks), name, getattr(hooks, hook)))
+    hooks = _SyncHooks(*map(_written_behind, found))
+    set_up = _front(functools.partial(_set_up_module, name, hooks), hooks.setUpModule)
+    tear_down = _front(functools.partial(_tear_down_module, name, hooks), hooks.tearDownModule)
+    vars(module).update({"setUpModule": set_up, "tearDownModule": tear_down, _FRONTS: (name, set_up, tear_down)})
 
 
 class _SyncHooks(NamedTuple):
@@ -202,11 +202,14 @@ class _SyncHooks(NamedTuple):
     tearDownModule: Callable[[], object]
 
 
+# Under this name a module notes its own name and what stands in front of its hooks.
+_FRONTS = "_asyncunit_fronts"
+
+
 class _Front(NamedTuple):
     """What is noted on a function that stands in front of a hook: itself, for functools.wraps() copies the note."""
 
     function: Callable[[], None]
-    module: str
     written: Callable[[], object]
 
 
@@ -214,19 +217,19 @@ class _Front(NamedTuple):
 _FRONT = "_asyncunit_front"
 
 
-def _front(act: Callable[[], None], name: str, written: Callable[[], object]) -> Callable[[], None]:
+def _front(act: Callable[[], None], written: Callable[[], object]) -> Callable[[], None]:
     @functools.wraps(written)
     def hook() -> None:
         act()
 
-    setattr(hook, _FRONT, _Front(hook, name, written))
+    setattr(hook, _FRONT, _Front(hook, written))
     return hook
 
 
-def _front_of(hook: object) -> _Front | None:
-    """What is noted on the hook, None where it is one that a user has written."""
-    found: _Front | None = vars(hook).get(_FRONT) if type(hook) is types.FunctionType else None
-    return found if found is not None and found.function is hook else None
+def _written_behind(hook: Callable[[], object]) -> Callable[[], object]:
+    """What a user has written: the hook, or what it stands in front of."""
+    front: _Front | None = vars(hook).get(_FRONT) if type(hook) is types.FunctionType else None
+    return hook if front is None or front.function is not hook else front.written
 
 
 @runs.interruptible

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Set
 from typing import Any
 
@@ -51,13 +52,16 @@ class Taker:
             )
         if marked:
             return MARKER
-        if not is_async_function(inner_test(function)) and not marked_by_peer:
-            return None
         if marked_by_peer:
             return None if self.is_peer_active else PEER_MARKER
-        if not markers.isdisjoint(OTHERS):
+        if self._by_mode is None or not markers.isdisjoint(OTHERS):
             return None
-        if self.is_peer_active and self.peer_mode == "auto":
+        return self._by_mode if is_async_function(inner_test(function)) else None
+
+    @functools.cached_property
+    def _by_mode(self) -> str | None:
+        """The marker by which an async function is taken that bears none."""
+        if self.peer_mode == "auto" and self.is_peer_active:
             return None
         if self.config.mode == "auto":
             return MARKER

@@ -37,6 +37,15 @@ def marked(*items, **options):
     return collected, marking
 
 
+def in_a_module(*items, marks=()):
+    module = Item(*marks)
+    module.listchain = lambda: [module]
+    module.iter_markers_with_node = lambda name: []
+    for item in items:
+        item.parent = module
+    return module
+
+
 def test_a_test_case_is_told_apart_without_importing_what_it_is_made_of():
     assert is_case(type("TestCase", (AsyncTestCase,), {}))
     assert not is_case(type("Plain", (), {}))
@@ -64,12 +73,8 @@ def test_an_item_that_the_peers_mode_takes_gets_its_marker_too():
 
 
 def test_where_all_is_marked_that_stands_in_a_module_this_says_it_once_for_all_of_them():
-    module = Item(mark())
-    module.listchain = lambda: [module]
-    module.iter_markers_with_node = lambda name: []
     items = [Item(obj=coroutine_function), Item(obj=coroutine_function)]
-    for item in items:
-        item.parent = module
+    module = in_a_module(*items, marks=[mark()])
     collected, marking = marked(*items)
     assert [each.kwargs.get("timeout", "none is said") for each in module.own_markers] == [None, "none is said"]
     assert [len(item.own_markers) for item in items] == [0, 0]
@@ -79,15 +84,39 @@ def test_where_all_is_marked_that_stands_in_a_module_this_says_it_once_for_all_o
 
 
 def test_where_functions_of_a_module_differ_each_says_it_for_itself():
-    module = Item(mark())
-    module.listchain = lambda: [module]
-    module.iter_markers_with_node = lambda name: []
     items = [Item(obj=coroutine_function), Item(mark(timeout=5), obj=coroutine_function)]
-    for item in items:
-        item.parent = module
+    module = in_a_module(*items, marks=[mark()])
     marked(*items)
     assert len(module.own_markers) == 1
     assert [item.own_markers[0].kwargs["timeout"] for item in items] == [None, 5]
+
+
+def test_where_the_mode_takes_all_that_stands_in_a_module_this_says_it_for_them():
+    items = [Item(obj=coroutine_function), Item(obj=coroutine_function)]
+    module = in_a_module(*items)
+    collected, marking = marked(*items, config=Config(mode="auto"))
+    assert [each.name for each in module.own_markers] == ["asyncunit"]
+    assert [item.own_markers for item in items] == [[], []]
+    items[1].add_marker(mark(timeout=3))
+    assert list(marking.mark_again(items)) == []
+    assert [collected.plan_of(item).config.timeout for item in items] == [None, 3]
+
+
+def test_a_module_says_nothing_of_the_sync_tests_in_it():
+    items = [Item(obj=coroutine_function), Item(obj=lambda: None)]
+    module = in_a_module(*items)
+    marked(*items, config=Config(mode="auto"))
+    assert module.own_markers == []
+    assert [len(item.own_markers) for item in items] == [1, 0]
+
+
+def test_a_module_says_nothing_of_the_classes_in_it():
+    item, method = Item(obj=coroutine_function), Item(obj=lambda: None)
+    module, cls = in_a_module(item), in_a_module(method)
+    cls.listchain = lambda: [module, cls]
+    marked(item, method, config=Config(mode="auto"))
+    assert module.own_markers == []
+    assert [len(each.own_markers) for each in (item, method)] == [1, 0]
 
 
 def test_a_marker_that_is_added_later_counts():
