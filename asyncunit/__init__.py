@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from asyncunit.scopes import Scope
 
 # What  pytest -p asyncunit  loads where asyncunit is not installed, and its entry point is not there.
-pytest_plugins = ("asyncunit.pytest_plugin",)
+pytest_plugins = ("asyncunit.pytest_entry",)
 
 # Each public name, and the module that it is handed on from when it is first asked for (PEP 562).
 _HOMES = {

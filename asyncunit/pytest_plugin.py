@@ -28,6 +28,11 @@ __tracebackhide__ = True
 PREFIX = "_asyncunit_fixture_"
 
 
+def __dir__() -> list[str]:
+    """What users call, and what pytest looks for: it takes its time at each name."""
+    return [*__all__, *(name for name in globals() if name.startswith(("pytest_", "unused_")))]
+
+
 # Options, markers and hooks.
 
 
@@ -53,21 +58,11 @@ class _SpecsWithPeers(_Specs):
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the hooks for loop factories. pytest calls this first."""
-    _leave_unwritten(pluginmanager)
     for name, module in _house.items():
         sys.modules.setdefault(name, module)
     from asyncunit import options
 
     pluginmanager.add_hookspecs(_Specs if options.is_peer_there(pluginmanager) else _SpecsWithPeers)
-
-
-def _leave_unwritten(pluginmanager: Any) -> None:
-    """Have Python import the other rooms of the house, and not pytest, which does so for what plugins are made of.
-
-    It does that to have their assert statements say more, for which there is no need here. A module takes it ten times
-    as long, and is parsed anew in each run where nothing can be written beside it. There is no public way to say so.
-    """
-    getattr(pluginmanager.rewrite_hook, "_must_rewrite", set()).discard("asyncunit")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -100,18 +95,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line(
             "markers", "asyncio(loop_scope=..., loop_factories=...): run the async test, as pytest-asyncio does."
         )
+    if config.getoption("asyncunit_plan"):
+        config.pluginmanager.register(_Plan(), "asyncunit-plan")
 
 
-def pytest_unconfigure() -> None:
-    """Remember the modules of the house: pytester forgets those that were imported in a run inside a test.
-
-    Another copy of them would know nothing of the scopes that are open in this one.
-    """
-    if "asyncunit.config" in sys.modules:
-        _house.update({name: module for name, module in sys.modules.items() if name.startswith("asyncunit.")})
-
-
-_house: dict[str, types.ModuleType] = {}
 _WRITTEN: pytest.StashKey[Written] = pytest.StashKey()
 
 
@@ -120,21 +107,6 @@ def pytest_plugin_registered(plugin: object) -> None:
     """Give pytest the fixtures that a conftest.py, or another plugin, declares with ``asyncunit.fixture``."""
     if type(plugin) is types.ModuleType and not plugin.__name__.startswith("_pytest."):
         _convert(plugin, vars(plugin).items())
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> object | None:
-    """Under --asyncunit-plan, draw what would be run, and run nothing."""
-    if not session.config.getoption("asyncunit_plan"):
-        return None
-    if run := _activate(session.config):
-        from asyncunit import outline
-
-        drawn = outline.of_items(session.items, run.collected)
-        sys.stdout.write("\n")
-        outline.write(drawn, sys.stdout)
-        session.testsfailed += drawn.has_errors
-    return True
 
 
 @pytest.fixture(scope="session")
@@ -281,7 +253,19 @@ def _activate(config: pytest.Config) -> AsyncRun | None:
         except ConfigurationError as error:
             run = _Misconfigured(error)
         config.pluginmanager.register(run, RUN)
+        config.add_cleanup(_remember_house)
     return run if isinstance(run, AsyncRun) else None
+
+
+def _remember_house() -> None:
+    """Note the modules of the house, for pytester forgets those that were imported in a run inside a test.
+
+    Another copy of them would know nothing of the scopes that are open in this one.
+    """
+    _house.update({name: module for name, module in sys.modules.items() if name.startswith("asyncunit.")})
+
+
+_house: dict[str, types.ModuleType] = {}
 
 
 class _Misconfigured:
@@ -473,6 +457,22 @@ def _parametrize_factories(metafunc: pytest.Metafunc, factories: Mapping[str, An
     scope: Any = str(loop_scope)
     metafunc.fixturenames.append(PARAM)
     metafunc.parametrize(PARAM, values, ids=ids, indirect=True, scope=scope)
+
+
+class _Plan:
+    """The hook that there is under --asyncunit-plan."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> object:
+        """Draw what would be run, and run nothing."""
+        if run := _activate(session.config):
+            from asyncunit import outline
+
+            drawn = outline.of_items(session.items, run.collected)
+            sys.stdout.write("\n")
+            outline.write(drawn, sys.stdout)
+            session.testsfailed += drawn.has_errors
+        return True
 
 
 class _Debugging:

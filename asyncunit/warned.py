@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-import tracemalloc
 import types
 import warnings
 from typing import Any
@@ -119,6 +118,8 @@ def _made_at() -> str:
 
     The function is not told of the object, but its caller, in the module ``warnings``, is.
     """
+    import tracemalloc
+
     frame = inspect.currentframe()
     caller = frame.f_back.f_back if frame is not None and frame.f_back is not None else None
     source = getattr(caller.f_locals.get("msg"), "source", None) if caller is not None else None

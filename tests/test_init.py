@@ -82,6 +82,7 @@ HOUSE = [
     "functions",
     "items",
     "pytest_plugin",
+    "pytest_entry",
 ]
 # These are there in every run of pytest, also in one without an async test.
 WITHOUT_ASYNCIO = HOUSE[: HOUSE.index("options") + 1]

@@ -60,7 +60,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     assert "Requires-Dist" not in metadata
     assert "Requires-Python: >=3.11" in metadata
     assert "License-Expression: MIT" in metadata
-    assert "asyncunit = asyncunit.pytest_plugin" in entry_points
+    assert "asyncunit = asyncunit.pytest_entry" in entry_points
 
 
 def test_the_sdist_holds_what_the_wheel_is_built_of(built):

@@ -940,30 +940,6 @@ def test_without_async_tests_no_more_than_options_and_detection_is_imported(pyte
     assert "1 passed" in output, output
 
 
-def test_python_imports_the_house_and_not_the_rewriter_of_assert_statements(pytester, monkeypatch):
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p early")
-    # As pytest does for the package of an entry point.
-    pytester.makepyfile(
-        early="def pytest_addoption(pluginmanager): pluginmanager.rewrite_hook.mark_rewrite('asyncunit')"
-    )
-    pytester.makepyfile(
-        """
-        import importlib.machinery, sys, pytest
-
-        @pytest.mark.asyncunit
-        async def test_x():
-            plugin, others = sys.modules["asyncunit.pytest_plugin"], set()
-            for name, module in sys.modules.items():
-                if name.startswith("asyncunit.") and name not in (plugin.__name__, "asyncunit.keys"):
-                    others.add(type(module.__loader__))
-            assert type(plugin.__loader__) is not importlib.machinery.SourceFileLoader
-            assert others == {importlib.machinery.SourceFileLoader}
-        """
-    )
-    output, _ = in_a_process(pytester).communicate(timeout=30)
-    assert "1 passed" in output, output
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_an_interrupt_runs_the_tear_down_of_all_that_is_open(pytester):
     pytester.makepyfile(

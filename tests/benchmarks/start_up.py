@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--peer", metavar="PYTHON")
     options = parser.parse_args()
-    runs = [(sys.executable, "asyncunit.pytest_plugin", "asyncunit")]
+    runs = [(sys.executable, "asyncunit", "asyncunit")]
     if options.peer:
         runs.append((options.peer, "pytest_asyncio.plugin", "asyncio"))
     with tempfile.TemporaryDirectory() as directory:
