@@ -6,10 +6,9 @@ of a fixture.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncunit.fixtures import Fixture
 from asyncunit.places import Place, depth_of
@@ -34,8 +33,7 @@ def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:
     return function
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class AdoptedFixture:
+class AdoptedFixture(NamedTuple):
     """A fixture of pytest's that asyncunit runs; ``is_peers`` where it has pytest-asyncio's meaning.
 
     It is async, or sync and lives in a scope where asyncunit's test cases find it, too.

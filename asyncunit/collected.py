@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncunit import config as configuration
 from asyncunit.adopted import AdoptedFixture, AdoptedFixtures, depth_needed
@@ -42,8 +42,7 @@ def is_async_test(item: Any) -> bool:
     return run is not None and run.collected.plan_of(item) is not None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FunctionPlan:
+class FunctionPlan(NamedTuple):
     """What is known of a test function that asyncunit runs: see `asyncunit.functions.Standing`.
 
     ``fixtures`` are the async ones that it asks for. ``reason`` says why it runs on its loop. ``is_peers`` is true
@@ -70,8 +69,7 @@ class FunctionPlan:
         return self.places[self.depth - 1].scope if self.depth <= len(self.places) else Scope.FUNCTION
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Surroundings:
+class _Surroundings(NamedTuple):
     """What is true of all items with one parent.
 
     ``configs`` are those of ``places``, and ``explicit`` is the loop scope that one of these names. ``has_policy`` is

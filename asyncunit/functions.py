@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncunit.awaitables import as_coroutine, is_async_def, is_awaitable
 from asyncunit.config import Config
@@ -26,8 +25,7 @@ __all__ = ["FunctionTest", "Standing", "wide_runner"]
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a test function stands: the scopes around it, the loop that it runs on, and what is configured for it.
 
     ``depth`` is how many of the scopes in ``path`` last as long as the loop: one that has all of them around it is the

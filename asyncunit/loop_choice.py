@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
 import types
 import unittest
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncunit import config as configuration
 from asyncunit import plans
@@ -43,8 +42,7 @@ CHOSEN = "_asyncunit_chosen"
 asked_by_host: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LoopChoice:
+class LoopChoice(NamedTuple):
     """The loop that a class, or a module's hooks, run on: the scope that owns it, and what makes it.
 
     ``configs`` are the configurations in force for the class, for its module, and for what is wider. ``reason`` says
@@ -84,7 +82,7 @@ def choose(cls: type, config: Config) -> LoopChoice:
             f"and its classes share one loop. Leave loop_scope and loop_factory out of {cls.__qualname__}, or "
             f'write there what the other says, as in:  loop_scope = "{shared.scope}"'
         )
-    return dataclasses.replace(own, scope=shared.scope, reason=f"inferred from {cls.__module__}.{hook}")
+    return own._replace(scope=shared.scope, reason=f"inferred from {cls.__module__}.{hook}")
 
 
 def choose_for_module(name: str, config: Config) -> LoopChoice | None:

@@ -10,7 +10,7 @@ import keyword
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.errors import DefinitionError
 from asyncunit.signatures import function_of, is_test_method, written_at
@@ -47,8 +47,7 @@ class Param:
     expected_failure: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ParamSet:
+class ParamSet(NamedTuple):
     """The values that ``names`` have in turn, each with its id. ``where`` is the file and line that says so."""
 
     names: tuple[str, ...]
@@ -56,8 +55,7 @@ class ParamSet:
     where: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """One of the tests that a test method becomes: its name, and what was chosen of each set of values."""
 
     name: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncunit.scopes import Scope, path_of_module
 
@@ -12,8 +11,7 @@ __all__ = ["Place", "depth_of", "places_of"]
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A scope that an item stands in: the node of pytest that lasts as long, None if there is none."""
 
     scope: Scope

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import types
 import unittest
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncunit import params, variants
 from asyncunit.errors import DefinitionError, did_you_mean
@@ -30,8 +30,7 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 PREFIX = unittest.TestLoader.testMethodPrefix
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """The widest loop that the fixtures of a class need, and the fixture that needs it.
 
     ``test`` is the test that names it, None where the whole class uses it.
@@ -45,8 +44,7 @@ class Demand:
         return f"the {self.fixture}" + (f", which {self.test} names," if self.test else "")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TestPlan:
+class TestPlan(NamedTuple):
     """What one test uses beyond what is set up for its class, in the order in which it is set up.
 
     ``wide`` is for all tests of the class, but differs from test to test by a param; ``own`` is made for each test;
@@ -58,12 +56,11 @@ class TestPlan:
     own: tuple[Node, ...]
     named: tuple[Node, ...] = ()
     arguments: tuple[tuple[str, Node], ...] = ()
-    values: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    chosen: Mapping[Node, Param] = dataclasses.field(default_factory=dict)
+    values: Mapping[str, object] = types.MappingProxyType({})
+    chosen: Mapping[Node, Param] = types.MappingProxyType({})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The fixtures of a class, resolved by ``resolver``.
 
     ``whole`` is what all tests of the class use, and ``shared`` what of it is wider than one test and has one value, in
@@ -107,7 +104,7 @@ class Plan:
                 f"defined, but it came into the class later. Define it in the body of the class."
             )
         named = self.resolver.named(self.whole, asked)
-        return dataclasses.replace(self.usual, named=named, arguments=tuple(asked.items()))
+        return self.usual._replace(named=named, arguments=tuple(asked.items()))
 
 
 def define(cls: type) -> None:
@@ -199,7 +196,7 @@ def _plan_test(
     named = resolver.named(whole, dict(arguments))
     varying = {node: node.fixture.param_set for node in (*whole, *named) if node.fixture.param_set is not None}
     if not varying and not marks:
-        plan = dataclasses.replace(usual, named=named, arguments=arguments) if arguments else usual
+        plan = usual._replace(named=named, arguments=arguments) if arguments else usual
         return None, {name: plan}
     if name == "runTest":
         raise DefinitionError(
