@@ -7,7 +7,6 @@ but for ``item._fixtureinfo``, the only place that tells which fixtures an item 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
@@ -84,12 +83,12 @@ class _Surroundings(NamedTuple):
     plans: dict[bool, FunctionPlan]
 
 
-@dataclasses.dataclass(slots=True)
 class _Parent:
     """What functions stand in: the names of its markers and of those around it; its surroundings, once asked for."""
 
-    markers: frozenset[str]
-    surroundings: _Surroundings | None = None
+    def __init__(self, markers: frozenset[str]) -> None:
+        self.markers = markers
+        self.surroundings: _Surroundings | None = None
 
 
 class Collected:

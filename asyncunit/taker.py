@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Set
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncunit.config import Config
 from asyncunit.errors import DefinitionError
@@ -22,8 +20,7 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 OTHERS = ("anyio", "trio")
 
 
-@dataclasses.dataclass(frozen=True)
-class Taker:
+class Taker(NamedTuple):
     """What decides which functions are asyncunit's.
 
     ``config`` is that of the run. ``peer_mode`` is pytest-asyncio's mode, and ``is_peer_active`` whether that plugin
@@ -54,11 +51,11 @@ class Taker:
             return MARKER
         if marked_by_peer:
             return None if self.is_peer_active else PEER_MARKER
-        if self._by_mode is None or not markers.isdisjoint(OTHERS):
+        by_mode = self._by_mode()
+        if by_mode is None or not markers.isdisjoint(OTHERS):
             return None
-        return self._by_mode if is_async_function(inner_test(function)) else None
+        return by_mode if is_async_function(inner_test(function)) else None
 
-    @functools.cached_property
     def _by_mode(self) -> str | None:
         """The marker by which an async function is taken that bears none."""
         if self.peer_mode == "auto" and self.is_peer_active:
