@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 
@@ -23,9 +24,11 @@ async def test_async(pytestconfig):
 
 @pytest.fixture
 def installed(tmp_path):
-    """A directory with what pytest looks at where asyncunit is installed, and the suite."""
-    info = tmp_path / "packages" / "asyncunit-0.dist-info"
-    info.mkdir(parents=True)
+    """A directory with the suite, and with the package as it is where it is installed."""
+    packages = tmp_path / "packages"
+    shutil.copytree(ROOT / "asyncunit", packages / "asyncunit", ignore=shutil.ignore_patterns("__pycache__"))
+    info = packages / "asyncunit-0.dist-info"
+    info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: asyncunit\nVersion: 0\n")
     (info / "entry_points.txt").write_text("[pytest11]\nasyncunit = asyncunit.pytest_entry\n")
     (info / "RECORD").write_text("asyncunit/__init__.py,,\nasyncunit/pytest_entry.py,,\n")
@@ -37,7 +40,7 @@ def run(directory, *args, **environment):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *args],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": f"{directory / 'packages'}{os.pathsep}{ROOT}", **environment},
+        env={**os.environ, "PYTHONPATH": str(directory / "packages"), **environment},
         capture_output=True,
         text=True,
         check=False,
