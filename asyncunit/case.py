@@ -93,13 +93,11 @@ def _refuse_other_runner(cls: type) -> None:
             )
 
 
-def _refuse_undefined(cls: type) -> None:
-    """Raise for a class of which asyncunit was not told when it was defined: it would have neither hooks nor plan."""
-    if "_asyncunit_extended" in vars(cls):
-        return
+def _undefined(cls: type) -> DefinitionError:
+    """The error of a class that was defined without telling asyncunit, and has neither hooks nor plan."""
     # What a class writes itself is for its subclasses.
     base = next(base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base))
-    raise DefinitionError(
+    return DefinitionError(
         f"{class_name(cls)} was defined without asyncunit, for {class_name(base)}.__init_subclass__ does not pass it "
         f"on. Call  super().__init_subclass__(**kwargs)  in it."
     )
@@ -135,11 +133,12 @@ class AsyncTestCase(StepsInScope):
         loop_choice.check_class(cls)
 
     def __init__(self, methodName: str = "runTest") -> None:
-        plan = plans.planned(type(self))
-        if plan is None:
-            _refuse_undefined(type(self))
-        elif plan.variants:
-            _refuse_bare_name(type(self), plan, methodName)
+        cls = type(self)
+        if "_asyncunit_extended" not in vars(cls):
+            raise _undefined(cls)
+        plan = plans.planned(cls)
+        if plan is not None and plan.variants:
+            _refuse_bare_name(cls, plan, methodName)
         super().__init__(methodName)
         suite.adopt_module(type(self).__module__)
 

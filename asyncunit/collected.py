@@ -45,7 +45,8 @@ class FunctionPlan(NamedTuple):
     """What is known of a test function that asyncunit runs: see `asyncunit.functions.Standing`.
 
     ``fixtures`` are the async ones that it asks for. ``reason`` says why it runs on its loop. ``is_peers`` is true
-    where it has pytest-asyncio's meaning. ``marker`` is the one that was read.
+    where it has pytest-asyncio's meaning. ``marker`` is the one that was read, and ``own_markers`` are how many of it
+    and of the other plugin's the test bears itself.
     """
 
     places: tuple[Place, ...]
@@ -56,6 +57,7 @@ class FunctionPlan(NamedTuple):
     reason: str
     is_peers: bool
     marker: Any
+    own_markers: int = 0
 
     @property
     def path(self) -> ScopePath:
@@ -89,6 +91,8 @@ class _Parent:
     def __init__(self, markers: frozenset[str]) -> None:
         self.markers = markers
         self.surroundings: _Surroundings | None = None
+        # Whether there are functions in it that are not asyncunit's.
+        self.has_others = False
 
 
 class Collected:
@@ -105,12 +109,9 @@ class Collected:
         # The last of them, for items with one parent come one after the other.
         self._node: Any = None
         self._parent = _Parent(frozenset())
-        # The marker that says what is in force for an item, and how many markers it has with that. What has changed
-        # since.
-        self._marked: dict[Any, tuple[Any, int]] = {}
+        # What `mark` has put on items, and the plans of those whose markers say something else now.
+        self._marked: dict[Any, list[Any]] = {}
         self._changed: dict[Any, FunctionPlan] = {}
-        # By the ids of the plans, what `mark_parent` was called for.
-        self._said_by_parents: set[int] = set()
 
     def plan_of(self, item: Any) -> FunctionPlan | None:
         """The plan of an item; None where it is not an async test function of asyncunit's."""
@@ -127,6 +128,7 @@ class Collected:
         function = node.obj
         taken_by = self.taker.take(self._markers_of(node), function)
         if taken_by is None:
+            self._parent.has_others = True
             return None
         surroundings = self._parent.surroundings or self.surroundings(node)
         if surroundings.has_policy:
@@ -141,22 +143,24 @@ class Collected:
         return plan
 
     def plan_again(self, item: Any) -> bool:
-        """Plan an item anew if it has got markers since `mark` was called for it; False if it has not.
+        """Plan an item anew if it bears markers that its plan knows nothing of; False if it does not.
 
         Raises as `plan` does.
         """
-        ours, count = self._marked.get(item, (None, 0))
-        if len(item.own_markers) == count or (ours is None and not (_count(item) and self._is_said_by_parent(item))):
+        plan = self.plan_of(item)
+        ours = self._marked.get(item, [])
+        if plan is None or _count(item, ours) == plan.own_markers:
             return False
-        item.own_markers[:] = [mark for mark in item.own_markers if mark is not ours]
+        item.own_markers[:] = [mark for mark in item.own_markers if not any(mark is each for each in ours)]
+        self._marked.pop(item, None)
         taken_by = self.taker.take(self._markers_of(item), item.obj)
         self._changed[item] = self._plan(item, item.obj, self.surroundings(item), is_peers=taken_by == PEER_MARKER)
         return True
 
-    def mark(self, item: Any, marker: Any) -> None:
-        """Have the item say by a marker what is in force for it; remember which markers it has by now."""
-        item.add_marker(marker, append=False)
-        self._marked[item] = item.own_markers[0], len(item.own_markers)
+    def mark(self, item: Any, marker: Any, *, append: bool = False) -> None:
+        """Put a marker on an item that is not the user's."""
+        item.add_marker(marker, append=append)
+        self._marked.setdefault(item, []).append(item.own_markers[-1 if append else 0])
 
     def shared_plan(self, items: Sequence[Any], *, is_innermost: bool) -> FunctionPlan | None:
         """The one plan of all items that stand in a parent, which can say for them what is in force; else None.
@@ -166,18 +170,10 @@ class Collected:
         parent = self._parent_of(items[0])
         usual = None if parent.surroundings is None else parent.surroundings.plans.get(False)
         is_marked = MARKER in parent.markers
-        if usual is None or not (is_marked or is_innermost):
+        if usual is None or not (is_marked or (is_innermost and not parent.has_others)):
             return None
         plans = map(self.plan_of, items)
         return usual if all(plan is usual or (plan is None and is_marked) for plan in plans) else None
-
-    def mark_parent(self, node: Any, marker: Any, plan: FunctionPlan) -> None:
-        """Have what functions stand in say by a marker what is in force for all that have this plan."""
-        node.add_marker(marker, append=False)
-        self._said_by_parents.add(id(plan))
-
-    def _is_said_by_parent(self, item: Any) -> bool:
-        return id(self.plan_of(item)) in self._said_by_parents
 
     def _markers_of(self, node: Any) -> Set[str]:
         """The names of the markers that a function has, its own and those of what it stands in."""
@@ -219,7 +215,8 @@ class Collected:
             if plan is None:
                 plan = surroundings.plans[is_peers] = self._make_plan(node, surroundings, (), {}, is_peers, is_sync)
             return plan
-        return self._make_plan(node, surroundings, fixtures, written, is_peers, is_sync)
+        plan = self._make_plan(node, surroundings, fixtures, written, is_peers, is_sync)
+        return plan._replace(own_markers=_count(node))
 
     def _make_plan(
         self,
@@ -333,11 +330,11 @@ def _too_narrow(explicit: Scope | None, found: AdoptedFixture, places: tuple[Pla
     )
 
 
-def _count(node: Any) -> int:
-    """How many markers a node has itself that say something of asyncunit."""
+def _count(node: Any, but: Sequence[Any] = ()) -> int:
+    """How many markers a node has itself that say something of asyncunit, but for these."""
     count = 0
     for mark in node.own_markers:
-        if mark.name in (MARKER, PEER_MARKER):
+        if mark.name in (MARKER, PEER_MARKER) and not any(mark is each for each in but):
             count += 1
     return count
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ from asyncunit.scope_runner import ScopeRunner
 from asyncunit.scopes import Scope
 from asyncunit.signatures import is_async_function
 from asyncunit.stderr import print_all
+from asyncunit.suite import has_module_hooks
 
 __all__ = ["ItemRunner"]
 
@@ -77,11 +79,14 @@ class ItemRunner:
         run.result = item
         if item.parent is not self._parent:
             self._parent = item.parent
-            run.cls = getattr(item, "cls", None)
-            self._is_case = is_case(run.cls)
+            cls: Any = getattr(item, "cls", None)
+            run.cls = cls
+            self._is_case = is_case(cls)
             path = tuple((place.scope, place.key) for place in self._places_of(item) if place.scope is not Scope.CLASS)
             if len(path) > 1:
                 run.paths[str(path[-1][1])] = path
+                if self._is_case and _stands_where_found(cls, str(path[-1][1])):
+                    run.paths[cls.__module__] = path
         plan = self._collected.plan_of(item)
         if plan is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
@@ -288,3 +293,12 @@ def _bound(function: Any, instance: object) -> Any:
     if instance is not None and isinstance(instance, type(getattr(function, "__self__", None))):
         return function.__func__.__get__(instance)
     return function
+
+
+def _stands_where_found(cls: type, module: str) -> bool:
+    """Whether a test case stands in the module in which pytest has found it, which may have imported it.
+
+    Only that module's hooks are called by pytest. Where there are none, those of the class's own can be run.
+    """
+    own, found_in = (has_module_hooks(sys.modules.get(name)) for name in (cls.__module__, module))
+    return found_in or not own

@@ -55,7 +55,7 @@ class Marking:
         """Have what the items stand in say it, or else each item; return those that are refused."""
         shared = self._collected.shared_plan(items, is_innermost=is_innermost)
         if shared is not None:
-            self._collected.mark_parent(node, self._marker(shared), shared)
+            node.add_marker(self._marker(shared), append=False)
             return []
         refused = []
         markers: dict[int, Any] = {}  # by the ids of the plans
@@ -63,18 +63,18 @@ class Marking:
             plan = self._collected.plan_of(item)
             if plan is None:
                 continue
-            if plan.is_peers and self._is_refused(item, plan):
+            if plan.is_peers and inspect.isasyncgenfunction(written_of(item.obj)):
                 refused.append(item)
             if id(plan) not in markers:
                 markers[id(plan)] = self._marker(plan)
-            self._collected.mark(item, markers[id(plan)])
+            self._mark_function(item, plan, markers[id(plan)])
         return refused
 
-    def _is_refused(self, item: Any, plan: FunctionPlan) -> bool:
-        """Whether pytest-asyncio would refuse to run the item, which gets its marker if it has none."""
-        if plan.marker is None:
-            item.add_marker(PEER_MARKER)
-        return inspect.isasyncgenfunction(written_of(item.obj))
+    def _mark_function(self, item: Any, plan: FunctionPlan, marker: Any) -> None:
+        """Have an item say what is in force for it, and that it is pytest-asyncio's kind of test if it is."""
+        if plan.is_peers and plan.marker is None:
+            self._collected.mark(item, getattr(self._mark, PEER_MARKER)(), append=True)
+        self._collected.mark(item, marker)
 
     def _marker(self, plan: FunctionPlan) -> Any:
         return self._mark.asyncunit(**effective(plan.config, plan.loop_scope))
@@ -86,7 +86,7 @@ class Marking:
                 continue
             try:
                 if self._collected.plan_again(item) and (plan := self._collected.plan_of(item)):
-                    self._collected.mark(item, self._marker(plan))
+                    self._mark_function(item, plan, self._marker(plan))
             except AsyncUnitError as error:
                 yield item, error
 

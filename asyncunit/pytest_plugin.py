@@ -95,10 +95,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line(
             "markers", "asyncio(loop_scope=..., loop_factories=...): run the async test, as pytest-asyncio does."
         )
+    config.add_cleanup(_remember_house)
     if config.getoption("asyncunit_plan"):
         config.pluginmanager.register(_Plan(), "asyncunit-plan")
 
 
+def _remember_house() -> None:
+    """Note the modules of the house, for pytester forgets those that were imported in a run inside a test.
+
+    Another copy of them would know nothing of the scopes that are open in this one; another asyncio, nothing of loops.
+    """
+    if "asyncunit.config" in sys.modules:
+        house = ("asyncunit", "asyncio", "_asyncio")
+        _house.update({name: found for name, found in sys.modules.items() if name.partition(".")[0] in house})
+
+
+_house: dict[str, types.ModuleType] = {}
 _WRITTEN: pytest.StashKey[Written] = pytest.StashKey()
 
 
@@ -253,19 +265,7 @@ def _activate(config: pytest.Config) -> AsyncRun | None:
         except ConfigurationError as error:
             run = _Misconfigured(error)
         config.pluginmanager.register(run, RUN)
-        config.add_cleanup(_remember_house)
     return run if isinstance(run, AsyncRun) else None
-
-
-def _remember_house() -> None:
-    """Note the modules of the house, for pytester forgets those that were imported in a run inside a test.
-
-    Another copy of them would know nothing of the scopes that are open in this one.
-    """
-    _house.update({name: module for name, module in sys.modules.items() if name.startswith("asyncunit.")})
-
-
-_house: dict[str, types.ModuleType] = {}
 
 
 class _Misconfigured:

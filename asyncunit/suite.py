@@ -175,9 +175,11 @@ def clean_up_class(cls: type[unittest.TestCase]) -> list[Exception] | None:
     return None if scope is None else scope.run.leave(scope.open_scope)
 
 
-def has_module_hooks(module: types.ModuleType) -> bool:
+def has_module_hooks(module: types.ModuleType | None) -> bool:
     """Whether a module has a set-up or a tear-down of its own."""
-    return any(hasattr(module, hook) for hook in (*_SyncHooks._fields, *MODULE_HOOKS))
+    sync_hooks = [getattr(module, hook, None) or _nothing for hook in _SyncHooks._fields]
+    has_sync_ones = any(_written_behind(hook) is not _nothing for hook in sync_hooks)
+    return has_sync_ones or any(hasattr(module, hook) for hook in MODULE_HOOKS)
 
 
 def adopt_module(name: str) -> None:
@@ -185,14 +187,17 @@ def adopt_module(name: str) -> None:
     module = sys.modules.get(name)
     if module is None:
         return
-    found = getattr(module, "setUpModule", _nothing), getattr(module, "tearDownModule", _nothing)
+    # Where one is None, unittest calls none.
+    found = getattr(module, "setUpModule", None) or _nothing, getattr(module, "tearDownModule", None) or _nothing
     if vars(module).get(_FRONTS) == (name, *found):
         return
     # A hook that is imported from another module may have a front there.
     hooks = _SyncHooks(*map(_written_behind, found))
     set_up = _front(functools.partial(_set_up_module, name, hooks), hooks.setUpModule)
     tear_down = _front(functools.partial(_tear_down_module, name, hooks), hooks.tearDownModule)
-    vars(module).update({"setUpModule": set_up, "tearDownModule": tear_down, _FRONTS: (name, set_up, tear_down)})
+    noted = {"setUpModule": set_up, "tearDownModule": tear_down, _FRONTS: (name, set_up, tear_down)}
+    for attribute, value in noted.items():
+        setattr(module, attribute, value)
 
 
 class _SyncHooks(NamedTuple):

@@ -927,6 +927,113 @@ def test_a_class_that_pytest_does_not_collect_is_left_alone(run):
     assert outcomes(result) == {"passed": 1}
 
 
+HOOKS = """
+    def setUpModule(): print("<{0} setUp>")
+    async def asyncSetUpModule(): print("<{0} asyncSetUp>")
+    async def asyncTearDownModule(): print("<{0} asyncTearDown>")
+    def tearDownModule(): print("<{0} tearDown>")
+"""
+
+
+@pytest.mark.parametrize("hooks", ["", HOOKS])
+def test_a_test_case_that_is_imported_stands_in_the_module_that_imports_it(run, hooks):
+    base = """
+    import asyncunit
+
+    class TestBase(asyncunit.ModuleLoopTestCase):
+        async def test_base(self): print("<base>")
+    """
+    text = """
+    from base import TestBase
+
+    class TestOwn(asyncunit.ModuleLoopTestCase):
+        async def test_own(self): print("<own>")
+    """
+    result = run(text + HOOKS.format("own"), "-s", base=base + hooks.format("base"))
+    assert outcomes(result) == {"passed": 2}
+    shown = re.findall("<(.*)>", result.stdout.str())
+    assert shown == ["own setUp", "own asyncSetUp", "base", "own", "own asyncTearDown", "own tearDown"]
+
+
+def test_the_async_hooks_of_an_imported_test_case_are_called_where_there_are_no_others(run):
+    base = """
+        import asyncunit
+        async def asyncSetUpModule(): print("<base asyncSetUp>")
+        class TestBase(asyncunit.AsyncTestCase):
+            async def test_base(self): print("<base>")
+    """
+    result = run("from base import TestBase", "-s", base=base)
+    assert outcomes(result) == {"passed": 1}
+    assert re.findall("<(.*)>", result.stdout.str()) == ["base asyncSetUp", "base"]
+
+
+def test_what_a_parameter_is_marked_with_counts_whatever_stands_beside_the_test(run):
+    text = """
+        @pytest.mark.parametrize("value", [0, pytest.param(1, marks=pytest.mark.asyncunit(timeout=7))])
+        async def test_x(value, request):
+            assert request.node.get_closest_marker("asyncunit").kwargs["timeout"] == (7 if value else None)
+    """
+    assert outcomes(run(text, "--asyncunit-mode=auto")) == {"passed": 2}
+    assert outcomes(run(f"{text}\n        def test_sync(): pass", "--asyncunit-mode=auto")) == {"passed": 3}
+
+
+def test_sync_tests_that_a_hook_sets_aside_do_not_get_the_marker(run):
+    conftest = """
+        import pytest
+
+        class Aside:
+            @pytest.hookimpl(wrapper=True)
+            def pytest_collection_modifyitems(self, items):
+                aside = [item for item in items if item.name == "test_sync"]
+                items[:] = [item for item in items if item not in aside]
+                yield
+                items += aside
+
+        def pytest_configure(config): config.pluginmanager.register(Aside())
+    """
+    text = """
+        async def test_async(request): assert request.node.get_closest_marker("asyncunit")
+
+        def test_sync(request): assert request.node.get_closest_marker("asyncunit") is None
+    """
+    assert outcomes(run(text, "--asyncunit-mode=auto", conftest=conftest)) == {"passed": 2}
+
+
+def test_runs_inside_tests_have_one_copy_of_asyncunit_and_asyncio(pytester):
+    pytester.makepyfile(
+        """
+        pytest_plugins = ["pytester"]
+
+        def run(pytester, *lines):
+            pytester.makepyfile("\\n".join(lines))
+            pytester.runpytest_inprocess("-p", "asyncunit").assert_outcomes(passed=1)
+
+        FIXTURE = "import asyncunit", "@asyncunit.fixture(scope='session')", "async def fixture(): return 3"
+        CASE = (
+            "import asyncio, asyncunit",
+            "class TestCase(asyncunit.ClassLoopTestCase):",
+            "    async def test_x(self): assert asyncio.current_task().get_name()",
+        )
+
+        def test_sync(pytester):
+            pytester.makeconftest("\\n".join(FIXTURE))
+            run(pytester, "def test_x(): pass")
+
+        def test_function(pytester):
+            pytester.makeconftest("\\n".join(FIXTURE))
+            run(pytester, "import pytest", "@pytest.mark.asyncunit", "async def test_x(fixture): assert fixture == 3")
+
+        def test_case(pytester):
+            run(pytester, *CASE)
+
+        def test_case_again(pytester):
+            run(pytester, *CASE)
+        """
+    )
+    output, _ = in_a_process(pytester, "-p", "no:cacheprovider").communicate(timeout=60)
+    assert "4 passed" in output, output
+
+
 # What it costs, and how it ends.
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import sys
 import textwrap
 import unittest
 import weakref
@@ -393,3 +394,26 @@ def test_a_hook_may_call_the_hook_of_an_unrelated_class(notes):
     """
     assert run_module(source, note=notes.append).raised == []
     assert notes == ["other"]
+
+
+def test_module_hooks_may_be_switched_off():
+    source = "class Test(asyncunit.AsyncTestCase):\n    async def test_x(self): pass"
+    hooks = ("setUpModule", "tearDownModule", "asyncSetUpModule", "asyncTearDownModule")
+    assert run_module(source, **dict.fromkeys(hooks)).raised == []
+
+
+def test_a_class_may_stand_in_the_place_of_a_module():
+    class Module:
+        hooks = []
+
+        @staticmethod
+        def setUpModule():
+            Module.hooks.append("setUpModule")
+
+    class Test(asyncunit.AsyncTestCase):
+        async def test_x(self): ...
+
+    Test.__module__ = "tests.stands_in"
+    with mock.patch.dict(sys.modules, {"tests.stands_in": Module}):
+        assert run_suite(unittest.TestSuite([Test("test_x")])).raised == []
+    assert Module.hooks == ["setUpModule"]
