@@ -12,10 +12,10 @@ from typing import Any
 from asyncunit import warned
 from asyncunit.findings import Finding, judge
 from asyncunit.groups import groups_of, parents_of
-from asyncunit.keys import Check
 from asyncunit.observers import Unhandled, is_background
 from asyncunit.open_scopes import OpenScope
 from asyncunit.owners import owner_of
+from asyncunit.parsing import Check
 from asyncunit.resources import close, findings_of, left_open, note_sockets, note_transports
 from asyncunit.runner import CLOSE_TIMEOUT, LoopRunner, refusal
 from asyncunit.scopes import Scope

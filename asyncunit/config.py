@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from asyncunit.errors import ConfigurationError, did_you_mean
-from asyncunit.keys import KEYS, SETTINGS, Check
-from asyncunit.parsing import LoopFactories, LoopFactory, choose_factories, parse
+from asyncunit.keys import KEYS, SETTINGS
+from asyncunit.parsing import Check, LoopFactories, LoopFactory, choose_factories, parse
 from asyncunit.scopes import Scope
 from asyncunit.signatures import class_name
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from asyncunit import registry
 from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, LeftBehindError, UnfinishedError
-from asyncunit.keys import Check
 from asyncunit.open_scopes import OpenScope
+from asyncunit.parsing import Check
 from asyncunit.scopes import Scope
 from asyncunit.stacks import Place, place_of_function
 from asyncunit.tracebacks import stand_at, trim

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from asyncunit.findings import Finding
 from asyncunit.foreign import explain
 from asyncunit.groups import calling_group, parents_of
-from asyncunit.keys import Check
 from asyncunit.open_scopes import OpenScope
 from asyncunit.owners import current_owner, give, given_to, owner_of, owner_of_context
+from asyncunit.parsing import Check
 from asyncunit.stacks import caller, coroutine_name, describe_task, represent
 
 __all__ = ["Observer", "Unhandled", "is_background", "is_reported", "mark_as_reported"]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncunit.errors import ConfigurationError, did_you_mean
-from asyncunit.keys import CHECKS, KEYS, MODES, Check
+from asyncunit.keys import KEYS, MODES
 from asyncunit.signatures import required_parameters
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 __all__ = [
+    "CHECKS",
+    "Check",
     "LoopFactories",
     "LoopFactory",
     "Unavailable",
@@ -25,6 +28,23 @@ __all__ = [
 ]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Check(enum.StrEnum):
+    """What can be looked for when a test or a wider scope ends, by the names that users write."""
+
+    UNHANDLED_ERRORS = enum.auto()
+    LEAKED_TASKS = enum.auto()
+    UNAWAITED_COROUTINES = enum.auto()
+    UNCLOSED_RESOURCES = enum.auto()
+    SLOW_CALLBACKS = enum.auto()
+
+    def __repr__(self) -> str:
+        return repr(self.value)  # as a message shows what was written
+
+
+CHECKS = tuple(Check)
+
 
 LoopFactory = Callable[[], "AbstractEventLoop"]
 

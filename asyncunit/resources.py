@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from asyncunit.findings import Finding
 from asyncunit.keepers import outliving
-from asyncunit.keys import Check
 from asyncunit.open_scopes import OpenScope
 from asyncunit.owners import current_owner
+from asyncunit.parsing import Check
 from asyncunit.stacks import caller
 
 __all__ = ["close", "findings_of", "left_open", "note_sockets", "note_transports", "noting_generators"]

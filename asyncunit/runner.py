@@ -21,11 +21,10 @@ from asyncunit.errors import (
 )
 from asyncunit.findings import Finding, judge
 from asyncunit.foreign import know
-from asyncunit.keys import Check
 from asyncunit.observers import Observer, Unhandled, mark_as_reported
 from asyncunit.open_scopes import OpenScope
 from asyncunit.owners import came_from_outside, given_to
-from asyncunit.parsing import LoopFactory
+from asyncunit.parsing import Check, LoopFactory
 from asyncunit.signals import Interrupt, Running
 from asyncunit.stacks import describe_task, innermost_place, places_of_task
 

@@ -11,10 +11,10 @@ from asyncunit.awaitables import discard, is_async_def, is_awaitable
 from asyncunit.errors import AsyncUnitError, RunningLoopError, TestTimeoutError
 from asyncunit.foreign import explain
 from asyncunit.jobs import Continuation, Job, call_in_time, took_too_long, waiting
-from asyncunit.keys import Check
 from asyncunit.observers import mark_as_reported
 from asyncunit.open_scopes import OpenScope
 from asyncunit.owners import owner_of
+from asyncunit.parsing import Check
 from asyncunit.resources import noting_generators
 from asyncunit.runner import CLOSE_TIMEOUT, current_loop
 from asyncunit.slow import SlowSteps

@@ -10,9 +10,9 @@ import types
 
 from asyncunit.debuggers import stands_in_debugger
 from asyncunit.findings import Finding
-from asyncunit.keys import Check
 from asyncunit.observers import Observer, Unhandled
 from asyncunit.owners import owner_of
+from asyncunit.parsing import Check
 from asyncunit.stacks import Place, is_ours, stack
 from asyncunit.watchdog import forget, watch
 

@@ -14,7 +14,7 @@ import warnings
 from typing import Any
 
 from asyncunit.findings import Finding
-from asyncunit.keys import Check
+from asyncunit.parsing import Check
 from asyncunit.stacks import Place
 
 __all__ = ["listen", "stop", "take", "unawaited"]

@@ -3,8 +3,7 @@ import asyncio
 import pytest
 
 from asyncunit import ConfigurationError
-from asyncunit.keys import CHECKS
-from asyncunit.parsing import Unavailable, choose_factories, parse
+from asyncunit.parsing import CHECKS, Check, Unavailable, choose_factories, parse
 
 
 def parsed(key, value):
@@ -164,3 +163,20 @@ def test_where_no_loop_factory_is_there_none_can_be_chosen(given):
     [reason] = choose_factories(["one"], given).values()
     assert reason == "Loop factory 'one' is not available. Available factories: none."
     assert isinstance(reason, Unavailable)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_is_the_text_that_users_write_and_messages_show(check):
+    assert check == str(check) == check.name.lower()
+    assert repr(check) == repr(str(check))
+    assert f"{check}" == check.name.lower()
+
+
+def test_the_checks_stand_in_the_order_in_which_they_are_documented():
+    assert list(Check) == [
+        "unhandled_errors",
+        "leaked_tasks",
+        "unawaited_coroutines",
+        "unclosed_resources",
+        "slow_callbacks",
+    ]

@@ -15,7 +15,7 @@ import tracemalloc
 import unittest
 
 import asyncunit
-from asyncunit.keys import CHECKS
+from asyncunit.parsing import CHECKS
 
 ROUNDS = 15
 TESTS = 400
