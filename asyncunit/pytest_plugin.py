@@ -316,7 +316,7 @@ class AsyncRun:
 
         markers.adopt_markers(module, cases)
         # pytest looks through a module's hooks for each of its tests.
-        if suite.has_module_hooks(module) and any(case.__module__ == module.__name__ for case in cases):
+        if suite.has_module_hooks(module) and any(not case.__module__.startswith("asyncunit.") for case in cases):
             suite.adopt_module(module.__name__)
 
     @pytest.hookimpl(tryfirst=True)

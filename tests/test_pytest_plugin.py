@@ -955,6 +955,19 @@ def test_a_test_case_that_is_imported_stands_in_the_module_that_imports_it(run, 
     assert shown == ["own setUp", "own asyncSetUp", "base", "own", "own asyncTearDown", "own tearDown"]
 
 
+def test_the_hooks_of_a_module_are_called_that_has_no_test_case_but_an_imported_one(run):
+    base = """
+    import asyncunit
+
+    class TestBase(asyncunit.AsyncTestCase):
+        async def test_base(self): print("<base>")
+    """
+    result = run("from base import TestBase" + textwrap.dedent(HOOKS).format("own"), "-s", base=base)
+    assert outcomes(result) == {"passed": 1}
+    shown = re.findall("<(.*)>", result.stdout.str())
+    assert shown == ["own setUp", "own asyncSetUp", "base", "own asyncTearDown", "own tearDown"]
+
+
 def test_the_async_hooks_of_an_imported_test_case_are_called_where_there_are_no_others(run):
     base = """
         import asyncunit
