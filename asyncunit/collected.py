@@ -7,7 +7,7 @@ but for ``item._fixtureinfo``, the only place that tells which fixtures an item 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from asyncunit import config as configuration
@@ -142,20 +142,24 @@ class Collected:
         self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
         return plan
 
-    def plan_again(self, item: Any) -> bool:
-        """Plan an item anew if it bears markers that its plan knows nothing of; False if it does not.
+    def plan_again(self, item: Any) -> FunctionPlan | None:
+        """Plan an item anew if it bears markers that its plan knows nothing of; None if it does not.
 
         Raises as `plan` does.
         """
         plan = self.plan_of(item)
-        ours = self._marked.get(item, [])
-        if plan is None or _count(item, ours) == plan.own_markers:
-            return False
-        item.own_markers[:] = [mark for mark in item.own_markers if not any(mark is each for each in ours)]
+        if plan is None:
+            return None
+        ours = self._marked.get(item, ())
+        written = [mark for mark in item.own_markers if not any(mark is each for each in ours)]
+        if _count(written) == plan.own_markers:
+            return None
+        item.own_markers[:] = written
         self._marked.pop(item, None)
         taken_by = self.taker.take(self._markers_of(item), item.obj)
-        self._changed[item] = self._plan(item, item.obj, self.surroundings(item), is_peers=taken_by == PEER_MARKER)
-        return True
+        plan = self._plan(item, item.obj, self.surroundings(item), is_peers=taken_by == PEER_MARKER)
+        self._changed[item] = plan
+        return plan
 
     def mark(self, item: Any, marker: Any, *, append: bool = False) -> None:
         """Put a marker on an item that is not the user's."""
@@ -209,14 +213,15 @@ class Collected:
     ) -> FunctionPlan:
         fixtures = self._fixtures_of(node)
         written = _settings_of(function)
-        if not written and not fixtures and not (node.own_markers and _count(node)):
+        own_markers = _count(node.own_markers) if node.own_markers else 0
+        if not written and not fixtures and not own_markers:
             # Most functions of a module are alike in all that is planned.
             plan = surroundings.plans.get(is_peers)
             if plan is None:
                 plan = surroundings.plans[is_peers] = self._make_plan(node, surroundings, (), {}, is_peers, is_sync)
             return plan
         plan = self._make_plan(node, surroundings, fixtures, written, is_peers, is_sync)
-        return plan._replace(own_markers=_count(node))
+        return plan._replace(own_markers=own_markers)
 
     def _make_plan(
         self,
@@ -330,11 +335,11 @@ def _too_narrow(explicit: Scope | None, found: AdoptedFixture, places: tuple[Pla
     )
 
 
-def _count(node: Any, but: Sequence[Any] = ()) -> int:
-    """How many markers a node has itself that say something of asyncunit, but for these."""
+def _count(marks: Iterable[Any]) -> int:
+    """How many of these markers say something of asyncunit."""
     count = 0
-    for mark in node.own_markers:
-        if mark.name in (MARKER, PEER_MARKER) and not any(mark is each for each in but):
+    for mark in marks:
+        if mark.name in (MARKER, PEER_MARKER):
             count += 1
     return count
 

@@ -11,14 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["inner_test", "substitute"]
+__all__ = ["inner_test", "is_example_test", "substitute"]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
+def is_example_test(function: Any) -> bool:
+    """Whether it is a test that hypothesis calls with its examples."""
+    return getattr(function, "is_hypothesis_test", False) is True  # a mock has every attribute
+
+
 def inner_test(function: Any) -> Any:
     """The test that hypothesis calls with its examples; the function itself where that is not hypothesis's."""
-    if getattr(function, "is_hypothesis_test", False) is True:  # a mock has every attribute
+    if is_example_test(function):
         return getattr(getattr(function, "hypothesis", None), "inner_test", function)
     return function
 

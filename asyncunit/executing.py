@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 import unittest
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asyncunit import registry
@@ -33,6 +33,11 @@ def _frames() -> Iterator[types.FrameType]:
     return iter(frames)
 
 
+def _suite_run() -> Mapping[str, Any] | None:
+    """The variables of the innermost suite that is being executed in this thread."""
+    return next((frame.f_locals for frame in _frames() if frame.f_code is _SUITE_RUN), None)
+
+
 def results() -> Iterator[Any]:
     """The results that unittest reports to in this thread, innermost first."""
     return (result for frame in _frames() if (result := frame.f_locals.get("result")) is not None)
@@ -42,10 +47,11 @@ def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
     """Whether any test of the class is in the suite that is being executed, and not skipped by a decorator."""
     if getattr(cls, "__unittest_skip__", False):
         return False
-    suite = next((frame.f_locals["self"] for frame in _frames() if frame.f_code is _SUITE_RUN), None)
-    names = [test._testMethodName for test in suite or () if type(test) is cls]
+    suite = _suite_run()
     if suite is None:
         names = list(unittest.TestLoader().getTestCaseNames(cls))
+    else:
+        names = [test._testMethodName for test in suite["self"] if type(test) is cls]
     return any(not getattr(getattr(cls, name, None), "__unittest_skip__", False) for name in names)
 
 
@@ -54,6 +60,5 @@ def class_to_be_run() -> type[unittest.TestCase] | None:
     run = registry.innermost_run()
     if run is not None and (host := run.host) is not None:
         return host.cls if host.cls is not None and issubclass(host.cls, unittest.TestCase) else None
-    suite = next((frame for frame in _frames() if frame.f_code is _SUITE_RUN), None)
-    test = None if suite is None else suite.f_locals.get("test")
+    test = (_suite_run() or {}).get("test")
     return type(test) if isinstance(test, unittest.TestCase) else None

@@ -65,6 +65,12 @@ def _class(name: str, bases: tuple[type, ...], attributes: Mapping[str, Any]) ->
     return types.new_class(name, bases, exec_body=lambda namespace: namespace.update(attributes))
 
 
+def _in_place_of(cls: type, bases: tuple[type, ...], attributes: Mapping[str, Any], title: str = "") -> Any:
+    """A class to be run in the place of another, with ``title`` behind its name."""
+    said = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}{title}", "__doc__": cls.__doc__}
+    return _class(f"{cls.__name__}{title}", bases, {**said, **attributes})
+
+
 def case_of_function(module: types.ModuleType, name: str, function: Any) -> type[FunctionTestCase]:
     """The class for a test function of a module; raises DefinitionError as the definition of a class does."""
     said = dict(configuration.settings_of(function))
@@ -125,15 +131,10 @@ def _with_factories(cls: type[AsyncTestCase], config: Config) -> Iterator[type[A
         return
     for name, factory in factories.items():
         title = "" if len(factories) == 1 else f"[{name}]"
-        attributes: dict[str, Any] = {
-            "__module__": cls.__module__,
-            "__qualname__": f"{cls.__qualname__}{title}",
-            "__doc__": cls.__doc__,
-            CHOSEN: name,
-        }
+        attributes: dict[str, Any] = {CHOSEN: name}
         if not isinstance(factory, Unavailable):
             attributes["loop_factory"] = factory if isinstance(factory, type) else staticmethod(factory)
-        made = _class(f"{cls.__name__}{title}", (cls,), attributes)
+        made = _in_place_of(cls, (cls,), attributes, title)
         yield unittest.skip(factory)(made) if isinstance(factory, Unavailable) else made
 
 
@@ -152,18 +153,13 @@ def _async_tests(loader: unittest.TestLoader, cls: type[unittest.TestCase]) -> l
 
 def _awaiting(cls: type[unittest.TestCase]) -> type[AsyncTestCase]:
     """The class, with asyncunit's behind it."""
-    attributes = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    made: type[AsyncTestCase] = _class(cls.__name__, (cls, AsyncTestCase), attributes)
+    made: type[AsyncTestCase] = _in_place_of(cls, (cls, AsyncTestCase), {})
     return made
 
 
 def _refusing(cls: type[unittest.TestCase], names: Iterable[str]) -> type[unittest.TestCase]:
     """The class, with an error in the place of each of its async tests."""
-    attributes: dict[str, Any] = {
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-    }
+    attributes = {}
     for name in names:
         error = DefinitionError(
             f"{class_name(cls)}.{name} is an async function, which unittest.TestCase calls without awaiting it, so "
@@ -171,7 +167,7 @@ def _refusing(cls: type[unittest.TestCase], names: Iterable[str]) -> type[unitte
             f"configure mode = auto."
         )
         attributes[name] = _raising(error)
-    made: type[unittest.TestCase] = _class(cls.__name__, (cls,), attributes)
+    made: type[unittest.TestCase] = _in_place_of(cls, (cls,), attributes)
     return made
 
 

@@ -19,7 +19,7 @@ from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.debugging import stopping
 from asyncunit.detection import is_case
 from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all
-from asyncunit.examples import inner_test, substitute
+from asyncunit.examples import inner_test, is_example_test, substitute
 from asyncunit.findings import warn_of
 from asyncunit.functions import FunctionTest, Standing, wide_runner
 from asyncunit.hosted import HostedRun
@@ -220,7 +220,7 @@ class ItemRunner:
         test = self._open_test(item, plan)
         arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
         try:
-            if getattr(function, "is_hypothesis_test", False) is True:
+            if is_example_test(function):
                 test.is_called_often = True
                 with substitute(function, lambda written, **example: test.call(written, example)):
                     value = function(**arguments)

@@ -17,7 +17,7 @@ from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.hook_names import class_hook, module_hook
 from asyncunit.parsing import LoopFactory, parse_loop_factory
 from asyncunit.scopes import Scope
-from asyncunit.signatures import class_name, class_with_place, function_of, is_plain
+from asyncunit.signatures import class_name, class_with_place, function_of, is_plain, members_of
 
 __all__ = [
     "CHOSEN",
@@ -125,9 +125,8 @@ def check_class(cls: type) -> None:
 
 def configs_of_tests(cls: type, config: Config) -> dict[str, Config]:
     """The configuration of each method of a class that has settings of its own."""
-    members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
     found = {}
-    for name, member in members.items():
+    for name, member in members_of(cls).items():
         if is_plain(member) or type(member) not in _METHODS:
             continue
         if said := _settings_of_member(member):

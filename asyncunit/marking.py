@@ -16,7 +16,6 @@ from asyncunit.collected import Collected, FunctionPlan
 from asyncunit.detection import is_case
 from asyncunit.errors import AsyncUnitError
 from asyncunit.keys import PEER_MARKER
-from asyncunit.loop_choice import choose, configs_of_tests
 from asyncunit.markers import effective
 from asyncunit.plans import Demand
 from asyncunit.scopes import Scope
@@ -85,7 +84,7 @@ class Marking:
             if not item.own_markers:
                 continue
             try:
-                if self._collected.plan_again(item) and (plan := self._collected.plan_of(item)):
+                if (plan := self._collected.plan_again(item)) is not None:
                     self._mark_function(item, plan, self._marker(plan))
             except AsyncUnitError as error:
                 yield item, error
@@ -96,8 +95,8 @@ class Marking:
         for item in {tuple(item._fixtureinfo.names_closure): item for item in items}.values():
             self._demand(item)
         try:
-            choice = choose(node.obj, self._collected.taker.config)
-            configs = configs_of_tests(node.obj, choice.configs[0])
+            choice = loop_choice.choose(node.obj, self._collected.taker.config)
+            configs = loop_choice.configs_of_tests(node.obj, choice.configs[0])
         except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
             return
         node.add_marker(self._mark.asyncunit(**effective(choice.configs[0], choice.scope)), append=False)

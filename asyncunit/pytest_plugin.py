@@ -199,6 +199,7 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 def _prepare(collector: Any, members: Iterable[tuple[str, Any]]) -> None:
     """Have the fixtures and the test cases of a module or a class ready when pytest looks at them."""
+    from asyncunit.detection import has_async_tests, is_case, is_class
     from asyncunit.errors import AsyncUnitError
 
     try:
@@ -206,11 +207,11 @@ def _prepare(collector: Any, members: Iterable[tuple[str, Any]]) -> None:
         if run is None:
             return
         _convert(collector.obj, members)
-        classes = [member for _, member in members if run.is_class(member)]
-        if any(map(run.has_async_tests, classes)):
+        classes = [member for _, member in members if is_class(member)]
+        if any(map(has_async_tests, classes)):
             run.expect_cases()
         if isinstance(collector, pytest.Module):
-            run.adopt(collector.obj, list(filter(run.is_case, classes)))
+            run.adopt(collector.obj, list(filter(is_case, classes)))
     except AsyncUnitError as error:
         raise collector.CollectError(str(error)) from error
 
@@ -283,15 +284,13 @@ class AsyncRun:
     """The hooks that there are where something async was collected."""
 
     def __init__(self, config: pytest.Config, collected: Collected) -> None:
-        from asyncunit import detection, factories, params
+        from asyncunit import factories, params
         from asyncunit.errors import AsyncUnitError, RunningLoopError
         from asyncunit.marking import Marking
 
         self.config = config
         self.collected = collected
         self._error, self._busy_error = AsyncUnitError, RunningLoopError
-        self.is_class, self.is_case = detection.is_class, detection.is_case
-        self.has_async_tests = detection.has_async_tests
         self._factories = factories.LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
         self._param_sets_of = params.param_sets_of
         self._marking = Marking(collected, pytest.mark)

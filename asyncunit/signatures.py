@@ -48,6 +48,11 @@ def is_async_function(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
+def members_of(cls: type) -> dict[str, Any]:
+    """What stands in a class and its bases, as it is written, by name."""
+    return {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
+
+
 def is_plain(member: Any) -> bool:
     """Whether it is a function that nothing has been written on: no decorator of asyncunit's, nor most others."""
     return type(member) is types.FunctionType and not member.__dict__

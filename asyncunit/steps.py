@@ -170,7 +170,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
             elif is_async_def(method):
                 coroutine: Any = method(**arguments)
                 value = runner.run(coroutine, test)
-            elif getattr(method, "is_hypothesis_test", False) is True:
+            elif examples.is_example_test(method):
                 with examples.substitute(method, runner.call):
                     method(**arguments)
             else:

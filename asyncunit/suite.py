@@ -177,8 +177,7 @@ def clean_up_class(cls: type[unittest.TestCase]) -> list[Exception] | None:
 
 def has_module_hooks(module: types.ModuleType | None) -> bool:
     """Whether a module has a set-up or a tear-down of its own."""
-    sync_hooks = [getattr(module, hook, None) or _nothing for hook in _SyncHooks._fields]
-    has_sync_ones = any(_written_behind(hook) is not _nothing for hook in sync_hooks)
+    has_sync_ones = any(_written_behind(hook) is not _nothing for hook in _found_in(module))
     return has_sync_ones or any(hasattr(module, hook) for hook in MODULE_HOOKS)
 
 
@@ -187,8 +186,7 @@ def adopt_module(name: str) -> None:
     module = sys.modules.get(name)
     if module is None:
         return
-    # Where one is None, unittest calls none.
-    found = getattr(module, "setUpModule", None) or _nothing, getattr(module, "tearDownModule", None) or _nothing
+    found = _found_in(module)
     if vars(module).get(_FRONTS) == (name, *found):
         return
     # A hook that is imported from another module may have a front there.
@@ -198,6 +196,11 @@ def adopt_module(name: str) -> None:
     noted = {"setUpModule": set_up, "tearDownModule": tear_down, _FRONTS: (name, set_up, tear_down)}
     for attribute, value in noted.items():
         setattr(module, attribute, value)
+
+
+def _found_in(module: types.ModuleType | None) -> tuple[Callable[[], object], Callable[[], object]]:
+    """The sync hooks of a module as they are now; where one is None, unittest calls none."""
+    return getattr(module, "setUpModule", None) or _nothing, getattr(module, "tearDownModule", None) or _nothing
 
 
 class _SyncHooks(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import operator
 import types
 import unittest
@@ -11,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asyncunit.params import Variant
-from asyncunit.signatures import bound, class_name, is_plain
+from asyncunit.signatures import bound, class_name, is_plain, members_of
 
 __all__ = ["Variants", "expand", "is_bare_name", "is_generated", "written_test"]
 
@@ -63,7 +62,7 @@ def expand(cls: type, written: Mapping[str, object], variants: Mapping[str, Sequ
 
     The bare name of a test is kept for what is said of it, and for overrides to call.
     """
-    members = dict(itertools.chain.from_iterable(vars(base).items() for base in reversed(cls.__mro__)))
+    members = members_of(cls)
     wanted = {variant.name: variant for made in variants.values() for variant in made}
     _hide(cls, members, written, wanted, variants)
     for name, made in variants.items():

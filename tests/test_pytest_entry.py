@@ -1,11 +1,8 @@
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 SUITE = """
 import importlib.machinery, sys, pytest
@@ -36,15 +33,9 @@ def installed(tmp_path):
     return tmp_path
 
 
-def run(directory, *args, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *args],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(directory / "packages"), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(directory, *args, **environ):
+    pytest_ = ("-m", "pytest", "-q", "-s", "-p", "no:cacheprovider")
+    done = python(*pytest_, *args, cwd=directory, PYTHONPATH=str(directory / "packages"), **environ)
     return done.stdout + done.stderr
 
 
