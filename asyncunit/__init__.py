@@ -15,15 +15,18 @@ TYPE_CHECKING = False  # not typing's: whoever imports asyncunit need not have i
 
 if TYPE_CHECKING:
     from asyncunit import mixins as mixins
-    from asyncunit.case import (
+    from asyncunit.cases.case import (
         AsyncTestCase,
         ClassLoopTestCase,
         ModuleLoopTestCase,
         PackageLoopTestCase,
         SessionLoopTestCase,
+        addAsyncModuleCleanup,
+        enterAsyncModuleContext,
     )
-    from asyncunit.collected import is_async_test
-    from asyncunit.config import settings
+    from asyncunit.cases.loader import AsyncTestLoader, load_tests
+    from asyncunit.cases.program import main
+    from asyncunit.config.settings import settings
     from asyncunit.errors import (
         AsyncUnitError,
         AsyncUnitWarning,
@@ -38,48 +41,46 @@ if TYPE_CHECKING:
         TestTimeoutError,
         UnfinishedError,
     )
-    from asyncunit.fixtures import Fixture, Request, fixture
-    from asyncunit.loader import AsyncTestLoader, load_tests
-    from asyncunit.main import main
-    from asyncunit.params import param, parametrize
-    from asyncunit.registering import addAsyncModuleCleanup, enterAsyncModuleContext
-    from asyncunit.scopes import Scope
+    from asyncunit.plans.fixtures import Fixture, Request, fixture
+    from asyncunit.plans.params import param, parametrize
+    from asyncunit.pytest_plugin.function_plans import is_async_test
+    from asyncunit.scope import Scope
 
 # What  pytest -p asyncunit  loads where asyncunit is not installed, and its entry point is not there.
 pytest_plugins = ("asyncunit.pytest_entry",)
 
 # Each public name, and the module that it is handed on from when it is first asked for (PEP 562).
 _HOMES = {
-    "AsyncTestCase": "case",
-    "AsyncTestLoader": "loader",
+    "AsyncTestCase": "cases.case",
+    "AsyncTestLoader": "cases.loader",
     "AsyncUnitError": "errors",
     "AsyncUnitWarning": "errors",
-    "ClassLoopTestCase": "case",
+    "ClassLoopTestCase": "cases.case",
     "ConfigurationError": "errors",
     "CutShortError": "errors",
     "DefinitionError": "errors",
-    "Fixture": "fixtures",
+    "Fixture": "plans.fixtures",
     "FixtureNotSetUpError": "errors",
     "LeftBehindError": "errors",
     "LoopClosedError": "errors",
     "LoopScopeError": "errors",
-    "ModuleLoopTestCase": "case",
-    "PackageLoopTestCase": "case",
-    "Request": "fixtures",
+    "ModuleLoopTestCase": "cases.case",
+    "PackageLoopTestCase": "cases.case",
+    "Request": "plans.fixtures",
     "RunningLoopError": "errors",
-    "Scope": "scopes",
-    "SessionLoopTestCase": "case",
+    "Scope": "scope",
+    "SessionLoopTestCase": "cases.case",
     "TestTimeoutError": "errors",
     "UnfinishedError": "errors",
-    "addAsyncModuleCleanup": "registering",
-    "enterAsyncModuleContext": "registering",
-    "fixture": "fixtures",
-    "is_async_test": "collected",
-    "load_tests": "loader",
-    "main": "main",
-    "param": "params",
-    "parametrize": "params",
-    "settings": "config",
+    "addAsyncModuleCleanup": "cases.case",
+    "enterAsyncModuleContext": "cases.case",
+    "fixture": "plans.fixtures",
+    "is_async_test": "pytest_plugin.function_plans",
+    "load_tests": "cases.loader",
+    "main": "cases.program",
+    "param": "plans.params",
+    "parametrize": "plans.params",
+    "settings": "config.settings",
 }
 
 # Public modules, imported when they are first asked for.

@@ -6,7 +6,7 @@ if sys.argv[0].endswith("__main__.py"):
     # The name of the command in its help, as unittest has it.
     sys.argv[0] = "python -m asyncunit"
 
-from asyncunit.main import main
+from asyncunit.cases.program import main
 
 __unittest = True
 

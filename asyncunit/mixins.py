@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from asyncunit.fixtures import fixture
+from asyncunit.plans.fixtures import fixture
 
 __all__ = ["TemporaryDirectory", "UnusedPorts", "unused_port"]
 

@@ -3,14 +3,14 @@ import contextvars
 
 import pytest
 
-from asyncunit import Scope, registry
-from asyncunit.config import Config
-from asyncunit.functions import Standing
-from asyncunit.hosted import HostedRun
-from asyncunit.open_scopes import OpenScope
-from asyncunit.runner import LoopRunner
-from asyncunit.scope_runner import ScopeRunner
-from asyncunit.scopes import path_of_module
+from asyncunit import Scope
+from asyncunit.config.settings import Config
+from asyncunit.loops.loop import LoopRunner
+from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.pytest_plugin.run import HostedRun, Standing
+from asyncunit.scope import path_of_module
+from asyncunit.scopes import registry
+from asyncunit.scopes.open_scope import OpenScope
 
 
 def open_scope(scope=Scope.CLASS):

@@ -26,7 +26,7 @@ def test_the_tree_draws_no_error_that_is_not_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_error_is_raised_somewhere(name):
-    sources = [path.read_text(encoding="utf-8") for path in Path(asyncunit.__file__).parent.glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in Path(asyncunit.__file__).parent.rglob("*.py")]
     assert any(
         re.search(rf"\b{name}\((\n|f\"|text|_\w+\()", source) for source in sources if f"class {name}(" not in source
     )

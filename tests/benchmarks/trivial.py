@@ -15,7 +15,7 @@ import tracemalloc
 import unittest
 
 import asyncunit
-from asyncunit.parsing import CHECKS
+from asyncunit.config.parsing import CHECKS
 
 ROUNDS = 15
 TESTS = 400

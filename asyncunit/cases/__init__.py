@@ -1,0 +1,1 @@
+"""Under unittest: AsyncTestCase, and what unittest asks of it."""

@@ -1,0 +1,284 @@
+"""The loader that finds plain functions as tests, and what tests have become: in addition to unittest's own.
+
+Of unittest's private names, this uses ``_loading_packages`` of its loader: discovery does not load those once more.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import inspect
+import os
+import sys
+import types
+import unittest
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from asyncunit.cases.generated import case_of_function, cases_of, failing
+from asyncunit.config.parsing import parse_mode
+from asyncunit.config.settings import Config
+from asyncunit.config.sources import ENVIRONMENT_PREFIX, load
+from asyncunit.errors import AsyncUnitError, DefinitionError
+from asyncunit.plans import class_plan as plans
+from asyncunit.plans import variants
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+_FROM_MODULE = unittest.TestLoader.loadTestsFromModule.__code__
+
+
+def functions_of(module: types.ModuleType, prefix: str) -> dict[str, Any]:
+    """The test functions at the top of a module, in the order of their definition."""
+    return {name: member for name, member in vars(module).items() if _is_test(name, member, prefix)}
+
+
+def _is_test(name: str, member: Any, prefix: str) -> bool:
+    is_function = inspect.isfunction(member) or isinstance(member, functools.partial)
+    return name.startswith(prefix) and is_function and getattr(member, "__test__", True)
+
+
+def _tests_of_function(
+    loader: unittest.TestLoader, module: types.ModuleType, name: str, function: Any
+) -> list[unittest.TestCase]:
+    """The tests that a function is; what is wrong with it is the error of a test."""
+    try:
+        case = case_of_function(module, name, function)
+    except Exception as error:
+        # What asyncunit says of a definition names its place; the way to where that was found is nobody's.
+        shown = error.with_traceback(None) if isinstance(error, AsyncUnitError) else error
+        return [failing(module.__name__, name, shown)]
+    found = [test for each in cases_of(case, _config(), takes_all=True) for test in _tests_of_case(loader, each)]
+    return [test for test in found if _is_wanted(loader, test)]
+
+
+def _tests_of_case(loader: unittest.TestLoader, case: type[unittest.TestCase]) -> list[unittest.TestCase]:
+    patterns, loader.testNamePatterns = loader.testNamePatterns, None
+    try:
+        return [case(name) for name in loader.getTestCaseNames(case)]
+    finally:
+        loader.testNamePatterns = patterns
+
+
+def _is_wanted(loader: unittest.TestLoader, test: unittest.TestCase) -> bool:
+    patterns = loader.testNamePatterns
+    return patterns is None or any(fnmatch.fnmatchcase(test.id(), pattern) for pattern in patterns)
+
+
+class AsyncTestLoader(unittest.TestLoader):
+    """unittest's loader, and what it does not find: the loader of ``python -m asyncunit``.
+
+    Where ``mode`` is ``auto``, the functions at the top of each module are tests, whether or not the module has
+    `load_tests`, and the async tests of plain ``unittest.TestCase`` classes are run; where it is ``strict``, these are
+    errors, for unittest would have them pass without running. The bare name of a test that has become many selects all
+    of them. ``mode`` is read from the configuration where it is None.
+    """
+
+    def __init__(self, mode: str | None = None) -> None:
+        super().__init__()
+        self.mode = None if mode is None else parse_mode(mode, "AsyncTestLoader: mode")
+        # Whether functions are tests, also where the module does not say so; None leaves it to the mode.
+        self.takes_functions: bool | None = None
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether all that is async and named as a test is one."""
+        return (self.mode or _config().mode) == "auto"
+
+    def cases_of(self, cls: type[unittest.TestCase]) -> list[type[unittest.TestCase]]:
+        """The classes to be run in the place of a class."""
+        return cases_of(cls, _config(), self, takes_all=self.takes_all)
+
+    def loadTestsFromTestCase(self, testCaseClass: type[unittest.TestCase]) -> unittest.TestSuite:
+        """The tests of a class, once for each of its loop factories."""
+        cases = self.cases_of(testCaseClass)
+        if len(cases) == 1:
+            return super().loadTestsFromTestCase(cases[0])
+        suite = unittest.TestSuite()
+        suite.addTests(super(AsyncTestLoader, self).loadTestsFromTestCase(case) for case in cases)
+        return suite
+
+    def loadTestsFromModule(
+        self, module: types.ModuleType, *args: Any, pattern: str | None = None
+    ) -> unittest.TestSuite:
+        """The tests of a module, its functions included."""
+        tests = super().loadTestsFromModule(module, *args, pattern=pattern)
+        takes_functions = self.takes_functions
+        if takes_functions is None:
+            takes_functions = self.takes_all or _package_says_so(module)
+        if takes_functions and getattr(module, "load_tests", None) is not load_tests:
+            tests.addTests(self.suite_of_functions(module))
+        return tests
+
+    def suite_of_functions(self, module: types.ModuleType) -> list[unittest.TestSuite]:
+        """The tests of each function at the top of a module."""
+        functions = functions_of(module, self.testMethodPrefix)
+        made = (_tests_of_function(self, module, name, function) for name, function in functions.items())
+        return [self.suiteClass(tests) for tests in made if tests]
+
+    def loadTestsFromName(self, name: str, module: types.ModuleType | None = None) -> unittest.TestSuite:
+        """The tests of that name: also that of a function, and all that a test has become."""
+        functions = self._functions_named(name, module)
+        if functions is not None:
+            return self.suiteClass(functions)
+        tests = self._variants_named(name, module)
+        return super().loadTestsFromName(name, module) if tests is None else tests
+
+    def _functions_named(self, name: str, module: types.ModuleType | None) -> list[unittest.TestCase] | None:
+        """The tests of a function at the top of a module; None where the name is not that of one."""
+        path = name.partition("[")[0]
+        module_name, dot, function_name = path.rpartition(".")
+        if dot:
+            module = _imported(module_name) if module is None else None
+        function = None if module is None else vars(module).get(function_name)
+        if module is None or not _is_test(function_name, function, self.testMethodPrefix):
+            return None
+        tests = _tests_of_function(self, module, function_name, function)
+        if path == name:
+            return tests
+        wanted = function_name + name[len(path) :]
+        chosen = [test for test in tests if _name_of(test) == wanted]
+        if chosen:
+            return chosen
+        names = "".join(f"\n  {test.id()}" for test in tests)
+        text = f"there is no test {name!r}; {function_name} is run as{names}"
+        return [failing(module.__name__, wanted, ValueError(text))]
+
+    def _variants_named(self, name: str, module: types.ModuleType | None) -> unittest.TestSuite | None:
+        """All that a test of a class, or the class, has become; None where the name is not that of one."""
+        path = name.partition("[")[0]
+        cls = _class_named(path, module)
+        if cls is None:
+            path = path.rpartition(".")[0]
+            cls = _class_named(path, module)
+        if cls is None or path == name:
+            return None
+        # What stands behind the name of the class is compared and not split: the ids in it may have dots.
+        behind = name[len(path) :]
+        suite = self.suiteClass([])
+        for case in self.cases_of(cls):
+            title = case.__qualname__.removeprefix(cls.__qualname__)
+            if behind == title:
+                suite.addTest(super().loadTestsFromTestCase(case))
+            elif behind.startswith((f"{title}.", ".")):
+                suite.addTests(_tests_named(case, behind.removeprefix(title).removeprefix(".")))
+        return suite if suite.countTestCases() else None
+
+
+def _class_named(path: str, module: types.ModuleType | None) -> type[unittest.TestCase] | None:
+    """The test class at the top of a module; None where there is none of that name."""
+    module_path, _, name = path.rpartition(".")
+    found = getattr(module if module is not None and not module_path else _imported(module_path), name, None)
+    return found if isinstance(found, type) and issubclass(found, unittest.TestCase) else None
+
+
+def _tests_named(case: type[unittest.TestCase], name: str) -> list[unittest.TestCase]:
+    """The test of a class; all that it has become, where the name is the bare one; none where it is not a method's."""
+    plan = plans.planned(case)
+    many = [] if plan is None else [variant.name for variant in plan.variants.get(name, ())]
+    if many and variants.is_bare_name(getattr(case, name, None)):
+        return [case(each) for each in many]
+    member = inspect.getattr_static(case, name, None)
+    is_method = callable(getattr(case, name, None)) and not isinstance(member, staticmethod)
+    return [case(name)] if is_method else []
+
+
+def _package_says_so(module: types.ModuleType) -> bool:
+    """Whether a package that the module is in has `load_tests`, which speaks for all its modules."""
+    parts = module.__name__.split(".")[:-1]
+    packages = (sys.modules.get(".".join(parts[:count])) for count in range(len(parts), 0, -1))
+    return any(getattr(package, "load_tests", None) is load_tests for package in packages)
+
+
+def _name_of(test: unittest.TestCase) -> str:
+    return test.id().removeprefix(f"{type(test).__module__}.")
+
+
+def _imported(name: str) -> types.ModuleType | None:
+    """The module of that name; None if there is none, or it cannot be imported: unittest tells of that."""
+    if not name:
+        return None
+    try:
+        __import__(name)
+    except Exception:  # its own error is the test's that unittest makes of it
+        return None
+    return sys.modules.get(name)
+
+
+def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:
+    """Have the functions at the top of a module be tests: ``from asyncunit import load_tests``, in the module.
+
+    In the ``__init__`` of a package it does so for all its modules, which it discovers. The protocol is unittest's.
+    """
+    module = _module_being_loaded()
+    ours = loader if isinstance(loader, AsyncTestLoader) else _like(loader)
+    found = unittest.TestSuite()
+    by_class: dict[type[unittest.TestCase], list[unittest.TestCase]] = {}
+    for test in flat(tests):
+        by_class.setdefault(type(test), []).append(test)
+    for cls, tests_of_class in by_class.items():
+        cases = ours.cases_of(cls)
+        if cases == [cls]:
+            found.addTests(tests_of_class)
+        else:
+            found.addTests(case(test._testMethodName) for case in cases for test in tests_of_class)
+    found.addTests(ours.suite_of_functions(module))
+    if hasattr(module, "__path__"):
+        found.addTests(_discovered(loader, module, pattern))
+    return found
+
+
+def flat(suite: Iterable[Any]) -> Iterator[unittest.TestCase]:
+    """The tests of a suite, those of the suites in it included."""
+    for test in suite:
+        if isinstance(test, unittest.BaseTestSuite):
+            yield from flat(test)
+        else:
+            yield test
+
+
+def _module_being_loaded() -> types.ModuleType:
+    """The module that unittest's loader has come to: it does not say so to ``load_tests``, so its frame is asked."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is _FROM_MODULE:
+            module: types.ModuleType = frame.f_locals["module"]
+            return module
+        frame = frame.f_back
+    raise DefinitionError(
+        "asyncunit.load_tests was called by something other than unittest's loader, which alone knows the module. "
+        "Import it into the module of tests, and leave it to unittest to call it: from asyncunit import load_tests"
+    )
+
+
+def _like(loader: unittest.TestLoader) -> AsyncTestLoader:
+    """Our loader, told what another one was told."""
+    made = AsyncTestLoader()
+    vars(made).update(vars(loader))
+    return made
+
+
+def _discovered(loader: unittest.TestLoader, package: types.ModuleType, pattern: str | None) -> unittest.TestSuite:
+    """The tests of the modules of a package, the functions included, as unittest's own discovery finds them."""
+    ours: Any = _like(loader)
+    ours.takes_functions = True
+    # unittest does not say so itself where the package is loaded by its name.
+    ours._loading_packages = {*ours._loading_packages, package.__name__}
+    directory = Path(package.__path__[0])
+    top = directory.parents[package.__name__.count(".")]
+    found: unittest.TestSuite = ours.discover(str(directory), pattern or "test*.py", str(top))
+    return found
+
+
+# The configuration, where nobody gives it.
+
+
+def _config() -> Config:
+    written = frozenset(pair for pair in os.environ.items() if pair[0].startswith(ENVIRONMENT_PREFIX))
+    return _config_of(Path.cwd(), written)
+
+
+@functools.lru_cache(maxsize=1)  # it is asked for each class and function
+def _config_of(directory: Path, environ: frozenset[tuple[str, str]]) -> Config:
+    return load(directory, dict(environ))

@@ -1,0 +1,308 @@
+"""The steps in which unittest runs one test, each in the scope of the test.
+
+The methods whose names begin with ``_call``, and ``_setupAsyncioRunner`` and ``_tearDownAsyncioRunner``, are those by
+which IsolatedAsyncioTestCase itself extends TestCase; ``_asyncioRunner`` and ``_asyncioTestContext`` are what it keeps,
+and its subclasses read; ``_cleanups``, ``_outcome`` and ``_subtest`` are TestCase's own. There is no public way to
+await a test. ``tests/cases/test_protocol.py`` tells when one of them changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import sys
+import unittest
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, ParamSpec, TypeVar
+from unittest import IsolatedAsyncioTestCase
+
+from asyncunit.cases import run as runs
+from asyncunit.errors import LoopClosedError, raise_all
+from asyncunit.introspection import functions as examples
+from asyncunit.introspection.functions import is_async_def, is_awaitable, judge_value
+from asyncunit.introspection.tracebacks import report_on_stderr
+from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook
+from asyncunit.lifecycle.running import AwaitingContext, RunningTest
+from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.plans import class_plan as plans
+from asyncunit.plans.class_plan import parameter_note
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# unittest's own, which do nothing.
+_SET_UP, _TEAR_DOWN = unittest.TestCase.setUp, unittest.TestCase.tearDown
+_ASYNC_SET_UP, _ASYNC_TEAR_DOWN = IsolatedAsyncioTestCase.asyncSetUp, IsolatedAsyncioTestCase.asyncTearDown
+
+
+def _super(case: StepsInScope) -> Any:
+    """The classes behind asyncunit's, whose private methods type checkers do not know."""
+    return super(StepsInScope, case)
+
+
+def _extended_steps(cls: type) -> frozenset[str]:
+    """Which steps of a test a base extends that stands between asyncunit's class and unittest's."""
+    bases = cls.__mro__[cls.__mro__.index(StepsInScope) + 1 : cls.__mro__.index(IsolatedAsyncioTestCase)]
+    steps = ("_callSetUp", "_callTestMethod", "_callTearDown", "run")
+    return frozenset(step for step in steps for base in bases if step in vars(base))
+
+
+class StepsInScope(IsolatedAsyncioTestCase):
+    """What is asyncunit's own of a test case while its test runs."""
+
+    _asyncunit_extended: ClassVar[frozenset[str]] = frozenset()
+    _asyncunit_test: RunningTest | None = None
+    _asyncunit_is_running = False
+    _asyncunit_substitute: AwaitingContext | None = None
+    # Whether another runner has what is left after the test run later, by _asyncunit_finish().
+    _asyncunit_is_postponed = False
+    # What another runner has called in the place of the test.
+    _asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
+    _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._asyncunit_extended = _extended_steps(cls)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is only there while the test runs refers to its runner, and to half of the process.
+        return {
+            **vars(self),
+            "_asyncunit_test": None,
+            "_asyncunit_is_running": False,
+            "_asyncunit_substitute": None,
+            "_outcome": None,
+            "_subtest": None,
+        }
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        """Run the test; on its own, with no suite around it, open all that it needs and close it after."""
+        try:
+            self._asyncunit_is_running = True
+            if "run" in self._asyncunit_extended:
+                return super().run(result)
+            return unittest.TestCase.run(self, result)  # IsolatedAsyncioTestCase's adds nothing that is needed
+        except KeyboardInterrupt as error:
+            interrupt = error
+        finally:
+            self._asyncunit_is_running = False
+        try:
+            runs.stop(self._asyncunit_stop)
+        finally:
+            self._asyncunit_test = None
+        raise interrupt
+
+    def doCleanups(self) -> Any:
+        """Execute all cleanups and close the test's scope. Normally called for you after tearDown."""
+        if self._asyncunit_is_postponed:
+            return True
+        success: Any = super().doCleanups()
+        test = self._asyncunit_test
+        if test is None or (test.runner is not None and test.runner.runs_code):
+            return success
+        if test.fixtures is not None:
+            errors = test.fixtures.tear_down()
+            test.fixtures = None
+            if errors or self._cleanups:
+                success = self._asyncunit_report(test, errors)
+        if test.outer is not None:
+            return success
+        self._asyncunit_test = None
+        self._asyncunit_is_running = False
+        if closing := test.close():
+            success = self._asyncunit_report(test, closing)
+        return success
+
+    def _asyncunit_report(self, test: RunningTest, errors: Sequence[BaseException]) -> Any:
+        """Have unittest report each of the errors, and run what is still among the cleanups."""
+        test.leave_behind(errors)
+        return super().doCleanups()
+
+    def _callSetUp(self) -> None:
+        cut = None
+        cls, own = type(self), self.__dict__
+        test = self._asyncunit_test or RunningTest(self)
+        self._asyncunit_test = test
+        try:
+            runner = test.runner or test.open()
+            if test.fixtures is not None and (own_fixtures := test.fixtures.plan.own):
+                test.fixtures.set_up(own_fixtures)
+            if "_callSetUp" in self._asyncunit_extended:
+                with self._asyncunit_awaiting_context(runner):
+                    _super(self)._callSetUp()
+            else:
+                if cls.setUp is not _SET_UP or "setUp" in own:
+                    runner.call(self.setUp)
+                if cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own:
+                    call_hook(runner, self.asyncSetUp)
+        except asyncio.CancelledError as error:
+            cut = error
+        if cut is not None:
+            raise test.cut_short(cut)
+        steps = test.tear_down_steps
+        if "_callTearDown" in self._asyncunit_extended:
+            test.is_async_tear_down = True
+            steps.append(lambda: self._asyncunit_extended_tear_down(runner))
+        else:
+            if cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own:
+                test.is_async_tear_down = True
+                steps.append(lambda: call_hook(runner, self.asyncTearDown, test))
+            if cls.tearDown is not _TEAR_DOWN or "tearDown" in own:
+                test.is_async_tear_down = test.is_async_tear_down or is_async_def(self.tearDown)
+                steps.append(lambda: runner.call(self.tearDown))
+        if test.fixtures is not None and test.fixtures.plan.named:
+            test.set_up_named(test.fixtures)
+
+    def _callTestMethod(self, method: Callable[..., object]) -> None:
+        cut = None
+        value: Any = None
+        test, runner = self._asyncunit_open()
+        if self._asyncunit_substitute_of is not None:
+            method = self._asyncunit_substitute_of(method)
+        arguments = {} if test.fixtures is None else test.fixtures.arguments
+        try:
+            if "_callTestMethod" in self._asyncunit_extended:
+                _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
+            elif is_async_def(method):
+                coroutine: Any = method(**arguments)
+                value = runner.run(coroutine, test)
+            elif examples.is_example_test(method):
+                with examples.substitute(method, runner.call):
+                    method(**arguments)
+            else:
+                value = runner.call_sync(method, **arguments)
+                if is_awaitable(value):
+                    value = runner.run(value, test)
+        except asyncio.CancelledError as error:
+            cut = error
+        except (TypeError, AttributeError) as error:
+            if note := parameter_note(plans.plan_of(type(self)), error, self._testMethodName, method, arguments):
+                error.add_note(note)
+            raise
+        if cut is not None:
+            raise test.cut_short(cut, is_expected=runs.expects_failure(self))
+        if value is not None:
+            judge_value(method, value)
+
+    def _callTearDown(self) -> None:
+        test = self._asyncunit_test
+        if test is not None and test.tear_down_steps and not self._asyncunit_is_postponed:
+            test.leave_behind(test.tear_down())
+
+    def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        test = self._asyncunit_test
+        if test is None or test.runner is None or isinstance(function, AsyncCleanup):
+            function(*args, **kwargs)
+            return
+        test.runner.is_ending = not test.runner.runs_code
+        try:
+            test.runner.call(function, *args, **kwargs)
+        except asyncio.CancelledError as error:
+            test.runner.cancelled(error)
+        except LoopClosedError as error:
+            if not error.is_repeated:
+                raise
+
+    def _callAsync(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._asyncunit_runner().run(func(*args, **kwargs))
+
+    def _callMaybeAsync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        value = self._asyncunit_runner().call(func, *args, **kwargs)
+        if value is not None and func == getattr(self, self._testMethodName):
+            judge_value(func, value)
+            return None
+        return value
+
+    def __del__(self) -> None:
+        if self._asyncunit_test is not None:
+            self._tearDownAsyncioRunner()
+
+    # What IsolatedAsyncioTestCase keeps from its __init__ on is there while the test runs.
+
+    @property
+    def _asyncioRunner(self) -> Any:
+        return self._asyncunit_open()[1].loop_runner.runner if self._asyncunit_is_running else None
+
+    @_asyncioRunner.setter
+    def _asyncioRunner(self, value: object) -> None: ...
+
+    @property
+    def _asyncioTestContext(self) -> Any:
+        if self._asyncunit_substitute is not None:
+            return self._asyncunit_substitute
+        return self._asyncunit_open()[1].scope.context if self._asyncunit_is_running else contextvars.copy_context()
+
+    @_asyncioTestContext.setter
+    def _asyncioTestContext(self, value: object) -> None: ...
+
+    def _setupAsyncioRunner(self) -> None:
+        """Open nothing yet: a skipped test needs nothing."""
+        self._asyncunit_is_running = True
+
+    def _tearDownAsyncioRunner(self) -> None:
+        """Close what a debug() that failed has left open, if nobody has called doCleanups()."""
+        test = self._asyncunit_test
+        if (
+            test is not None
+            and test.can_close
+            and not self._asyncunit_is_postponed
+            and not isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        ):
+            raise_all(self._asyncunit_close(), f"closing {self}")
+
+    def _asyncunit_open(self) -> tuple[RunningTest, ScopeRunner]:
+        """The test as it runs, opened when it is first asked for: a base may do so before unittest sets it up."""
+        if self._asyncunit_test is None:
+            self._asyncunit_test = RunningTest(self)
+        test = self._asyncunit_test
+        return test, test.runner or test.open()
+
+    @contextmanager
+    def _asyncunit_awaiting_context(self, runner: ScopeRunner) -> Iterator[None]:
+        """Have what IsolatedAsyncioTestCase runs in the context of the test awaited, if it can be."""
+        self._asyncunit_substitute = AwaitingContext(runner)
+        try:
+            yield
+        finally:
+            self._asyncunit_substitute = None
+
+    def _asyncunit_extended_tear_down(self, runner: ScopeRunner) -> None:
+        with self._asyncunit_awaiting_context(runner):
+            _super(self)._callTearDown()
+
+    def _asyncunit_runner(self) -> ScopeRunner:
+        if self._asyncunit_is_running:
+            return self._asyncunit_open()[1]
+        test = self._asyncunit_test
+        if test is None or test.runner is None:
+            raise RuntimeError(f"{self} is not running: call this from its hooks, its cleanups or the test itself.")
+        return test.runner
+
+    def _asyncunit_stop(self) -> None:
+        """Run what is left of a test that Ctrl-C ended. unittest then reports nothing more, so errors go to stderr."""
+        test = self._asyncunit_test
+        if test is not None and test.runner is not None:
+            test.runner.in_flight = test.runner.in_flight or asyncio.CancelledError()
+            errors = test.finish()
+            test.runner.in_flight = None
+            for error in errors + self._asyncunit_close():
+                report_on_stderr(test.runner.scope, error)
+
+    def _asyncunit_finish(self) -> list[BaseException]:
+        """Run what was postponed, and return what it raised."""
+        test, self._asyncunit_is_postponed = self._asyncunit_test, False
+        if test is None:
+            return []
+        errors = test.finish_own()
+        if test.outer is None:
+            errors += self._asyncunit_close()
+        return errors
+
+    def _asyncunit_close(self) -> list[Exception]:
+        test, self._asyncunit_test = self._asyncunit_test, None
+        self._asyncunit_is_running = False
+        return [] if test is None else test.close()

@@ -1,0 +1,294 @@
+"""What unittest is executing in this thread, read from its frames.
+
+unittest's suite tells class and module hooks nothing of the run that they are part of: neither the result, nor which
+tests of theirs are selected. ``__unittest_skip__`` is what its decorators set.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import unittest
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+from unittest.case import _module_cleanups  # type: ignore[attr-defined]
+from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
+
+from asyncunit.checks import python_warnings as warned
+from asyncunit.checks.findings import Notices
+from asyncunit.errors import AsyncUnitWarning, raise_all
+from asyncunit.introspection.tracebacks import report_on_stderr
+from asyncunit.loops import watchdog
+from asyncunit.loops.interrupts import Interrupt
+from asyncunit.scope import Scope
+from asyncunit.scopes import registry
+from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.registry import Registry
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+_SUITE_RUN = unittest.TestSuite.run.__code__
+
+_TEST_RUN = unittest.TestCase.run.__code__
+
+
+def _frames() -> Iterator[types.FrameType]:
+    """The frames of unittest's own that are being executed in this thread, innermost first."""
+    frame = inspect.currentframe()
+    frames = []
+    while frame is not None:
+        if frame.f_code is _SUITE_RUN or frame.f_code is _TEST_RUN:
+            frames.append(frame)
+        frame = frame.f_back
+    return iter(frames)
+
+
+def _suite_run() -> Mapping[str, Any] | None:
+    """The variables of the innermost suite that is being executed in this thread."""
+    return next((frame.f_locals for frame in _frames() if frame.f_code is _SUITE_RUN), None)
+
+
+def results() -> Iterator[Any]:
+    """The results that unittest reports to in this thread, innermost first."""
+    return (result for frame in _frames() if (result := frame.f_locals.get("result")) is not None)
+
+
+def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
+    """Whether any test of the class is in the suite that is being executed, and not skipped by a decorator."""
+    if getattr(cls, "__unittest_skip__", False):
+        return False
+    suite = _suite_run()
+    if suite is None:
+        names = list(unittest.TestLoader().getTestCaseNames(cls))
+    else:
+        names = [test._testMethodName for test in suite["self"] if type(test) is cls]
+    return any(not getattr(getattr(cls, name, None), "__unittest_skip__", False) for name in names)
+
+
+def class_to_be_run() -> type[unittest.TestCase] | None:
+    """The class of the test that the suite which is being executed has come to."""
+    run = registry.innermost_run()
+    if run is not None and (host := run.host) is not None:
+        return host.cls if host.cls is not None and issubclass(host.cls, unittest.TestCase) else None
+    test = (_suite_run() or {}).get("test")
+    return type(test) if isinstance(test, unittest.TestCase) else None
+
+
+P = ParamSpec("P")
+
+T = TypeVar("T")
+
+Cleanup = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]
+
+
+def current_run(*, in_hook: bool = False) -> Registry:
+    """The run that is being executed in this thread, begun if it is new.
+
+    ``in_hook`` is true where a hook of a class or a module is called: a host does so without a result.
+
+    A run inside the test of another is a run of its own.
+    """
+    result = next(results(), None)
+    return _known_run(result, in_hook=in_hook) or _begin(result)
+
+
+def end_forgotten() -> None:
+    """End each run of this thread that is no longer being executed, and whose runner never said so."""
+    _known_run(next(results(), None))
+
+
+def _known_run(result: Any, *, in_hook: bool = False) -> Registry | None:
+    """The run that is being executed, None if it is new; those that are no longer being executed end here."""
+    while (innermost := registry.innermost_run()) is not None:
+        if _in_a_test(innermost) or innermost.is_closing:
+            break
+        if innermost.host is not None:
+            if result is innermost.host.result or (result is None and in_hook):
+                return innermost
+            break
+        if innermost.reports_to is result:
+            return innermost
+        if any(outer is innermost.reports_to for outer in results()):
+            break
+        innermost.report = report_on_stderr  # its report has been read
+        registry.end(innermost)
+    return None
+
+
+def is_called_by_user() -> bool:
+    """Whether a hook or a test is running, and no suite inside it: what is called then is a function like any other."""
+    run = registry.innermost_run()
+    innermost = None if run is None else run.innermost_scope
+    if run is None or innermost is None:
+        return False
+    if innermost.scope is not Scope.FUNCTION and not (innermost.hooks is not None and innermost.hooks.in_hook):
+        return False
+    result = next(results(), None)
+    return result is None or result is (run.reports_to if run.host is None else run.host.result)
+
+
+def _in_a_test(run: Registry) -> bool:
+    return run.innermost_scope is not None and run.innermost_scope.scope is Scope.FUNCTION
+
+
+def _begin(result: Any) -> Registry:
+    _warn_where_pytest_says_nothing()
+    begun = Registry(result, functools.partial(_report_closing, result))
+    begun.at_end(let_go_of_process)
+    if callable(getattr(result, "stopTestRun", None)):
+        _end_with(result, begun)
+        begun.notices = Notices()
+        begun.at_end(begun.notices.show)
+    return registry.begin(begun)
+
+
+def _warn_where_pytest_says_nothing() -> None:
+    """Say what is missing where pytest calls the test cases, and asyncunit's plugin is not there to tell of the run."""
+    if "_pytest.unittest" not in sys.modules:
+        return
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") != "_pytest.unittest":
+        frame = frame.f_back
+    if frame is not None:
+        warnings.warn(
+            AsyncUnitWarning(
+                "pytest runs asyncunit's test cases without asyncunit's plugin, so module, package and session scopes "
+                "close when the process ends, and async fixtures of pytest's do not run. Take out  -p no:asyncunit  or "
+                "load the plugin:  -p asyncunit"
+            ),
+            stacklevel=2,
+        )
+
+
+def _end_with(result: Any, begun: Registry) -> None:
+    """Have the run end when its runner says so, in time for what that raises to be in the report."""
+    stop = result.stopTestRun
+
+    @interruptible
+    def end() -> None:
+        registry.end(begun)
+
+    def stopTestRun() -> None:
+        try:
+            end()
+        finally:
+            stop()
+
+    def restore() -> None:
+        result.stopTestRun = stop
+
+    result.stopTestRun = stopTestRun
+    begun.at_end(restore)
+
+
+def let_go_of_process() -> None:
+    """Put back what is there once for the thread, or the process, when its last run ends."""
+    if len(registry.runs()) <= 1:
+        Interrupt.uninstall()
+    if len(registry.all_runs()) <= 1:
+        watchdog.stop()
+        warned.stop()
+
+
+def _report_closing(result: Any, open_scope: OpenScope, error: Exception) -> None:
+    # After Ctrl-C unittest prints no report.
+    if isinstance(sys.exc_info()[1], KeyboardInterrupt) or not report(result, error, f"closing ({open_scope})"):
+        report_on_stderr(open_scope, error)
+
+
+def report(result: Any, error: Exception, name: str) -> bool:
+    """Report an error of something other than a test, as unittest's suite does; False where that cannot be done."""
+    if not hasattr(result, "addError"):
+        return False
+    holder = _ErrorHolder(name)
+    with _buffering(result):
+        if isinstance(error, unittest.SkipTest) and hasattr(result, "addSkip"):
+            result.addSkip(holder, str(error))
+        else:
+            result.addError(holder, (type(error), error, error.__traceback__))
+    return True
+
+
+@contextmanager
+def _buffering(result: Any) -> Iterator[None]:
+    """Have a result that buffers output find its buffers, which are there as long as unittest's suite runs."""
+    if not getattr(result, "buffer", False) or hasattr(sys.stdout, "getvalue"):
+        yield
+        return
+    result._setupStdout()
+    try:
+        yield
+    finally:
+        result._restoreStdout()
+
+
+def fail_module(run: Registry) -> bool:
+    """Have the suite leave out the rest of the module that it is in; False where there is no such suite."""
+    result: Any = run.reports_to
+    if not hasattr(result, "addError") or not hasattr(result, "_moduleSetUpFailed"):
+        return False
+    result._moduleSetUpFailed = True
+    return True
+
+
+def report_all(run: Registry, errors: list[Exception], name: str) -> None:
+    """Report errors of something other than a test; where there is no result for them, raise them."""
+    raise_all([error for error in errors if not report(run.reports_to, error, name)], name)
+
+
+def module_cleanups() -> list[Cleanup]:
+    """unittest's module cleanups, first registered first, taken off its list."""
+    found: list[Cleanup] = _module_cleanups[:]
+    del _module_cleanups[: len(found)]
+    return found
+
+
+def expects_failure(case: unittest.TestCase) -> bool:
+    """Whether the test is marked by unittest.expectedFailure(), itself or by its class."""
+    method = getattr(case, case._testMethodName)
+    return any(getattr(each, "__unittest_expecting_failure__", False) for each in (case, method))
+
+
+def interruptible(function: Callable[P, T]) -> Callable[P, T]:
+    """Have all scopes of the run closed when Ctrl-C ends it."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            interrupt = error
+        stop()
+        raise interrupt
+
+    return wrapper
+
+
+def stop(finish: Callable[[], object] | None = None) -> None:
+    """Finish the running test, if there is one, and close all scopes of its run: unittest does neither after Ctrl-C.
+
+    Nor does it print a report, so errors go to stderr. After another Ctrl-C nothing more is waited for. A host
+    closes the scopes itself.
+    """
+    run = registry.innermost_run()
+    if run is None:
+        return
+    if run.host is not None and not Interrupt.of_this_thread().gave_up:
+        if finish is not None:
+            finish()
+        return
+    run.report = report_on_stderr
+    try:
+        if finish is not None and not Interrupt.of_this_thread().gave_up:
+            finish()
+    except BaseException:
+        run.chain.clear()
+        raise
+    finally:
+        if Interrupt.of_this_thread().gave_up:
+            run.chain.clear()
+        registry.end(run)

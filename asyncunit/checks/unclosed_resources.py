@@ -1,0 +1,251 @@
+"""What was opened and is still open: sockets, what stands on them, and async generators."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import io
+import socket
+import sys
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, TypeVar
+
+from asyncunit.checks.findings import Finding
+from asyncunit.config.parsing import Check
+from asyncunit.introspection.frames import caller
+from asyncunit.scopes.contexts import current_owner
+from asyncunit.scopes.open_scope import OpenScope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
+
+Holder = asyncio.BaseTransport | asyncio.AbstractServer
+
+_KINDS = (
+    (types.AsyncGeneratorType, "async generator"),
+    (asyncio.BaseTransport, "transport"),
+    (asyncio.AbstractServer, "server"),
+    (socket.socket, "socket"),
+    (io.IOBase, "file"),
+)
+
+_is_noting = False
+
+
+def note_sockets() -> None:
+    """Have each socket that is made from now on be known to the scope in whose context that happens."""
+    global _is_noting  # noqa: PLW0603 - an audit hook is for the whole process, and cannot be removed
+    if not _is_noting:
+        _is_noting = True
+        sys.addaudithook(_hear)
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.__new__" and issubclass(type(arguments[0]), socket.socket):
+        _note(arguments[0])
+
+
+def _note(thing: Any) -> None:
+    owner = current_owner()
+    if owner is not None and Check.UNCLOSED_RESOURCES in owner.config.fail_on:
+        owner.note(thing, caller())
+
+
+async def noting_generators(awaitable: Awaitable[T]) -> T:
+    """Await, and have each async generator that begins meanwhile be known to the scope in whose context it does."""
+    behind = sys.get_asyncgen_hooks().firstiter  # the loop's own
+
+    def begin(generator: AsyncGenerator[Any, Any]) -> None:
+        _note(generator)
+        if behind is not None:
+            behind(generator)
+
+    sys.set_asyncgen_hooks(firstiter=begin)  # until the loop stops, which puts back what was there before it ran
+    return await awaitable
+
+
+def note_transports(loop: asyncio.AbstractEventLoop) -> None:
+    """Have each transport that stands on no socket be known to the scope in whose context the loop makes it."""
+    if not isinstance(loop, asyncio.BaseEventLoop) or "subprocess_exec" in vars(loop):
+        return
+    for name in ("connect_read_pipe", "connect_write_pipe", "subprocess_exec", "subprocess_shell"):
+        setattr(loop, name, _noting(getattr(loop, name)))
+
+
+def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[..., Awaitable[tuple[T, object]]]:
+    @functools.wraps(connect)
+    async def connect_and_note(*args: Any, **kwargs: Any) -> tuple[T, object]:
+        transport, protocol = await connect(*args, **kwargs)
+        if caller() is not None:  # else it is the pipe of a process, whose transport closes it
+            _note(transport)
+        return transport, protocol
+
+    return connect_and_note
+
+
+def left_open(owner: OpenScope, case: object | None = None) -> list[Any]:
+    """What was made in the context of a scope, or stands in the attributes of a test, and is open.
+
+    What outlives a test is handed to the next wider scope, but for files, of which nobody knows who has opened them.
+    """
+    left = [thing for thing in [*owner.things(), *_files_of(case)] if _is_open(thing)]
+    if case is None or owner.within is None or not left:
+        return left
+    kept = outliving(left, case)
+    for thing in kept:
+        if not isinstance(thing, io.IOBase):
+            owner.within.note(thing, owner.place_of(thing))
+    return [thing for thing in left if not any(thing is other for other in kept)]
+
+
+def _files_of(case: object | None) -> list[io.IOBase]:
+    """The files in the attributes of a test, but for the process's own."""
+    own = (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    held = () if case is None else vars(case).values()
+    files = [thing for thing in held if issubclass(type(thing), io.IOBase) and not any(thing is each for each in own)]
+    return [thing for thing in files if _number_of(thing) > 2]
+
+
+def _number_of(file: io.IOBase) -> int:
+    """The descriptor of a file; -1 for what is none, or is closed."""
+    try:
+        return file.fileno()
+    except (OSError, ValueError):
+        return -1
+
+
+def _is_open(thing: Any) -> bool:
+    if isinstance(thing, socket.socket):
+        return thing.fileno() != -1
+    if isinstance(thing, io.IOBase):
+        return _number_of(thing) != -1
+    if isinstance(thing, asyncio.BaseTransport):
+        return not thing.is_closing()
+    return isinstance(thing, types.AsyncGeneratorType) and thing.ag_frame is not None and not thing.ag_running
+
+
+def findings_of(owner: OpenScope, things: list[Any]) -> list[Finding]:
+    """What the report says of them."""
+    found = []
+    for thing in things:
+        place = owner.place_of(thing)
+        made = f", made at {place}" if place is not None else ""
+        holder = _holder_of(thing) if isinstance(thing, socket.socket) else None
+        what = f"{thing!r}" if holder is None else f"{holder!r} on {thing!r}"
+        kind = next(name for cls, name in _KINDS if isinstance(holder or thing, cls))
+        found.append(Finding(Check.UNCLOSED_RESOURCES, f"an open {kind}{made}: {what}", place))
+    return found
+
+
+async def close(things: list[Any], errors: list[Exception]) -> None:
+    """Close them, by what stands on them where there is such. What that raises is put among the errors."""
+    generators = [
+        asyncio.ensure_future(thing.aclose()) for thing in things if isinstance(thing, types.AsyncGeneratorType)
+    ]
+    for thing in things:
+        if not isinstance(thing, types.AsyncGeneratorType):
+            try:
+                _close(thing)
+            except Exception as error:
+                errors.append(error)
+    for thing in things:
+        if isinstance(thing, asyncio.SubprocessTransport):  # which is killed, and not waited for
+            while thing.get_returncode() is None:
+                await asyncio.sleep(0.001)
+    if generators:
+        await asyncio.wait(generators)
+    for task in generators:
+        raised = None if task.cancelled() else task.exception()
+        if isinstance(raised, Exception):
+            errors.append(raised)
+
+
+def _close(thing: Any) -> None:
+    holder = _holder_of(thing) if isinstance(thing, socket.socket) else thing
+    if isinstance(holder, asyncio.WriteTransport):
+        holder.abort()
+    elif holder is not None:
+        holder.close()
+    else:
+        for remove in (asyncio.get_running_loop().remove_reader, asyncio.get_running_loop().remove_writer):
+            with contextlib.suppress(RuntimeError, NotImplementedError):  # a transport has it; not on this loop
+                remove(thing)
+        thing.close()
+
+
+def _holder_of(sock: socket.socket) -> Holder | None:
+    """The transport or the server that stands on the socket: it refers to it, perhaps in a list."""
+    referrers = gc.get_referrers(sock)
+    behind = [other for other in referrers if type(other) in (list, dict)]
+    others: list[Any] = [*referrers, *(gc.get_referrers(*behind) if behind else ())]
+    for other in others:
+        if issubclass(type(other), Holder) and _stands_on(other, sock):
+            holder: Holder = other
+            return holder
+    return None
+
+
+def _stands_on(holder: Holder, sock: socket.socket) -> bool:
+    if isinstance(holder, asyncio.BaseTransport):
+        other = holder.get_extra_info("socket")
+        return other is not None and other.fileno() == sock.fileno()
+    return any(other.fileno() == sock.fileno() for other in getattr(holder, "sockets", ()))
+
+
+# How far to go from a thing to those that refer to it.
+_STEPS = 20
+
+# What refers to a thing without keeping it for anybody: the loop keeps all that it watches.
+_IN_BETWEEN = (asyncio.AbstractEventLoop, asyncio.Handle, asyncio.Future, types.FrameType, types.TracebackType)
+
+
+def outliving(things: list[Any], case: object) -> list[Any]:
+    """Those of the things that are reached from a class, a module or a fixture, other than through the test's instance.
+
+    So a connection that a pool of the class opens for a test, and keeps, is not the test's.
+    """
+    seen = {id(case), id(getattr(case, "__dict__", None)), id(things)}
+    # Of each object that is reached, which of the things it leads to.
+    leads_to: dict[int, set[int]] = {id(thing): {id(thing)} for thing in things}
+    frontier, kept = list(things), set[int]()
+    for _ in range(_STEPS):
+        seen.update(map(id, frontier))
+        own = {id(frontier), id(leads_to), id(kept)}
+        found = [other for other in gc.get_referrers(*frontier) if id(other) not in seen and id(other) not in own]
+        inside = {id(other): other for other in found if not issubclass(type(other), _IN_BETWEEN)}
+        for other in inside.values():
+            ways = [leads_to[id(each)] for each in gc.get_referents(other) if id(each) in leads_to]
+            leads_to[id(other)] = set().union(*ways)
+            if _stays(other):
+                kept |= leads_to[id(other)]
+        # Not by way of a module: by way of sys, all is reached.
+        frontier = [other for other in inside.values() if _module_of(other) is None]
+        if not frontier or len(kept) == len(things):
+            break
+    return [thing for thing in things if id(thing) in kept]
+
+
+def _stays(other: object) -> bool:
+    """Whether it is a class, the dictionary of a module, or asyncunit's own: that has the values of fixtures.
+
+    The standard library keeps things for nobody: the processes that it waits for, say.
+    """
+    module = _module_of(other)
+    if module is None or module.partition(".")[0] in sys.stdlib_module_names:
+        return False
+    is_place = type(other) is dict or issubclass(type(other), type)
+    return not (is_place and module.startswith("asyncunit."))
+
+
+def _module_of(other: object) -> str | None:
+    if type(other) is dict:
+        name = other.get("__name__") if "__spec__" in other else None
+    else:
+        name = getattr(other if issubclass(type(other), type) else type(other), "__module__", None)
+        if not issubclass(type(other), type) and not str(name).startswith("asyncunit."):
+            return None
+    return name if isinstance(name, str) else None

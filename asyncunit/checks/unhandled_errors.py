@@ -1,0 +1,319 @@
+"""What is seen of a loop while tests run on it: errors that nobody handles, tasks, settings that are changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import sys
+import types
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from asyncunit.checks.findings import Finding
+from asyncunit.config.parsing import Check
+from asyncunit.introspection.frames import caller, coroutine_name, describe_task, represent
+from asyncunit.loops.task_factory import calling_group, parents_of
+from asyncunit.loops.wrong_loop import explain
+from asyncunit.scopes.contexts import current_owner, give, given_to, owner_of, owner_of_context
+from asyncunit.scopes.open_scope import OpenScope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+_logger = logging.getLogger("asyncio")
+
+# Where an error says that it has been reported: it may come up again when its task is let go.
+_REPORTED = "__asyncunit_is_reported__"
+
+_Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+# What asyncio says of a task that was collected as garbage, with all that could have ended it.
+_DESTROYED = "Task was destroyed but it is pending"
+
+
+class Unhandled(NamedTuple):
+    """Something that reached the exception handler of a loop, and whose it is."""
+
+    owner: OpenScope | None
+    finding: Finding
+
+
+class _LoopSettings(NamedTuple):
+    """What is set on a loop, and may be set by a test."""
+
+    handler: Any
+    factory: Any
+    debug: bool
+    slow_callback_duration: float
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _LoopSettings:
+        """What is set now."""
+        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), loop.slow_callback_duration)
+
+    def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the loop so again, as far as it is not."""
+        if loop.get_exception_handler() is not self.handler:
+            loop.set_exception_handler(self.handler)
+        if loop.get_task_factory() is not self.factory:
+            loop.set_task_factory(self.factory)
+        if loop.get_debug() is not self.debug:
+            loop.set_debug(self.debug)
+        if loop.slow_callback_duration != self.slow_callback_duration:
+            loop.slow_callback_duration = self.slow_callback_duration
+
+
+class Observer:
+    """What is seen of one loop.
+
+    ``unhandled`` is what has reached the loop's exception handler since a test began, and ``aside`` what came while
+    none ran: both until they are reported. ``test`` is the test that runs, or the last that did; ``lingering`` are
+    tests that are over, of which something is left that may make tasks still. A loop that comes with a handler or a
+    task factory of its own keeps it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.unhandled: list[Unhandled] = []
+        self.aside: list[Unhandled] = []
+        self.test: OpenScope | None = None
+        self.lingering: list[OpenScope] = []
+        self.is_closed = False
+        # True while tasks that were left are being ended.
+        self.is_ending = False
+        # True when something other than a test has run, and may have set the loop: that is meant.
+        self.is_new_to_tests = True
+        # Async generators that have been reported, and say more when the loop closes.
+        self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._own_handler: _Handler = self._handle
+        self._own_factory: Any = self._make_task
+        # How the loop was set before a test, by all that had run on it; None before the first.
+        self._before: _LoopSettings | None = None
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(self._own_handler)
+        if loop.get_task_factory() is None:
+            factory: Any = self._own_factory
+            loop.set_task_factory(factory)
+
+    # Errors.
+
+    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, BaseException):
+            error = None
+        generator = context.get("asyncgen")
+        if is_reported(error) or (generator is not None and generator in self._forgotten):
+            return
+        if self.is_ending and isinstance(error, asyncio.CancelledError):  # of a callback that asks a task for its error
+            return
+        captured = _is_captured()
+        if captured or self.is_closed or _logger.hasHandlers():
+            loop.default_exception_handler(context)
+        if not captured and not self.is_closed:
+            if error is not None:
+                explain(error, loop)
+            message = str(context.get("message") or "Unhandled exception in event loop")
+            self.unhandled.append(self._item(message, error, context))
+
+    def _item(self, message: str, error: BaseException | None, context: Mapping[str, Any]) -> Unhandled:
+        thing = context.get("task") or context.get("future") or context.get("handle")
+        owner = current_owner() if thing is None else owner_of(thing)
+        place = None if owner is None or thing is None else owner.place_of(thing)
+        if issubclass(type(thing), asyncio.Task):
+            described = describe_task(thing, place)
+            if message.startswith(_DESTROYED):
+                return Unhandled(owner, Finding(Check.LEAKED_TASKS, f"a pending {described}, which nobody held", place))
+            message = f"{message}: {described}"
+        elif issubclass(type(thing), asyncio.Future):
+            if owner is None and self.test is not None and not self.test.is_over:
+                owner = self.test  # a future does not say where it is from
+            message = f"{message}: {represent(thing)}"
+        return Unhandled(owner, Finding(Check.UNHANDLED_ERRORS, message, place, error))
+
+    def expecting(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        expected: tuple[type[BaseException], ...],
+        caught: list[Any],
+        case: object,
+    ) -> Iterator[list[Any]]:
+        """While the generator waits, errors of these types are expected; then they are put into the list."""
+        before, self.unhandled = self.unhandled, []
+        try:
+            with self._hearing(loop):
+                try:
+                    yield caught
+                finally:
+                    self._look_for(expected, loop, case)
+        finally:
+            found, self.unhandled = self.unhandled, before
+            for item in found:
+                if isinstance(item.finding.error, expected):
+                    caught.append(item.finding.error)
+                else:
+                    self.unhandled.append(item)
+
+    @contextlib.contextmanager
+    def _hearing(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Be told of what reaches the exception handler of the loop, where that is another's, as well as that one."""
+        handler = loop.get_exception_handler()
+        if handler is self._own_handler:
+            yield
+            return
+        loop.set_exception_handler(_both(self._own_handler, handler))
+        try:
+            yield
+        finally:
+            loop.set_exception_handler(handler)
+
+    def _look_for(
+        self, expected: tuple[type[BaseException], ...], loop: asyncio.AbstractEventLoop, case: object
+    ) -> None:
+        """Have the errors be known that come up only once somebody looks for them."""
+        owner = current_owner()
+        if owner is not None:
+            found = self.unretrieved(loop, owner, case)
+            self.unhandled += [Unhandled(owner, finding) for finding in found]
+        if not any(isinstance(item.finding.error, expected) for item in self.unhandled):
+            gc.collect()  # a task says that its error was not retrieved when it is let go
+
+    def unretrieved(self, loop: asyncio.AbstractEventLoop, owner: OpenScope, case: object = None) -> list[Finding]:
+        """What tasks that the scope has made, and that somebody still holds, have raised to nobody.
+
+        A loop whose exception handler is another one has that told.
+        """
+        held = [*owner.things(), *(vars(case).values() if case is not None else ())]
+        findings = []
+        for task in {id(thing): thing for thing in held if issubclass(type(thing), asyncio.Task)}.values():
+            # There is no public way to ask whether the error of a task was retrieved; asking for it, retrieves it.
+            if not task.done() or task.cancelled() or not getattr(task, "_log_traceback", False):
+                continue
+            error = task.exception()
+            context = {"message": "Task exception was never retrieved", "exception": error, "future": task}
+            if loop.get_exception_handler() is not self._own_handler:
+                loop.call_exception_handler(context)
+            elif not is_reported(error):
+                explain(error, loop)
+                findings.append(self._item(context["message"], error, context).finding)
+        return findings
+
+    def take(self, owner: OpenScope) -> list[Unhandled]:
+        """What is to be reported when a scope wider than a test ends: its own, and that of what was inside it."""
+        own: list[Unhandled] = []
+        others: list[Unhandled] = []
+        for item in self.take_all():
+            (own if item.owner is None or item.owner.is_inside(owner) else others).append(item)
+        self.aside = others
+        return own
+
+    def take_since_test_began(self) -> list[Unhandled]:
+        """What is to be reported when a test ends; also what is still to be reported of those before it."""
+        found = self.unhandled + [item for item in self.aside if item.owner is not None and item.owner.is_over]
+        self.aside = [item for item in self.aside if item.owner is None or not item.owner.is_over]
+        self.unhandled = []
+        return found
+
+    def take_all(self) -> list[Unhandled]:
+        """All that is still to be reported."""
+        found = self.aside + self.unhandled
+        self.aside, self.unhandled = [], []
+        return found
+
+    def forget_generators(self, things: Iterable[object]) -> None:
+        """Hear no more of async generators that are in the report."""
+        self._forgotten.update(thing for thing in things if isinstance(thing, types.AsyncGeneratorType))
+
+    # Tasks.
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **kwargs: Any
+    ) -> asyncio.Task[Any]:
+        given, owner = kwargs.get("context"), current_owner()
+        if given is not None:
+            if owner is not None and owner_of_context(given) is owner and given is not getattr(owner, "context", None):
+                with contextlib.suppress(RuntimeError):  # it is entered: that of a task which is running
+                    give(given, None)  # it has a context of its own: it is not the scope's that has started it
+            return Task(coroutine, loop=loop, **kwargs)
+        if owner is not None:
+            heir = self._heir(coroutine, owner)
+            if heir is not owner:
+                kwargs, owner = {**kwargs, "context": given_to(heir)}, heir
+        task = Task(coroutine, loop=loop, **kwargs)
+        if owner is not None:
+            owner.note(task, caller())
+        return task
+
+    def _heir(self, coroutine: Coroutine[Any, Any, Any], owner: OpenScope) -> OpenScope | None:
+        """Whose the task is to be, with all that it starts: that of the task group that it is started in; else
+        nobody's, if it is to live as long as its loop.
+        """
+        if is_background(owner, coroutine):
+            return None
+        group = calling_group()
+        parent = None if group is None else next(parents_of(group), None)
+        return owner if parent is None else owner_of(parent) or owner
+
+    # Settings.
+
+    def before_test(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Remember how the loop is set, and keep what came up while no test ran from the test's report."""
+        self.is_new_to_tests = False
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(self._own_handler)
+        self._before = _LoopSettings.of(loop)
+        self.aside += self.unhandled
+        self.unhandled = []
+
+    def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the loop as it was before the test."""
+        if loop.get_task_factory() is not self._own_factory:
+            gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
+        if self._before is not None:
+            self._before.put_back(loop)
+
+
+class Task(asyncio.Task[Any]):
+    """A task whose error is not taken for retrieved when somebody cancels it after it has failed."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it; False if it is done."""
+        return not self.done() and super().cancel(msg)
+
+    if sys.version_info[:2] == (3, 13):
+
+        def set_name(self, value: object, /) -> None:
+            """Set the name; None, which some loops give, leaves the one that it has."""
+            if value is not None:
+                super().set_name(value)
+
+
+def _both(one: _Handler, other: _Handler | None) -> _Handler:
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        one(loop, context)
+        if other is not None:
+            other(loop, context)
+
+    return handle
+
+
+def _is_captured() -> bool:
+    """Whether a test takes what asyncio logs itself, with assertLogs("asyncio")."""
+    return any(type(handler).__module__.startswith("unittest.") for handler in _logger.handlers)
+
+
+def is_background(owner: OpenScope, coroutine: object) -> bool:
+    """Whether the scope's ``background_tasks`` name the coroutine, whose task is then to live as long as its loop."""
+    patterns = owner.config.background_tasks
+    return bool(patterns) and any(fnmatchcase(coroutine_name(coroutine), pattern) for pattern in patterns)
+
+
+def is_reported(error: BaseException | None) -> bool:
+    """Whether the error has been raised to where it is reported."""
+    return error is not None and _REPORTED in object.__getattribute__(error, "__dict__")
+
+
+def mark_as_reported(error: BaseException) -> None:
+    """Have the error not be found again: it has been raised to where it is reported."""
+    object.__getattribute__(error, "__dict__")[_REPORTED] = True  # also of one that lets nobody set an attribute

@@ -1,0 +1,1 @@
+"""What is configured, wherever it is written."""

@@ -1,0 +1,27 @@
+"""The words of the configuration: its keys, as pytest's help explains them, and the names of the markers.
+
+Each run of pytest imports this, so it imports next to nothing.
+"""
+
+# The names of the markers, which are those of the plugins, too: ours, and pytest-asyncio's.
+MARKER = "asyncunit"
+PEER_MARKER = "asyncio"
+
+MODES = ("strict", "auto")
+
+# What each key means, in a line of help.
+MEANINGS = {
+    "background_tasks": "patterns (pymongo.*) of the coroutines whose tasks live as long as their loop",
+    "fail_on": "the checks that fail a test instead of warning: all, or some of unhandled_errors, leaked_tasks, "
+    "unawaited_coroutines, unclosed_resources, slow_callbacks",
+    "loop_debug": "asyncio's debug mode",
+    "loop_factories": "several loop factories by name, each test once with each: name=package.module:callable",
+    "loop_factory": "what makes the event loops: package.module:callable",
+    "loop_scope": "the least loop scope where none is named: function, class, module, package or session",
+    "mode": "auto takes every async test function; strict (default) those that are marked",
+    "timeout": "seconds for each step apart: a fixture's half, a hook, the test, a cleanup",
+}
+KEYS = tuple(MEANINGS)
+
+# What can be said of a single test, class or module; the others are for the whole run.
+SETTINGS = tuple(key for key in KEYS if key != "mode")

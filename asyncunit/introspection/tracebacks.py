@@ -1,0 +1,86 @@
+"""Tracebacks that begin at the user's line, and the printing of what has no report."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from asyncunit.introspection.frames import Place, is_ours
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+Error = TypeVar("Error", bound=BaseException)
+
+
+def trim(error: Error) -> Error:
+    """Have the traceback begin at the first frame that is not asyncunit's, unittest's or contextlib's.
+
+    So do those of the errors behind it, and of the members of a group.
+
+    unittest does that for what it reports and the causes of that, but not for the members of a group.
+    """
+    for other in all_of(error):
+        # Also of an error that lets nobody set an attribute.
+        BaseException.with_traceback(other, _begin(other.__traceback__))
+    return error
+
+
+def all_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, those behind it, and the members of groups, each once."""
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        other = left.pop()
+        if other is not None and id(other) not in seen:
+            seen.add(id(other))
+            yield other
+            left += (other.__cause__, other.__context__)
+            left += other.exceptions if isinstance(other, BaseExceptionGroup) else ()
+
+
+def _begin(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    first = traceback
+    while first is not None and (is_ours(first.tb_frame) or first.tb_frame.f_globals.get("__name__") == "contextlib"):
+        first = first.tb_next
+    return first or traceback
+
+
+def stand_at(place: Place | None, error: Error) -> Error:
+    """Give an error that was raised nowhere in a user's code a traceback of one line of it."""
+    if place is None:
+        return error
+    # Code that raises, said to stand there: there is no other way to a frame of a file.
+    code = compile("raise error", place.filename, "exec")
+    code = code.replace(co_firstlineno=place.line, co_name=place.function.rpartition(".")[2])
+    try:
+        exec(code, {"error": error, "__name__": place.function})
+    except BaseException as raised:
+        if raised is not error:
+            raise
+    return trim(error)
+
+
+def report_on_stderr(scope: object, error: BaseException) -> None:
+    """Print an error of a scope for which there is no test result, or none any more."""
+    sys.stderr.write(f"asyncunit: error while the scope '{scope}' closed:\n")
+    traceback.print_exception(trim(error))
+
+
+@contextmanager
+def printing_at_interrupt(scope: object, errors: Sequence[BaseException]) -> Iterator[None]:
+    """Have the errors that were collected printed where Ctrl-C keeps them from being returned."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_all(scope, errors)
+        raise
+
+
+def print_all(scope: object, errors: Sequence[BaseException]) -> None:
+    """Print errors of a scope for which there is no test result any more."""
+    for error in errors:
+        report_on_stderr(scope, error)

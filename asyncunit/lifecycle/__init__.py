@@ -1,0 +1,1 @@
+"""What happens in an open scope, and in which order."""

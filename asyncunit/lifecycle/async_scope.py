@@ -1,0 +1,200 @@
+"""What is async about an open scope, on one loop: set up, torn down, set up anew after something crashed."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+
+from asyncunit.checks.scope_end import after_scope, before
+from asyncunit.config.parsing import LoopFactory
+from asyncunit.introspection.tracebacks import printing_at_interrupt
+from asyncunit.lifecycle.cleanups import AsyncCleanup, as_errors, as_exception, call_hook, cut_short
+from asyncunit.loops.loop import LoopRunner
+from asyncunit.loops.scope_task import ScopeRunner, WideRunner
+from asyncunit.plans.loop_choice import LoopChoice
+from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.registry import Registry, runs
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class HalfState(enum.Enum):
+    """How far an async half has come."""
+
+    DOWN = "down"
+    UP = "up"
+    BROKEN = "broken"
+
+
+class AsyncHalf:
+    """What is async about one open class, module, package or session, on one loop.
+
+    It is DOWN before `set_up` and after `tear_down`; from `break_down` until it is set up anew it is BROKEN.
+    """
+
+    def __init__(self, runner: ScopeRunner) -> None:
+        self.runner = runner
+        self.set_up_hook: Callable[[], object] | None = None
+        self.tear_down_hook: Callable[[], object] | None = None
+        self.state = HalfState.DOWN
+        self._cleanups: list[AsyncCleanup] = []
+        self._look()
+
+    def _look(self) -> None:
+        """Look for what costs something, where the scope's configuration says so: a test may have looked for less."""
+        if self.runner.scope.config.costly:
+            before(self.runner.scope, self.runner.loop_runner)
+
+    def add(self, cleanup: AsyncCleanup) -> AsyncCleanup:
+        """Remember an async cleanup, for the case that this half goes before the sync one."""
+        self._cleanups.append(cleanup)
+        return cleanup
+
+    def set_up(self) -> None:
+        """Run the set-up hook; if it is cancelled, the scope counts as broken, and `unwind` is to go on from there."""
+        self.runner.begin_set_up()
+        try:
+            if self.set_up_hook is not None:
+                call_hook(self.runner, self.set_up_hook)
+            self.state = HalfState.UP
+        except asyncio.CancelledError as error:
+            self.runner.cancelled(error)
+        except SystemExit as error:
+            raise as_exception(error, self.runner.scope) from error
+
+    def tear_down(self) -> list[Exception]:
+        """Run the tear-down hook, if the set-up had succeeded, and return what it raised."""
+        if self.state is not HalfState.UP:
+            return []
+        self.state = HalfState.DOWN
+        self.runner.is_ending = True
+        try:
+            if self.tear_down_hook is not None and not self.runner.loop_runner.is_interrupted:
+                call_hook(self.runner, self.tear_down_hook)
+        except asyncio.CancelledError as error:
+            self.runner.cancelled(error)
+        except (Exception, SystemExit) as error:
+            return [as_exception(error, self.runner.scope)]
+        return []
+
+    def break_down(self) -> list[Exception]:
+        """Tear down and clean up before the time, and return what that raised."""
+        self._look()
+        errors = self.tear_down()
+        with printing_at_interrupt(self.runner.scope, errors):
+            while self._cleanups:
+                try:
+                    self._cleanups.pop()()
+                except Exception as error:
+                    errors.append(error)
+        if self.runner.scope.fixtures is not None:
+            errors += self.runner.scope.fixtures.tear_down(self)
+        self.state = HalfState.BROKEN
+        return errors + self.check()
+
+    def check(self) -> list[Exception]:
+        """End what the scope has left on the loop, and return what is to be reported for it."""
+        return after_scope(self.runner.scope, self.runner.loop_runner, self.runner.task)
+
+    def lose(self) -> list[Exception]:
+        """Forget what was set up, for its loop is closed, and nothing can run on it; return what that raised."""
+        errors: list[Exception] = []
+        while self._cleanups:
+            self._cleanups.pop().drop()
+        if self.runner.scope.fixtures is not None:
+            errors += self.runner.scope.fixtures.lose(self)
+        self.runner.abandon()
+        self.runner.in_flight = None
+        self.state = HalfState.BROKEN
+        return errors
+
+    def close(self) -> list[Exception]:
+        """Tear down what is up, end the task, and return what that raised. May be called twice."""
+        errors = self.break_down()
+        flight, self.runner.in_flight = self.runner.in_flight, None
+        errors += as_errors(flight, self.runner.scope)
+        self.state = HalfState.DOWN
+        self.runner.end()
+        loop_runner = self.runner.loop_runner
+        if loop_runner.owner is not self.runner.scope and runs():
+            if loop_runner.loop.is_closed():
+                errors += replace_closed_loop(runs()[-1], loop_runner)
+            elif loop_runner.stubborn:
+                errors += replace_stubborn_loop(runs()[-1], loop_runner)
+        return errors
+
+
+def half_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncHalf:
+    """The async half that an open scope has on a loop."""
+    return open_scope.keep(
+        (AsyncHalf, loop_runner), lambda: AsyncHalf(WideRunner(loop_runner, open_scope)), AsyncHalf.close
+    )
+
+
+def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:
+    """The loop of that choice."""
+    return loop_in(run, run.innermost(choice.scope), choice.factory)
+
+
+def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None) -> LoopRunner:
+    """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
+    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory), LoopRunner.close)
+    for error in replace_closed_loop(run, loop):
+        run.report(owner, error)
+    return loop
+
+
+def halves_on(registry: Registry, loop_runner: LoopRunner) -> list[AsyncHalf]:
+    """The async halves that the open scopes have on a loop, innermost first."""
+    found = (open_scope.kept((AsyncHalf, loop_runner)) for open_scope in reversed(registry.chain))
+    return [half for half in found if half is not None]
+
+
+def unwind(registry: Registry, loop_runner: LoopRunner, flight: BaseException | None = None) -> list[Exception]:
+    """Break down the scopes that something has cancelled, and those inside them; return what that raised.
+
+    The cancellation goes outwards through all that they have entered, as through nested ``async with``; it begins
+    as ``flight``, where a test inside them has already let it pass. What came of it is the last error returned:
+    there always is one.
+    """
+    broken = [half for half in halves_on(registry, loop_runner) if half.runner in loop_runner.broken]
+    if not broken:
+        loop_runner.broken.clear()
+        return []
+    widest = broken[-1]
+    cause = widest.runner.in_flight
+    errors: list[Exception] = []
+    for half in halves_on(registry, loop_runner):
+        if flight is None or isinstance(flight, asyncio.CancelledError):
+            flight = half.runner.in_flight or flight or cause  # its own: cancel scopes know theirs by its message
+        half.runner.in_flight = flight
+        errors += half.break_down()
+        flight, half.runner.in_flight = half.runner.in_flight, None
+        if half is widest:
+            break
+    loop_runner.broken.clear()
+    errors += as_errors(flight, widest.runner.scope)
+    return errors or [cut_short(widest.runner.scope, cause)]
+
+
+def replace_closed_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exception]:
+    """Put a new loop in the place of one that somebody has closed; return the error, if it was not raised before."""
+    if not loop_runner.loop.is_closed():
+        return []
+    errors: list[Exception] = [] if loop_runner.close_is_reported else [loop_runner.report_closed_by_user()]
+    for half in halves_on(registry, loop_runner):
+        errors += half.lose()
+    loop_runner.broken.clear()
+    loop_runner.renew()
+    return errors
+
+
+def replace_stubborn_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exception]:
+    """Put a new loop in the place of one on which something refuses to end; return what breaking down raised."""
+    errors: list[Exception] = []
+    for half in halves_on(registry, loop_runner):
+        errors += half.break_down()
+    errors += loop_runner.close()
+    loop_runner.renew()
+    return errors

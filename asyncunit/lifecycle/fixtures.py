@@ -1,0 +1,343 @@
+"""The fixtures of a scope, a class, a test while they are set up."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import types
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from typing import Any
+
+from asyncunit.errors import LoopScopeError
+from asyncunit.introspection.functions import class_name
+from asyncunit.introspection.tracebacks import printing_at_interrupt
+from asyncunit.lifecycle.async_scope import AsyncHalf, half_of, unwind
+from asyncunit.lifecycle.cleanups import Exit, as_exception, cut_short, leave
+from asyncunit.lifecycle.fixture_setup import AsyncExit, make
+from asyncunit.loops.loop import LoopRunner
+from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.plans.class_plan import Plan, TestPlan
+from asyncunit.plans.fixture_graph import Node
+from asyncunit.plans.fixtures import Fixture, Request, is_fixture
+from asyncunit.plans.loop_choice import LoopChoice
+from asyncunit.plans.params import Param
+from asyncunit.scope import Scope
+from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.registry import Registry
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Live:
+    """A fixture that was set up: its value and what tears it down, or the error that it raised.
+
+    ``half`` is the async half that it goes down with, None where neither it nor a fixture behind it needs a loop.
+    """
+
+    def __init__(self, node: Node, half: AsyncHalf | None) -> None:
+        self.node = node
+        self.half = half
+        self.value: Any = None
+        self.exit_: Exit | None = None
+        self.error: Exception | None = None
+        self.traceback: types.TracebackType | None = None
+
+
+class ScopeFixtures:
+    """The fixtures that are set up in one open scope, wider than a test. ``live`` is in the order of their set-up."""
+
+    def __init__(self, open_scope: OpenScope) -> None:
+        self.live: dict[Hashable, Live] = {}
+        # What the running class sees; None above the class.
+        self.seen: Mapping[Node, Any] | None = None
+        self._open_scope = open_scope
+        open_scope.fixtures = self
+
+    def find(self, fixture: Fixture[Any], _instance: object) -> tuple[Any] | None:
+        """The value of the fixture, in a tuple; None if it has none here."""
+        if self.seen is not None:
+            return find_in(self.seen, fixture)
+        return next(
+            ((live.value,) for live in reversed(self.live.values()) if live.node.fixture is fixture and not live.error),
+            None,
+        )
+
+    def shared(self, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> Live | None:
+        """The fixture as it is live here, on that loop, whoever has set it up; not one with params."""
+        for live in self.live.values():
+            on = None if live.half is None else live.half.runner.loop_runner
+            if live.node.fixture is fixture and on is loop_runner and not live.node.varies and live.error is None:
+                return live
+        return None
+
+    def tear_down_what_rests_on(self, fixture: Fixture[Any]) -> list[Exception]:
+        """Tear down what would outlive a fixture that it needs, and return what that raised."""
+        return self._tear_down([key for key, live in self.live.items() if live.node.rests_on(fixture)])
+
+    def tear_down(self, half: AsyncHalf) -> list[Exception]:
+        """Tear down what goes down with the async half, and return what that raised."""
+        return self._tear_down([key for key, live in self.live.items() if live.half is half])
+
+    def lose(self, half: AsyncHalf) -> list[Exception]:
+        """Tear down what goes down with the half, but for what would need its loop, which is closed."""
+        for live in self.live.values():
+            if live.half is half and isinstance(live.exit_, AsyncExit):
+                live.exit_ = live.exit_.drop
+        return self.tear_down(half)
+
+    def close(self) -> list[Exception]:
+        """Tear down all that is set up, and return what that raised. May be called twice."""
+        return self._tear_down(list(self.live))
+
+    def _tear_down(self, keys: list[Hashable]) -> list[Exception]:
+        errors: list[Exception] = []
+        with printing_at_interrupt(self._open_scope, errors):
+            for key in reversed(keys):
+                exit_ = self.live.pop(key).exit_
+                if exit_ is not None:
+                    errors += [as_exception(error, self._open_scope) for error in leave(exit_)]
+        return errors
+
+
+def find_in(values: Mapping[Node, Any], fixture: Fixture[Any]) -> tuple[Any] | None:
+    """The value of the fixture among those, in a tuple; None if it has none there."""
+    return next(((value,) for node, value in values.items() if node.fixture is fixture), None)
+
+
+class ClassFixtures:
+    """The fixtures of one class that is run: set up for all of it, and for each of its tests.
+
+    ``values`` are those of the fixtures that all of its tests use, and ``by_name`` those of them that tests read as
+    attributes, but for what a hook of the class has put in the place of one. ``loop_runner`` is the loop that the tests
+    share: one of the class's own is known once the class has opened it, and None stands for one for each test.
+    ``errors`` are those that could not be raised where they came up, because another one was.
+    """
+
+    def __init__(
+        self, run: Registry, cls: type, plan: Plan, choice: LoopChoice, loop_runner: LoopRunner | None
+    ) -> None:
+        self.cls = cls
+        self.plan = plan
+        self.values: dict[Node, Any] = {}
+        self.by_name: dict[str, Any] = {}
+        self.errors: list[Exception] = []
+        self.loop_runner = loop_runner
+        self._run = run
+        self._choice = choice
+
+    def set_up(self, least: Scope) -> None:
+        """Set up what all tests of the class use, in scopes at least that wide, if it is not."""
+        nodes = [node for node in self.plan.shared if node.fixture.scope >= least]
+        self._obtain_all(nodes, self.values, {})
+        for node in nodes:
+            self.by_name.update(dict.fromkeys(self.plan.attributes.get(node, ()), self.values[node]))
+
+    def yield_to_hooks(self) -> None:
+        """Let a value that a hook of the class has put in the place of a fixture's be the one that tests read."""
+        for name in list(self.by_name):
+            if not is_fixture(inspect.getattr_static(self.cls, name)):
+                del self.by_name[name]
+
+    def for_test(self, plan: TestPlan) -> dict[Node, Any]:
+        """The values that are there before the scope of a test opens."""
+        values = self.values.copy()
+        if plan.wide:
+            self._obtain_all(plan.wide, values, plan.chosen)
+        return values
+
+    def _obtain_all(self, nodes: Iterable[Node], values: dict[Node, Any], chosen: Mapping[Node, Param]) -> None:
+        cut = None
+        try:
+            for node in nodes:
+                values[node] = self.obtain(node, values, chosen)
+        except asyncio.CancelledError as error:
+            cut = error
+        if cut is not None:
+            # `obtain` lets no cancellation through but that of a task on the loop.
+            assert self.loop_runner is not None
+            *others, reason = unwind(self._run, self.loop_runner) or [cut_short(self._run.chain[-1], cut)]
+            self.errors += others
+            raise reason
+
+    def take_errors(self) -> list[Exception]:
+        """The errors that are still to be reported, once."""
+        errors, self.errors = self.errors, []
+        return errors
+
+    def obtain(self, node: Node, values: Mapping[Node, Any], chosen: Mapping[Node, Param]) -> Any:
+        """The value of a fixture that is wider than a test: made on the first call, found on the next.
+
+        One that has failed raises the same error again.
+        """
+        scope = node.fixture.scope
+        open_scope = self._run.innermost(scope)
+        fixtures: ScopeFixtures = open_scope.fixtures or ScopeFixtures(open_scope)
+        loop_runner = self.loop_runner if node.needs_loop else None
+        key = (node, loop_runner, *(chosen[varying].id for varying in node.varies))
+        live = fixtures.live.get(key)
+        if live is None and self._run.host is not None:
+            live = fixtures.shared(node.fixture, loop_runner)
+        if live is None:
+            half = self._half(node, open_scope)
+            live = Live(node, half if node.needs_loop else None)
+            self._make(live, values, chosen, open_scope, half)
+            fixtures.live[key] = live
+        if live.error is not None:
+            raise live.error.with_traceback(live.traceback)
+        return live.value
+
+    def _half(self, node: Node, open_scope: OpenScope) -> AsyncHalf | None:
+        """The async half in whose task it is set up; None where the loop of the class does not last so long."""
+        if self.loop_runner is not None and self._choice.scope >= open_scope.scope:
+            return half_of(open_scope, self.loop_runner)
+        if node.needs_loop:
+            raise LoopScopeError(
+                f"{class_name(self.cls)} runs on {self._choice}, but the {node.fixture} needs a "
+                f"loop that lasts for the {open_scope.scope}. Write in {self.cls.__qualname__}:  "
+                f'loop_scope = "{open_scope.scope}"'
+            )
+        return None
+
+    def _make(
+        self,
+        live: Live,
+        values: Mapping[Node, Any],
+        chosen: Mapping[Node, Param],
+        open_scope: OpenScope,
+        half: AsyncHalf | None,
+    ) -> None:
+        fixture = live.node.fixture
+        is_of_class = fixture.scope is Scope.CLASS
+        first = self.cls if is_of_class else fixture.owner
+        arguments = () if fixture.owner is None else (first,)
+        keywords = _keywords(live.node, values, chosen, self.cls if is_of_class else None, None)
+        runner = None if half is None else half.runner
+        if runner is not None:
+            runner.begin_set_up()
+        try:
+            with self._run.spreading(open_scope):
+                live.value, live.exit_ = make(fixture, arguments, keywords, open_scope, runner)
+        except asyncio.CancelledError as error:
+            assert runner is not None  # else it was raised as another error
+            runner.set_up_was_cut(error)
+            raise
+        except (Exception, SystemExit) as error:
+            live.error = as_exception(error, open_scope)
+            live.traceback = live.error.__traceback__
+
+
+class TestFixtures:
+    """The fixtures of one running test, its scope being open.
+
+    ``clean_up`` runs what a second half has registered as cleanups, before the next one, and returns what that raised.
+    """
+
+    __slots__ = ("_case", "_clean_up", "_errors", "_of_class", "_runner", "_values", "exits", "plan")
+
+    def __init__(
+        self,
+        of_class: ClassFixtures,
+        plan: TestPlan,
+        case: Any,
+        runner: ScopeRunner,
+        values: dict[Node, Any],
+        clean_up: Callable[[], list[BaseException]],
+    ) -> None:
+        self.plan = plan
+        self.exits: list[Exit] = []
+        self._errors: list[BaseException] = []
+        self._of_class = of_class
+        self._case = case
+        self._runner = runner
+        self._values = values
+        self._clean_up = clean_up
+        runner.scope.fixtures = self
+        own = vars(case)
+        own.update(of_class.by_name)
+        for node in plan.wide:
+            own.update(dict.fromkeys(of_class.plan.attributes.get(node, ()), values[node]))
+
+    def set_up(self, nodes: Iterable[Node]) -> None:
+        """Set up fixtures; raises what one of them raises, and leaves the rest."""
+        case, of_class, values, runner = self._case, self._of_class, self._values, self._runner
+        chosen, attributes, own = self.plan.chosen, of_class.plan.attributes, vars(case)
+        for node in nodes:
+            fixture = node.fixture
+            if node.is_of_test:
+                arguments = () if fixture.owner is None else (case,)
+                keywords = _keywords(node, values, chosen, of_class.cls, case)
+                value, exit_ = make(fixture, arguments, keywords, runner.scope, runner)
+                if exit_ is not None:
+                    self.exits.append(exit_)
+            else:
+                value = of_class.obtain(node, values, chosen)
+            values[node] = value
+            for name in attributes.get(node, ()):
+                own[name] = value
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """What fills the parameters of the test."""
+        plan = self.plan
+        if not plan.arguments:
+            return dict(plan.values)
+        return {**plan.values, **{name: self._values[node] for name, node in plan.arguments}}
+
+    def find(self, fixture: Fixture[Any], instance: object) -> tuple[Any] | None:
+        """The value of the fixture for the test, in a tuple; None if it has none, or another test asks."""
+        return find_in(self._values, fixture) if instance is None or instance is self._case else None
+
+    @property
+    def has_async_exit_next(self) -> bool:
+        """Whether the next second half is to be run in the task of the scope."""
+        return isinstance(self.exits[-1], AsyncExit)
+
+    @property
+    def has_async_exit(self) -> bool:
+        """Whether any second half is to be run in the task of the scope."""
+        return any(isinstance(exit_, AsyncExit) for exit_ in self.exits)
+
+    def second_half(self) -> Coroutine[Any, Any, None]:
+        """The next second half, which is async."""
+        exit_: Any = self.exits.pop()
+        self._runner.is_ending = True
+        half: Coroutine[Any, Any, None] = exit_.leave()
+        return half
+
+    def step_failed(self, error: BaseException) -> None:
+        """Take what that raised; the rest is left for `tear_down`."""
+        if isinstance(error, asyncio.CancelledError):
+            self._runner.cancelled(error)
+        else:
+            self._errors.append(error)
+
+    def tear_down(self) -> list[BaseException]:
+        """Tear down what was set up for the test, and return what that raised."""
+        errors, self._errors = self._errors, []
+        if self.exits:  # mostly, all have been called by then
+            with printing_at_interrupt(self._runner.scope, errors):
+                while self.exits:
+                    errors += leave(self.exits.pop())
+                    errors += self._clean_up()
+        self._runner.scope.fixtures = None
+        own = vars(self._case)
+        for name in self._of_class.plan.names:
+            own.pop(name, None)
+        return errors
+
+    def close(self) -> list[Exception]:
+        """As `tear_down`: for a scope that is left before its test has come so far."""
+        return [as_exception(error, self._runner.scope) for error in self.tear_down()]
+
+
+def _keywords(
+    node: Node, values: Mapping[Node, Any], chosen: Mapping[Node, Param], cls: type | None, instance: object
+) -> dict[str, Any]:
+    """What fills the parameters of a fixture, but for the first one."""
+    keywords = {name: values[dependency] for name, dependency in node.dependencies} if node.dependencies else {}
+    fixture = node.fixture
+    if fixture.takes_request:
+        own = chosen.get(node)
+        values_of_own = None if own is None else own.values
+        keywords["request"] = Request(str(fixture.scope), cls, instance, fixture, values_of_own)
+    return keywords

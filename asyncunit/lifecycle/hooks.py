@@ -1,0 +1,351 @@
+"""Open classes and modules: their hooks and cleanups, the sync half and the async half, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import functools
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+from asyncunit.cases import run as runs
+from asyncunit.config.settings import Config
+from asyncunit.config.sources import load
+from asyncunit.errors import LoopScopeError
+from asyncunit.introspection.functions import discard, is_awaitable
+from asyncunit.lifecycle.async_scope import AsyncHalf, HalfState, half_of, loop_of, replace_closed_loop, unwind
+from asyncunit.lifecycle.cleanups import AsyncCleanup, call_without_task
+from asyncunit.lifecycle.fixtures import ClassFixtures, ScopeFixtures
+from asyncunit.plans import class_plan as plans
+from asyncunit.plans import loop_choice
+from asyncunit.plans import loop_choice as hook_names
+from asyncunit.plans.loop_choice import LoopChoice
+from asyncunit.scope import Scope
+from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.registry import Registry
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+_UP = HalfState.UP  # asked for each test, and slow to find on an enum up to Python 3.11
+
+
+class HookState(enum.Enum):
+    """How far the sync hooks of a class or a module have come; only the runner of the tests calls them."""
+
+    NOT_CALLED = "not called"
+    SETTING_UP = "setting up"
+    SET_UP = "set up"
+    TORN_DOWN = "torn down"
+
+
+class HookedScope:
+    """An open class or module whose hooks are run: the sync half outside the loop, the async half in its task.
+
+    ``half`` is None until something of it needs a loop. ``errors`` are those that could not be raised where they came
+    up, because another one was; they are returned by `close`. ``in_hook`` is true while a sync hook of it runs: each
+    is called by `call_hook`.
+    """
+
+    def __init__(self, run: Registry, open_scope: OpenScope) -> None:
+        self.run = run
+        self.open_scope = open_scope
+        self.half: AsyncHalf | None = None
+        self.state = HookState.NOT_CALLED
+        self.errors: list[Exception] = []
+        self.in_hook = False
+        open_scope.hooks = self
+
+    @property
+    def run_config(self) -> Config:
+        """The configuration of the run, read when its first module opens."""
+        return self.run.chain[0].keep(Config, load, lambda _: None)
+
+    def connect(self, choice: LoopChoice, set_up: Any, tear_down: Any) -> AsyncHalf:
+        """Give the scope its async half, with these hooks, on the loop of that choice."""
+        configure(self.run, choice)
+        loop = loop_of(self.run, choice)
+        self.half = half_of(self.open_scope, loop)
+        self.half.set_up_hook, self.half.tear_down_hook = set_up, tear_down
+        return self.half
+
+    def call(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
+        """Call a sync hook or a cleanup in the scope's context; await what it returns if it can be."""
+        if self.half is None:
+            value = call_without_task(self.open_scope, function, *args, **kwargs)
+            if is_awaitable(value):
+                discard(value)
+                raise self.no_loop(f"{function!r} returned an awaitable")
+            return
+        try:
+            self.half.runner.call(function, *args, **kwargs)
+        except asyncio.CancelledError as error:
+            self.half.runner.cancelled(error)
+
+    def call_hook(self, hook: Callable[[], object]) -> None:
+        """Call a sync hook."""
+        self.in_hook = True
+        try:
+            self.call(hook)
+        finally:
+            self.in_hook = False
+
+    def attempt(self, step: Callable[[], object]) -> list[Exception]:
+        """Take a step of the tear-down, and return what it raised."""
+        try:
+            step()
+        except Exception as error:
+            return [error]
+        return []
+
+    def set_up_async(self) -> None:
+        """Set up the async half; raises what a timeout or a task group made of a cancellation in its place."""
+        half = self.half
+        if half is None or half.state is HalfState.UP:
+            return
+        failure = None
+        anew = half.state is HalfState.BROKEN
+        try:
+            if half.runner.in_flight is None:
+                with self.run.spreading(self.open_scope):
+                    half.set_up()
+        except Exception as error:
+            if not anew:
+                raise
+            failure = error
+        if failure is not None:
+            self.errors += half.break_down()  # unittest does no cleanups in the middle of a class
+            failure.add_note(f"Raised as the scope '{self.open_scope}' was set up anew after it had broken down.")
+            raise failure
+        if half.runner.in_flight is not None:
+            first, *others = self.unwind()
+            self.errors += others
+            raise first
+
+    def unwind(self) -> list[Exception]:
+        """Break down what is broken on the loop of this scope, and return what that raised."""
+        if self.half is None:
+            return []
+        loop = self.half.runner.loop_runner
+        return unwind(self.run, loop) + replace_closed_loop(self.run, loop)
+
+    def take_errors(self) -> list[Exception]:
+        """The errors that are still to be reported, once."""
+        errors, self.errors = self.errors, []
+        return errors
+
+    def no_loop(self, what: str) -> LoopScopeError:
+        """The error for what needs a loop where this scope has none."""
+        raise NotImplementedError
+
+
+class ModuleScope(HookedScope):
+    """An open module of tests."""
+
+    def __init__(self, run: Registry, open_scope: OpenScope, name: str) -> None:
+        super().__init__(run, open_scope)
+        self.name = name
+        self.sync_tear_down: Callable[[], object] | None = None
+        # What came of preparing the class that opens the module, ahead of its hooks; that class is to report it.
+        self.early_error: tuple[type, Exception] | None = None
+        # What the set-up has raised, where each class of the module is to report it.
+        self.failure: Exception | None = None
+        # unittest has one list for all modules and threads; what is put there is taken over, in its order.
+        self._cleanups: list[runs.Cleanup] = []
+
+    def ensure(self) -> None:
+        """Have the async set-up hook run, if there is one and it has not."""
+        if self.half is None and hook_names.module_hook(self.name) is not None:
+            self.open_loop()
+        self.set_up_async()
+
+    def open_loop(self) -> AsyncHalf | None:
+        """The async half on the widest loop that a class of the module asks for; None if that is too narrow."""
+        if self.half is None:
+            choice = loop_choice.choose_for_module(self.name, self.run_config)
+            if choice is not None:
+                self.connect(choice, *hook_names.module_hooks(self.name))
+        return self.half
+
+    def set_up(self, sync_hook: Callable[[], object]) -> None:
+        """Run the sync set-up hook; the async one waits for a class that has a test to run."""
+        self.state = HookState.SETTING_UP
+        self.call_hook(sync_hook)
+        self.take_cleanups()
+        self.state = HookState.SET_UP
+
+    def add_cleanup(self, cleanup: AsyncCleanup) -> None:
+        """Have it run before all that was registered before it."""
+        self.take_cleanups()
+        self._cleanups.append((cleanup, (), {}))
+
+    def take_cleanups(self) -> None:
+        """Take over what was given to unittest.addModuleCleanup() in this module."""
+        if self.state is not HookState.NOT_CALLED:
+            self._cleanups += runs.module_cleanups()
+
+    def attempt_set_up(self, set_up: Callable[[], object]) -> bool:
+        """Run a set-up. If it fails, report that, once, and have the tests of the module left out; False then.
+
+        Where there is no suite to leave them out, raise, and again for each class, without another attempt.
+        """
+        failure = None
+        if self.failure is not None:
+            raise self.failure
+        try:
+            set_up()
+        except Exception as error:
+            if not runs.fail_module(self.run):
+                self.failure = error
+                raise
+            failure = error
+        if failure is None:
+            return True
+        self.state = HookState.TORN_DOWN
+        runs.report_all(self.run, [failure, *self.run.leave(self.open_scope)], f"setUpModule ({self.name})")
+        return False
+
+    def close(self) -> list[Exception]:
+        """Run what is left of the tear-down and the cleanups, and return what that raised."""
+        if self.half is not None:
+            self.errors += self.half.tear_down()
+        if self.state is HookState.SET_UP and self.sync_tear_down is not None:
+            self.state = HookState.TORN_DOWN
+            self.errors += self.attempt(functools.partial(self.call_hook, self.sync_tear_down))
+        return self.clean_up()
+
+    def clean_up(self) -> list[Exception]:
+        """Run the cleanups, and return what they raised, with what else is still to be reported."""
+        self.take_cleanups()
+        while self._cleanups:
+            function, args, kwargs = self._cleanups.pop()
+            is_ours = isinstance(function, AsyncCleanup)
+            self.errors += self.attempt(
+                function if is_ours else functools.partial(self.call, function, *args, **kwargs)
+            )
+            self.take_cleanups()
+        if self.early_error is not None:
+            self.errors.append(self.early_error[1])
+            self.early_error = None
+        return self.take_errors() + self.unwind()
+
+    def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base
+        return LoopScopeError(
+            f"{what}, but the module {self.name} has no event loop to run it on: none of its classes asks for a loop "
+            f'that lasts so long. Write in the class that needs it:  loop_scope = "module"'
+        )
+
+
+class ClassScope(HookedScope):
+    """An open test class."""
+
+    def __init__(
+        self,
+        module: ModuleScope,
+        open_scope: OpenScope,
+        cls: type[unittest.TestCase],
+        choice: LoopChoice,
+        fixtures: ClassFixtures | None,
+    ) -> None:
+        super().__init__(module.run, open_scope)
+        self.module = module
+        self.cls = cls
+        self.choice = choice
+        self.fixtures = fixtures
+        # Of those tests for which it is another than the class's.
+        self.configs = loop_choice.configs_of_tests(cls, choice.configs[0])
+        if fixtures is not None:
+            ScopeFixtures(open_scope).seen = fixtures.values
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a test can run without anything being set up for it."""
+        half, outer = self.half, self.module.half
+        if outer is not None and outer.state is not _UP:
+            return False
+        return half.state is _UP if half is not None else self.choice.scope is Scope.FUNCTION
+
+    def ensure(self) -> None:
+        """Have the async halves of the module and of the class set up, and the fixtures that all of the class uses."""
+        self.set_up_fixtures(Scope.MODULE)
+        self.module.ensure()
+        self.open_loop()
+        self.set_up_fixtures(Scope.CLASS)
+        self.set_up_async()
+
+    def set_up_fixtures(self, least: Scope) -> None:
+        """Set up the fixtures of that scope, and of wider ones, that all of the class uses."""
+        if self.fixtures is not None:
+            self.fixtures.set_up(least)
+
+    def open_loop(self) -> AsyncHalf | None:
+        """The async half on the loop that the tests share; None if each has a loop of its own."""
+        if self.half is None and self.choice.scope is not Scope.FUNCTION:
+            half = self.connect(self.choice, *hook_names.class_hooks(self.cls))
+            if self.fixtures is not None:
+                self.fixtures.loop_runner = half.runner.loop_runner
+        return self.half
+
+    def set_up(self, sync_hook: Callable[[], object]) -> None:
+        """Set up the fixtures, and run both set-up hooks."""
+        self.state = HookState.SETTING_UP
+        self.set_up_fixtures(Scope.CLASS)
+        self.call_hook(sync_hook)
+        self.set_up_async()
+        if self.fixtures is not None:
+            self.fixtures.yield_to_hooks()
+        self.state = HookState.SET_UP
+
+    def tear_down(self, sync_hook: Callable[[], object]) -> None:
+        """Run both tear-down hooks, whatever the first one raises."""
+        errors = self.half.tear_down() if self.half is not None else []
+        if self.state is HookState.SET_UP:
+            self.state = HookState.TORN_DOWN
+            errors += self.attempt(functools.partial(self.call_hook, sync_hook))
+        if errors:
+            first, *others = errors
+            self.errors += others
+            raise first
+
+    def close(self) -> list[Exception]:
+        """Run what is left of the tear-down and the cleanups, and return what that raised."""
+        if self.state is HookState.SET_UP:  # the run was interrupted, or went elsewhere
+            self.errors += self.attempt(self.cls.tearDownClass)
+        if self.half is not None:
+            self.errors += self.half.tear_down()
+        return self.clean_up()
+
+    def clean_up(self) -> list[Exception]:
+        """Run the cleanups, and return what they raised, with what else is still to be reported."""
+        if self.state is not HookState.NOT_CALLED:
+            # unittest's own: asyncunit's leaves the class, which calls this.
+            try:
+                unittest.TestCase.doClassCleanups.__func__(self.cls)  # type: ignore[attr-defined]
+            finally:
+                self.errors += [info[1] for info in self.cls.tearDown_exceptions]  # type: ignore[attr-defined]
+        if self.fixtures is not None:
+            self.errors += self.fixtures.take_errors()
+        return self.take_errors() + self.unwind()
+
+    def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base
+        name = self.cls.__qualname__
+        return LoopScopeError(
+            f"{what}, but {name} has no event loop to run it on: each of its tests has a loop of its own "
+            f'({self.choice.reason}). Write in {name}:  loop_scope = "class"'
+        )
+
+
+def fixtures_of(run: Registry, cls: type, choice: LoopChoice) -> ClassFixtures | None:
+    """The fixtures of a class that has a test to run; None if it knows of none."""
+    plan = plans.plan_of(cls)
+    if plan.is_empty:
+        return None
+    # A loop of the class's own comes when the class opens.
+    return ClassFixtures(run, cls, plan, choice, loop_of(run, choice) if choice.scope > Scope.CLASS else None)
+
+
+def configure(run: Registry, choice: LoopChoice) -> None:
+    """Have the open scopes know the configuration that is in force in each."""
+    for open_scope in run.chain:
+        open_scope.config = choice.config_at(open_scope.scope)

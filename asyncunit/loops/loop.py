@@ -1,0 +1,322 @@
+"""An event loop that a scope owns: made, and closed within a bound; and what the thread's current one is."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from asyncunit.checks.findings import Finding, judge
+from asyncunit.checks.unhandled_errors import Observer, Unhandled, mark_as_reported
+from asyncunit.config.parsing import Check, LoopFactory
+from asyncunit.errors import ConfigurationError, CutShortError, LoopClosedError, RunningLoopError, UnfinishedError
+from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
+from asyncunit.loops.interrupts import Interrupt, Running
+from asyncunit.loops.wrong_loop import know
+from asyncunit.scopes.contexts import came_from_outside, given_to
+from asyncunit.scopes.open_scope import OpenScope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+# Seconds that all that is left on a loop has, together, to end when the loop closes.
+CLOSE_TIMEOUT = 5.0
+
+# How often what is found is cancelled, for some of it is started again.
+_ROUNDS = 20
+
+# What did not end in time. It is kept alive, for letting it go would wait for it again, or log noise.
+_kept_alive: list[object] = []
+
+# asyncio.EventLoop is new in Python 3.13, and means the other two.
+_default_factory: LoopFactory = getattr(asyncio, "EventLoop", None) or getattr(
+    asyncio, "ProactorEventLoop" if sys.platform == "win32" else "SelectorEventLoop"
+)
+
+
+def loop_is_running() -> bool:
+    """Whether this thread is running an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def refuse_running_loop() -> None:
+    """Raise RunningLoopError where this thread already runs a loop, as the cell of a notebook does."""
+    if not loop_is_running():
+        return
+    raise RunningLoopError(
+        "an event loop is already running in this thread (as in a notebook), and tests cannot run inside it. "
+        "Run them in a process of their own, python -m unittest, or in another thread: "
+        "await asyncio.to_thread(unittest.main, argv=[''], exit=False)"
+    )
+
+
+class LoopRunner:
+    """One event loop, made by ``factory``, from its first use to its close.
+
+    ``owner`` is the scope that closes it. ``broken`` lists the scope runners on this loop that were cancelled while
+    nobody had a job for them: something that their scope holds open has crashed. ``stubborn`` are tasks that have
+    refused to end, and that nobody waits for any more: the loop is to be replaced. ``exits`` is what tasks have raised
+    to end the process, while nobody had a job to be run. ``observer`` hears what reaches the exception handler of
+    ``loop``; there is a new one for each loop. ``is_closing`` is true from the beginning of `close` on, and
+    ``is_interrupted`` once the second Ctrl-C has closed the loop, until there is a new one. ``close_is_reported`` is
+    true once there is nothing to be said of a loop that is closed before its time, or no more.
+    """
+
+    def __init__(self, owner: OpenScope, factory: LoopFactory | None) -> None:
+        self.owner = owner
+        self.broken: list[Running] = []
+        self.interrupt = Interrupt.of_this_thread()
+        self.factory = factory
+        self._made_by = factory or _default_factory
+        self.renew()
+
+    def renew(self) -> None:
+        """Make a loop, the first or one in the place of a loop that can be used no longer."""
+        self.close_is_reported = False
+        self.is_closing = self.is_interrupted = False
+        self.stubborn: set[asyncio.Task[Any]] = set()
+        self.exits: list[SystemExit] = []
+        # Not by a method of its own: a cycle of references for each loop is much to collect.
+        self.runner = asyncio.Runner(loop_factory=functools.partial(_made_by, self._made_by))
+        self.loop = self.runner.get_loop()
+        self.observer = Observer(self.loop)
+        know(self.loop, self.owner)
+
+    def report_closed_by_user(self) -> LoopClosedError:
+        """The error to raise where somebody else has closed the loop; from the second on it is a repeated one."""
+        repeated, self.close_is_reported = self.close_is_reported, True
+        made = LoopClosedError(
+            f"the event loop of the scope '{self.owner}' was closed by code that had only borrowed it; asyncunit "
+            f"closes it when the scope ends. Take out the call of loop.close(), or make a loop of your own with "
+            f"asyncio.new_event_loop(). What had been set up on the loop is set up anew for the next test."
+        )
+        made.is_repeated = repeated
+        return made
+
+    def close_at_once(self) -> None:
+        """Close the loop at once, for nothing more is waited for, and nothing that is left on it is told of."""
+        self.is_interrupted = self.close_is_reported = True
+        silence(self.loop)
+        self.loop.close()
+
+    def end_tasks(self, find: Callable[[], set[asyncio.Task[Any]]]) -> set[asyncio.Task[Any]]:
+        """Cancel the tasks that ``find`` finds, until it finds no more, and wait for them; return all of them.
+
+        Those that have not ended within CLOSE_TIMEOUT seconds are stubborn from then on.
+        """
+        left: set[asyncio.Task[Any]] = set()
+        self.observer.is_ending = True
+        try:
+            ending = self.run_aside(_end(find, left, self.stubborn))
+        finally:
+            self.observer.is_ending = False
+        left |= find()  # what was started again as often as it was cancelled
+        self.stubborn |= {task for task in (ending, *left) if not task.done()}
+        return left
+
+    def turn(self) -> None:
+        """Run the loop for one turn: what was told to end does so."""
+        self.loop.call_soon(self.loop.stop)
+        try:
+            self.loop.run_forever()
+        except SystemExit as error:  # of another task
+            mark_as_reported(error)
+            self.observer.unhandled.append(
+                Unhandled(None, Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error))
+            )
+
+    def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task."""
+        loop = self.loop
+        task = asyncio.Task(_stopping(loop, coroutine), loop=loop, context=given_to(None))
+        timeout = loop.call_later(CLOSE_TIMEOUT, loop.stop)
+        while not task.done():
+            try:
+                loop.run_forever()
+            except SystemExit as error:  # of another task
+                mark_as_reported(error)
+                self.exits.append(error)
+            if timeout.when() <= loop.time():  # else somebody else may have stopped the loop
+                break
+        timeout.cancel()
+        return task
+
+    def close(self) -> list[Exception]:
+        """End what still runs on the loop, close it, and return what is to be reported. May be called twice.
+
+        That is an UnfinishedError, too, which names what did not end within CLOSE_TIMEOUT seconds. (Runner.close()
+        would wait for it, for ever.)
+        """
+        loop = self.loop
+        if loop.is_closed():
+            return [] if self.is_closing or self.close_is_reported else [self.report_closed_by_user()]
+        self.is_closing = self.observer.is_ending = True
+        left: set[asyncio.Task[Any]] = set()
+        try:
+            shut_down = self.run_aside(_shut_down(loop, left, self.stubborn))
+        finally:
+            loop.close()
+        errors: list[Exception] = []
+        again = asyncio.all_tasks(loop) - {shut_down} - self.stubborn
+        if not shut_down.done() or again:
+            errors.append(self._unfinished_error(shut_down, (left | again) - self.stubborn))
+        else:
+            shut_down.result()
+        for task in self.stubborn:
+            keep_unfinished(task)
+        return errors + self._exit_errors() + self._closing_report(left)
+
+    def _exit_errors(self) -> list[Exception]:
+        errors: list[Exception] = []
+        for exit_ in self.exits:
+            error = CutShortError(f"a task left on the loop of the scope '{self.owner}' raised {exit_!r}")
+            error.__cause__ = exit_
+            errors.append(error)
+        return errors
+
+    def _closing_report(self, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
+        """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
+        self.observer.is_closed = True
+        findings = [item.finding for item in self.observer.take_all()]
+        for task in left:
+            if came_from_outside(task):
+                text = f"a pending {describe_task(task)}, started from outside, as by a thread"
+                findings.append(Finding(Check.LEAKED_TASKS, text))
+        return judge(self.owner, findings)
+
+    def _unfinished_error(self, shut_down: asyncio.Task[None], left: set[asyncio.Task[Any]]) -> UnfinishedError:
+        stubborn = [task for task in left if not task.done()]
+        for task in (shut_down, *stubborn):
+            if not task.done():
+                keep_unfinished(task)
+        described = [refusal(task) for task in stubborn] or _executor_threads()
+        return UnfinishedError(
+            f"the event loop of the scope '{self.owner}' was closed, but this did not end within {CLOSE_TIMEOUT:g} "
+            f"seconds of being told to:\n"
+            + "".join(f"  - {what}\n" for what in described or ["an async generator that was left open"])
+            + "End it in a tear-down. (A task that catches CancelledError must raise it again.)"
+        )
+
+
+def _made_by(factory: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
+    loop: object = factory()
+    if not isinstance(loop, asyncio.AbstractEventLoop) or loop.is_closed() or loop.is_running():
+        raise ConfigurationError(
+            f"loop_factory {factory!r} returned {loop!r}; expected an event loop, a new one at each call."
+        )
+    return loop
+
+
+def keep_unfinished(task: asyncio.Task[Any]) -> None:
+    """Let a task be that will never be done: keep it, and have its loop not say so."""
+    _kept_alive.append(task)
+    silence(task.get_loop())
+
+
+def silence(loop: asyncio.AbstractEventLoop) -> None:
+    """Have a closed loop not say of each task that it was destroyed: what was left on it has been reported."""
+    loop.set_exception_handler(lambda _loop, _context: None)
+
+
+def current_loop() -> asyncio.AbstractEventLoop | None:
+    """The thread's current loop; unlike asyncio.get_event_loop(), this never makes one."""
+    if sys.version_info < (3, 14) and threading.current_thread() is threading.main_thread():
+        policy = asyncio.get_event_loop_policy()
+        if _asked and _asked[0] is policy:
+            return _ask_for_current_loop()
+        # Up to Python 3.13 the first question in the main thread has the policy make a loop.
+        _asked[:] = [policy]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            policy.new_event_loop = _refuse_to_make  # type: ignore[method-assign]
+            try:
+                return _ask_for_current_loop()
+            finally:
+                del policy.new_event_loop
+    return _ask_for_current_loop()
+
+
+def _ask_for_current_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_event_loop()
+    except RuntimeError:
+        return None
+
+
+def _refuse_to_make() -> asyncio.AbstractEventLoop:
+    raise RuntimeError("there is no current event loop")
+
+
+# The event loop policy that the main thread has been asked about: by now its loop was set, if only to None.
+_asked: list[object] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_asked.clear)  # asyncio forgets the loop of the thread, too
+
+
+async def _stopping(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+    """Await, and stop the loop in the same turn; run_until_complete() would take another."""
+    try:
+        await coroutine
+    finally:
+        if not loop.is_closed():  # as it is where this was abandoned
+            loop.stop()
+
+
+async def _shut_down(
+    loop: asyncio.AbstractEventLoop, left: set[asyncio.Task[Any]], stubborn: set[asyncio.Task[Any]]
+) -> None:
+    """End tasks, async generators and the executor; ``left`` is filled with the tasks that have been cancelled."""
+    own = asyncio.current_task()
+    await asyncio.sleep(0)  # lets the tasks of scopes that were told to end do so
+    await _end(lambda: asyncio.all_tasks(loop) - {own}, left, stubborn)
+    for task in left - stubborn:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            loop.call_exception_handler(
+                {"message": "unhandled exception while the loop closed", "exception": error, "task": task}
+            )
+    await loop.shutdown_asyncgens()
+    # Without its own timeout, which Python 3.11 does not have, and which would wait beyond ours.
+    await loop.shutdown_default_executor()
+
+
+async def _end(
+    find: Callable[[], set[asyncio.Task[Any]]], left: set[asyncio.Task[Any]], stubborn: set[asyncio.Task[Any]]
+) -> None:
+    for _ in range(_ROUNDS):
+        tasks = find() - left - stubborn
+        if not tasks:
+            return
+        left |= tasks
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(left)
+
+
+def refusal(task: asyncio.Task[Any]) -> str:
+    """What a report says of a task that refuses to end."""
+    return f"{describe_task(task)}, still at {innermost_place(places_of_task(task))}"
+
+
+def _executor_threads() -> list[str]:
+    """The threads of asyncio's default executors that are at work, and where."""
+    described = []
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        if thread.name.startswith("asyncio_") and frame is not None:
+            where = traceback.extract_stack(frame)[-1]
+            if where.name != "_worker":  # where one that has nothing to do waits
+                described.append(
+                    f"executor thread {thread.name!r} still runs {where.name}() at {where.filename}:{where.lineno}"
+                )
+    return described

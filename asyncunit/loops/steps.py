@@ -1,0 +1,106 @@
+"""A job: something to await in a scope's task, what came of it, and what is said of one that takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import inspect
+import types
+from collections.abc import Awaitable
+from typing import Any, Final, Protocol, TypeVar
+
+from asyncunit.errors import TestTimeoutError
+from asyncunit.introspection.frames import generator_of
+from asyncunit.introspection.functions import discard
+from asyncunit.introspection.tracebacks import trim
+from asyncunit.scopes.contexts import Within
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class After(enum.Enum):
+    """What becomes of the task where nothing follows a job."""
+
+    END_TASK = "end the task"  # nothing is left to be run in it
+    KEEP_TASK = "keep the task"
+
+
+# Asked for each test, and slow to find on an enum up to Python 3.11.
+END_TASK: Final = After.END_TASK
+
+KEEP_TASK: Final = After.KEEP_TASK
+
+
+class Continuation(Protocol):
+    """Who knows what follows a job in the same run of the loop."""
+
+    def next_step(self, went_well: bool) -> Awaitable[None] | After:
+        """What is to be awaited next; else what becomes of the task."""
+
+    def step_failed(self, error: BaseException) -> None:
+        """Take what that raised."""
+
+
+T = TypeVar("T")
+
+
+class Half:
+    """Who runs the second half of a fixture, in a method of its own."""
+
+    fixture: Any
+
+
+class Job:
+    """Something to await in a scope's task, and what came of it.
+
+    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``continuation`` tells what
+    follows in the same run of the loop, step by step: ``last_step`` is the last of them that has begun, and this one
+    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, and ``last_call``
+    the time when it is given up. ``stray`` was thrown out of the loop meanwhile. ``is_cancelled_by_caller`` is true
+    where whoever waited for it was cancelled.
+    """
+
+    waiter: asyncio.Future[None] | None = None
+    continuation: Continuation | None = None
+    last_step: Job | None = None
+    first: Job | None = None
+    expired: TestTimeoutError | None = None
+    last_call: asyncio.TimerHandle | None = None
+    is_cancelled_by_caller = False
+    done = False
+    value: Any = None
+    error: BaseException | None = None
+    stray: BaseException | None = None
+
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        self.awaitable = self._step = awaitable
+
+    def discard(self) -> None:
+        """Have it never begin."""
+        discard(self.awaitable)
+        discard(self._step)
+
+    @property
+    def name(self) -> str:
+        """What the job does, as a report names it."""
+        step: Any = self._step
+        if type(step) is Within:
+            step = step.cr_await
+        if isinstance(step, types.CoroutineType):
+            exit_ = inspect.getcoroutinelocals(step).get("self")
+            if isinstance(exit_, Half):
+                return f"the tear-down of the {exit_.fixture}"
+        else:
+            step = generator_of(step) or step
+        name = getattr(step, "__qualname__", None)
+        return f"{name}()" if name else repr(step)
+
+    def end_expired(self, expired: TestTimeoutError) -> None:
+        """End with the error of a job that took too long; its traceback ends where the job was waiting."""
+        if isinstance(self.error, asyncio.CancelledError):
+            expired.__traceback__ = trim(self.error).__traceback__ or expired.__traceback__
+        else:
+            expired.__context__ = self.error
+        self.error = expired
+        if self.last_call is not None:
+            self.last_call.cancel()

@@ -1,0 +1,147 @@
+"""Notes for the errors by which asyncio says that something belongs to another event loop: which, and what to write."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import re
+import traceback
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeGuard
+
+from asyncunit.introspection.frames import is_ours
+from asyncunit.introspection.tracebacks import all_of
+from asyncunit.scope import Scope
+from asyncunit.scopes.open_scope import OpenScope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+Loop = asyncio.AbstractEventLoop
+
+_RUNNING = (
+    "cannot be called from a running event loop",
+    "event loop is already running",
+    "while another loop is running",
+)
+
+
+class _Known(NamedTuple):
+    """What is to be said of the scope that closes a loop: its name and those of the scopes around it, and its class."""
+
+    path: tuple[tuple[Scope, str], ...]
+    class_name: str | None
+
+
+# The loops that asyncunit has made; also those that are closed, as long as anything refers to them.
+_known: weakref.WeakKeyDictionary[Loop, _Known] = weakref.WeakKeyDictionary()
+
+
+def know(loop: Loop, owner: OpenScope) -> None:
+    """Remember whose a loop is."""
+    class_name = next((scope.key.__qualname__ for scope in owner.outwards() if isinstance(scope.key, type)), None)
+    _known[loop] = _Known(owner.names, class_name)
+
+
+def explain(error: BaseException, loop: Loop) -> None:
+    """Add a note (PEP 678) to the error, those behind it and in it, where they say that loops were mixed up."""
+    for other in all_of(error):
+        if isinstance(other, RuntimeError | ValueError):
+            with contextlib.suppress(Exception):  # of an error whose text, or whose notes, are not to be had
+                note = _note(other, loop)
+                if note is not None and note not in getattr(other, "__notes__", ()):
+                    other.add_note(note)
+
+
+def _note(error: Exception, loop: Loop) -> str | None:
+    text = str(error)
+    if "different loop" in text or "wasn't used with future" in text or "than the current one" in text:
+        return _about_two(loop, _loops_in_sight(error) or [future.get_loop() for future in _futures_in(text)])
+    if "different event loop" in text:
+        return _about_two(loop, _loops_behind(text))
+    if text == "Event loop is closed":
+        return _about_closed(loop, error)
+    if any(words in text for words in _RUNNING):
+        return f"This runs on {_name(loop)}. Await the coroutine instead of running it."
+    return None
+
+
+def _loops_in_sight(error: BaseException) -> list[Loop]:
+    """The loops that the lines have names for which the error came through: their locals, and attributes of self."""
+    found = []
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if not is_ours(frame):
+            own = frame.f_locals.get("self")
+            values = [*frame.f_locals.values(), *getattr(own, "__dict__", {}).values(), *vars(type(own)).values()]
+            found += [value for value in values if _is_loop(value)]
+            found += [value.get_loop() for value in values if _is_future(value)]
+    return found
+
+
+def _about_two(loop: Loop, others: Iterable[Loop]) -> str:
+    found = {other for other in others if other is not loop}
+    here = f"This runs on {_name(loop)}"
+    if len(found) != 1:
+        return f"{here}. What it awaits belongs to another one. {_share(loop, None)}"
+    other = found.pop()
+    return f"{here}; what it awaits seems to belong to {_name(other)}. {_share(loop, other)}"
+
+
+def _about_closed(loop: Loop, error: BaseException) -> str | None:
+    closed = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        own = frame.f_locals.get("self")
+        if _is_loop(own) and own.is_closed():
+            closed = own
+    if closed is None:
+        return None
+    if closed is loop:
+        return f"It is {_name(loop)}, on which this runs."
+    return f"This runs on {_name(loop)}; what is used here belongs to {_name(closed)}. {_share(loop, closed)}"
+
+
+def _name(loop: Loop) -> str:
+    owner = _known.get(loop)
+    closed = ", which is closed" if loop.is_closed() else ""
+    if owner is None:
+        return f"a loop that asyncunit has not made ({loop!r})"
+    return f"the event loop of the scope '{owner.path[0][1]}'{closed}"
+
+
+def _share(loop: Loop, other: Loop | None) -> str:
+    """How to have both on one loop."""
+    mine, theirs = _known.get(loop), None if other is None else _known.get(other)
+    if mine is None or theirs is None:
+        return "Make it on this loop: in the test, in asyncSetUp, or in a fixture."
+    if mine.path[0] == theirs.path[0]:
+        return "Both are loops of this scope: the other was closed, or has another loop_factory. Make it on this loop."
+    scope = next((scope for scope, name in mine.path if (scope, name) in theirs.path), Scope.SESSION)
+    classes = dict.fromkeys(owner.class_name for owner in (theirs, mine) if owner.class_name is not None)
+    where = " and in ".join(classes) or "the class"
+    return f'To have both share one loop, write in {where}:  loop_scope = "{scope}"  or make it on this loop.'
+
+
+def _futures_in(text: str) -> Iterator[asyncio.Future[object]]:
+    """The futures whose repr is in the text: the error does not give the objects."""
+    return (thing for thing in gc.get_objects() if _is_future(thing) and repr(thing) in text)
+
+
+def _is_loop(thing: object) -> TypeGuard[Loop]:
+    """As isinstance(), which would wake a lazy object."""
+    return issubclass(type(thing), Loop)
+
+
+def _is_future(thing: object) -> TypeGuard[asyncio.Future[object]]:
+    """As isinstance(), which would wake a lazy object."""
+    return issubclass(type(thing), asyncio.Future)
+
+
+def _loops_behind(text: str) -> Iterator[Loop]:
+    """The loops that the object refers to whose repr is in the text."""
+    addresses = {int(address, 16) for address in re.findall(r"at 0x([0-9a-fA-F]+)", text)}
+    for thing in gc.get_objects():
+        if id(thing) in addresses:
+            for other in gc.get_referents(thing):
+                values = other.values() if isinstance(other, dict) else (other,)
+                yield from (value for value in values if _is_loop(value))

@@ -1,0 +1,341 @@
+"""Fixtures as they are declared, and as they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import types
+import unittest
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar, overload
+
+from asyncunit.errors import DefinitionError, FixtureNotSetUpError
+from asyncunit.introspection.functions import first_parameter, name_of, positional_only, required_parameters, written_at
+from asyncunit.plans.params import Ids, ParamSet, is_name, param_sets_of, parse_params
+from asyncunit.scope import Scope
+from asyncunit.scopes import registry
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+REQUEST = "request"
+# Where a class keeps its plan: which fixtures it asks for.
+PLAN = "_asyncunit_plan"
+
+
+class Fixture(Generic[T_co]):
+    """A fixture as it is declared; as an attribute, it gives the value that is set up for whoever reads it.
+
+    ``owner`` is the class that it is declared in, None at the top of a module. ``is_async`` and ``is_generator`` tell
+    what its function is written as, under its decorators; ``is_lazy``, whether calling it runs none of its lines yet;
+    ``takes_request``, whether one of its parameters is the request. ``nodes`` are what the classes that have been
+    defined make of it, by what its parameters mean there.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        scope: Scope,
+        loop_scope: Scope | None,
+        autouse: bool | None,
+        param_set: ParamSet | None,
+        name: str | None,
+    ) -> None:
+        self.function = function
+        self.scope = scope
+        self.loop_scope = loop_scope
+        self.autouse = autouse
+        self.param_set = param_set
+        self.given_name = name
+        self.name: str = name or name_of(function)
+        self.owner: type | None = None
+        self.where = written_at(function)
+        self.nodes: weakref.WeakValueDictionary[tuple[int, ...], Any] = weakref.WeakValueDictionary()
+        written = inspect.unwrap(function)
+        if not inspect.isroutine(written) and not isinstance(written, functools.partial):
+            written = type(written).__call__
+        is_async_generator = inspect.isasyncgenfunction(written)
+        self.is_async = is_async_generator or inspect.iscoroutinefunction(written)
+        self.is_generator = is_async_generator or inspect.isgeneratorfunction(written)
+        self.is_lazy = any(
+            is_kind(function)
+            for is_kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+        )
+        self._required = required_parameters(function)
+        self.takes_request = REQUEST in self._required
+        self.first_parameter = first_parameter(function)
+        self.positional_only = positional_only(function)
+        self.__doc__ = function.__doc__
+        self.__name__ = self.name
+        self.__qualname__ = getattr(function, "__qualname__", self.name)
+        self.__module__ = function.__module__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if self.owner is None:
+            self.owner = owner
+            self.name = self.given_name or name
+            if self.name not in vars(owner):
+                setattr(owner, self.name, self)
+
+    @property
+    def asks_for(self) -> tuple[str, ...]:
+        """The names of the fixtures that fill its parameters."""
+        first = None if self.owner is None else self.first_parameter
+        return tuple(name for name in self._required if name not in (REQUEST, first))
+
+    @property
+    def is_written_for_owner(self) -> bool:
+        """Whether it has the parameter that the instance or the class is passed as, if it needs one."""
+        return self.owner is None or self.first_parameter is not None
+
+    def __str__(self) -> str:
+        place = self.__module__ if self.owner is None else self.owner.__qualname__
+        return f"fixture {self.name!r} of {place} ({self.where})"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def __get__(self, instance: object, owner: type | None = None) -> T_co:
+        found = self._find(instance)
+        if found is not None:
+            value: T_co = found[0]
+            return value
+        cls = owner if owner is not None else type(instance)
+        if instance is None and not _is_running(cls):
+            return self  # type: ignore[return-value]  # as a property gives itself
+        raise self._not_set_up(cls)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"'Fixture' object has no attribute {name!r}")
+        raise self._not_set_up(self.owner)
+
+    def _find(self, instance: object) -> tuple[T_co] | None:
+        """The value that it has for the running test, else for the class, else for all: in a tuple."""
+        for run in reversed(registry.runs() or registry.all_runs()):
+            for open_scope in reversed(run.chain):
+                found: tuple[T_co] | None = open_scope.fixtures and open_scope.fixtures.find(self, instance)
+                is_asking = open_scope.scope is Scope.CLASS or (open_scope.fixtures and open_scope.scope < Scope.CLASS)
+                if found is not None or is_asking:
+                    return found
+        return None
+
+    def _not_set_up(self, cls: type | None) -> FixtureNotSetUpError:
+        reader = "" if cls is None else f" for {cls.__qualname__}"
+        return FixtureNotSetUpError(f"{self} has no value{reader} here. {self._mend(cls)}")
+
+    def _mend(self, cls: type | None) -> str:
+        parameter = f"def test_...(self, {self.name})"
+        if cls is None:
+            return f"At the top of a module, it is for the tests and fixtures that name it as a parameter: {parameter}."
+        if issubclass(cls, unittest.TestCase) and not hasattr(cls, PLAN):
+            return (
+                f"{cls.__qualname__} is not one of asyncunit's test cases; write asyncunit.AsyncTestCase as its base."
+            )
+        if self.owner is None:
+            return "It was put into the class after that was defined; define it in the body of the class."
+        if inspect.getattr_static(cls, self.name, self) is not self:
+            return (
+                f"{cls.__qualname__} overrides it. To have it in the fixture that overrides it, name it there as a "
+                f"parameter: def {self.name}(self, {self.name})."
+            )
+        if self.autouse is False:
+            return (
+                f"It has autouse=False, so it is set up only for the tests and fixtures that name it as a parameter, "
+                f"as in {parameter}, and after their setUp hooks."
+            )
+        if self.scope is Scope.FUNCTION:
+            return (
+                f"It is set up for each test, before setUp, and gone after its cleanups. A fixture that needs it names "
+                f"it as a parameter, as in def ...(self, {self.name}). Class and module hooks can read fixtures of "
+                f"wider scopes only."
+            )
+        if any(node.varies for node in self.nodes.values()):
+            return (
+                "It has params, so its value is another one from test to test: tests and their hooks can read it, "
+                "class and module hooks cannot."
+            )
+        return (
+            f"It is set up before the first test that uses it, and before the hooks of its own scope ({self.scope}). "
+            f"To have it in another fixture, name it there as a parameter."
+        )
+
+
+def is_fixture(value: object) -> TypeGuard[Fixture[Any]]:
+    """Whether the value is a fixture, asked without waking a proxy or a lazy object."""
+    return type(value) is Fixture
+
+
+def hidden_fixture(member: Any) -> Fixture[Any] | None:
+    """The fixture that another decorator has made something else of."""
+    inside: object = None
+    if type(member) is types.FunctionType:
+        inside = vars(member).get("__wrapped__")
+    elif type(member) in (classmethod, staticmethod):
+        inside = member.__func__
+    elif type(member) is property:
+        inside = member.fget
+    elif type(member) is functools.cached_property:
+        inside = member.func
+    return inside if is_fixture(inside) else None
+
+
+def _is_running(cls: type) -> bool:
+    """Whether the class, or a class that inherits from it, is open in this thread."""
+    return any(
+        isinstance(open_scope.key, type) and issubclass(open_scope.key, cls)
+        for run in registry.runs()
+        for open_scope in run.chain
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """What a fixture is told of who asks for it, when it names ``request`` as a parameter. The terms are pytest's.
+
+    ``cls`` is the test class and ``instance`` the test; both are None where the fixture outlives them.
+    """
+
+    scope: str
+    cls: type | None
+    instance: object | None
+    _fixture: Fixture[Any]
+    _chosen: tuple[object, ...] | None
+
+    @property
+    def param(self) -> Any:
+        """The value of ``params`` that the fixture is set up with; raises AttributeError where it has none."""
+        if self._chosen is None:
+            raise AttributeError(f"{self._fixture} has no params, so its request has no param. Write params=[...].")
+        return self._chosen[0]
+
+
+class _Decorator(Protocol):
+    """What `fixture` returns when it is called with keywords."""
+
+    @overload
+    def __call__(self, func: Callable[..., AsyncIterator[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: Callable[..., Awaitable[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: Callable[..., Iterator[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: Callable[..., T], /) -> Fixture[T]: ...
+
+
+@overload
+def fixture(func: Callable[..., AsyncIterator[T]], /) -> Fixture[T]: ...
+@overload
+def fixture(func: Callable[..., Awaitable[T]], /) -> Fixture[T]: ...
+@overload
+def fixture(func: Callable[..., Iterator[T]], /) -> Fixture[T]: ...
+@overload
+def fixture(func: Callable[..., T], /) -> Fixture[T]: ...
+@overload
+def fixture(
+    func: None = None,
+    /,
+    *,
+    scope: Scope | str = ...,
+    loop_scope: Scope | str | None = ...,
+    autouse: bool | None = ...,
+    params: Iterable[object] | None = ...,
+    ids: Ids = ...,
+    name: str | None = ...,
+) -> _Decorator: ...
+
+
+def fixture(
+    func: Any = None,
+    /,
+    *,
+    scope: Scope | str = Scope.FUNCTION,
+    loop_scope: Scope | str | None = None,
+    autouse: bool | None = None,
+    params: Iterable[object] | None = None,
+    ids: Ids = None,
+    name: str | None = None,
+) -> Any:
+    """Declare a fixture: ``@asyncunit.fixture`` on a coroutine function, a function, or a generator of either kind.
+
+    What it returns, or yields, is its value; what stands after the ``yield`` tears it down. It is set up once per
+    ``scope``. A class that inherits it has it set up for each of its tests, as an attribute and as a parameter; with
+    ``autouse=False`` only for those that name it. At the top of a module it is for the tests that name it, and with
+    ``autouse=True`` for all of the module. Parameters are filled by the fixtures of that name.
+
+    ``loop_scope`` asks for an event loop at least that wide for whoever uses it. ``params`` multiplies the tests that
+    use it, and ``request.param`` is the value in turn; ``ids`` names them, see `parametrize`. ``name`` is its name if
+    that is not the function's. The terms are pytest's. Raises DefinitionError for what could not work, and
+    ConfigurationError for an unknown scope.
+    """
+    declare = functools.partial(
+        _declare, scope=scope, loop_scope=loop_scope, autouse=autouse, params=params, ids=ids, name=name
+    )
+    return declare if func is None else declare(func)
+
+
+def _declare(
+    function: Any,
+    *,
+    scope: Scope | str,
+    loop_scope: Scope | str | None,
+    autouse: bool | None,
+    params: Iterable[object] | None,
+    ids: Ids,
+    name: str | None,
+) -> Fixture[Any]:
+    _check_function(function)
+    known = name or name_of(function)
+    where = f"fixture {known!r} ({written_at(function)}): "
+    parsed = Scope.parse(scope, f"{where}scope")
+    loop = None if loop_scope is None else Scope.parse(loop_scope, f"{where}loop_scope")
+    if autouse is not None and not isinstance(autouse, bool):
+        raise DefinitionError(f"{where}autouse is {autouse!r}; expected True, False or None.")
+    if name is not None and not (isinstance(name, str) and is_name(name)):
+        raise DefinitionError(f"{where}name is {name!r}; expected the name of an attribute.")
+    if params is None and ids is not None:
+        raise DefinitionError(f"{where}there are ids and no params; write params=[...].")
+    if param_sets_of(function):
+        raise DefinitionError(f"{where}asyncunit.parametrize is for tests; write params=[...] here.")
+    param_set = None
+    if params is not None:
+        param_set = ParamSet((known,), parse_params((known,), params, ids, f"{where}params"), written_at(function))
+    made: Fixture[Any] = Fixture(function, parsed, loop, autouse, param_set, name)
+    if known == REQUEST:
+        raise DefinitionError(f"{where}the name {REQUEST!r} is taken: fixtures are told by it who asks for them.")
+    _check_loop_scope(made, where)
+    return made
+
+
+def _check_function(function: Any) -> None:
+    if isinstance(function, classmethod | staticmethod):
+        raise DefinitionError(
+            f"asyncunit.fixture decorates the {type(function).__name__} {function.__qualname__} "
+            f"({written_at(function)}). Take @{type(function).__name__} away: a fixture of a class is passed the test, "
+            f"or from scope='class' on the class, as its first parameter."
+        )
+    if isinstance(function, type | Fixture) or not callable(function):
+        hint = f" Write asyncunit.fixture(scope={str(function)!r})." if isinstance(function, str | Scope) else ""
+        place = f" ({written_at(function)})" if isinstance(function, property) else ""
+        raise DefinitionError(
+            f"asyncunit.fixture decorates {function!r}{place}; expected a function, a coroutine function, or a "
+            f"generator of either kind.{hint}"
+        )
+
+
+def _check_loop_scope(made: Fixture[Any], where: str) -> None:
+    scope, loop = made.scope, made.loop_scope
+    if loop is not None and not made.is_async:
+        raise DefinitionError(
+            f"{where}it has loop_scope = {str(loop)!r}, but it is not async and needs no event loop. Take loop_scope "
+            f"out, or write 'async def'."
+        )
+    if loop is not None and loop < scope:
+        raise DefinitionError(
+            f"{where}it has scope = {str(scope)!r} and loop_scope = {str(loop)!r}: its event loop would end before "
+            f"it. Take loop_scope out, or write loop_scope = {str(scope)!r}."
+        )

@@ -1,0 +1,272 @@
+"""Which event loop a class runs on, and why; the async hooks that have a say in it."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+import unittest
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from asyncunit.config.parsing import LoopFactory, parse_loop_factory
+from asyncunit.config.settings import CLASS_ATTRIBUTES, Config, settings_of, settings_of_module
+from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
+from asyncunit.introspection.functions import class_name, class_with_place, function_of, is_plain, members_of
+from asyncunit.plans import class_plan as plans
+from asyncunit.scope import Scope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+Hook = Callable[[], object]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CLASS_HOOKS = ("asyncSetUpClass", "asyncTearDownClass")
+
+MODULE_HOOKS = ("asyncSetUpModule", "asyncTearDownModule")
+
+
+def module_hooks(name: str) -> tuple[Hook | None, Hook | None]:
+    """The async set-up and tear-down hook of the module, None for one that it does not have."""
+    module = sys.modules.get(name)
+    set_up, tear_down = (getattr(module, hook, None) for hook in MODULE_HOOKS)
+    return set_up, tear_down
+
+
+def module_hook(name: str) -> str | None:
+    """The name of the first async hook that the module has, None if it has none."""
+    return next((name for name, hook in zip(MODULE_HOOKS, module_hooks(name), strict=True) if hook is not None), None)
+
+
+def empty_hook(function: Function) -> Function:
+    """Mark an async class hook that is only there for overrides to call: nobody needs a loop for it."""
+    function.is_empty_hook = True  # type: ignore[attr-defined]
+    return function
+
+
+def class_hooks(cls: type) -> tuple[Hook | None, Hook | None]:
+    """The async set-up and tear-down hook of the class, None for one that it does not have."""
+    set_up, tear_down = (getattr(cls, name, None) for name in CLASS_HOOKS)
+    return _unless_empty(set_up), _unless_empty(tear_down)
+
+
+def _unless_empty(hook: Hook | None) -> Hook | None:
+    return None if getattr(hook, "is_empty_hook", False) is True else hook
+
+
+def class_hook(cls: type) -> str | None:
+    """The name of the first async hook that the class has, None if it has none."""
+    return next((name for name, hook in zip(CLASS_HOOKS, class_hooks(cls), strict=True) if hook is not None), None)
+
+
+# The name of the loop factory that a class was made for, where there are several.
+CHOSEN = "_asyncunit_chosen"
+
+# What the fixtures of another runner need that a class uses there.
+asked_by_host: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
+
+
+class LoopChoice(NamedTuple):
+    """The loop that a class, or a module's hooks, run on: the scope that owns it, and what makes it.
+
+    ``configs`` are the configurations in force for the class, for its module, and for what is wider. ``reason`` says
+    why it is this one, in words that fit into a sentence. ``explicit`` is true where the class names its scope.
+    """
+
+    scope: Scope
+    factory: LoopFactory | None
+    configs: tuple[Config, Config, Config]
+    reason: str
+    explicit: bool
+
+    def config_at(self, scope: Scope) -> Config:
+        """The configuration in force at that level."""
+        of_class, of_module, of_run = self.configs
+        return of_class if scope <= Scope.CLASS else of_module if scope is Scope.MODULE else of_run
+
+    def __str__(self) -> str:
+        made_by = "" if self.factory is None else f", made by {_name(self.factory)}"
+        return f"the {self.scope} loop ({self.reason}{made_by})"
+
+
+def choose(cls: type, config: Config) -> LoopChoice:
+    """The loop that ``cls`` runs on; raises LoopScopeError where something that it uses needs a wider one."""
+    own = _choose_alone(cls, config)
+    hook = module_hook(cls.__module__)
+    if hook is None:
+        return own
+    shared = choose_for_module(cls.__module__, config)
+    if shared is None or (own.scope, own.factory) == (shared.scope, shared.factory):
+        return own
+    if own.explicit and own.scope < Scope.MODULE:
+        raise _too_narrow(cls, own.scope, f"{cls.__module__}.{hook}", Scope.MODULE)
+    if own.explicit or own.factory is not shared.factory:
+        raise LoopScopeError(
+            f"{class_name(cls)} runs on {own}, but {cls.__module__}.{hook} runs on {shared}: the hooks of a module "
+            f"and its classes share one loop. Leave loop_scope and loop_factory out of {cls.__qualname__}, or "
+            f'write there what the other says, as in:  loop_scope = "{shared.scope}"'
+        )
+    return own._replace(scope=shared.scope, reason=f"inferred from {cls.__module__}.{hook}")
+
+
+def choose_for_module(name: str, config: Config) -> LoopChoice | None:
+    """The widest loop that a class defined in the module asks for, on which its own hooks run.
+
+    None where no class asks for one that lasts for the module, and the module has no async hook to run on it.
+    """
+    asked = [_choose_alone(cls, config) for cls in _classes_of(name)]
+    lasting = [choice for choice in asked if choice.scope >= Scope.MODULE]
+    if lasting:
+        return max(lasting, key=lambda choice: (choice.scope, choice.explicit))
+    if module_hook(name) is None:
+        return None
+    of_module = config_of_module(name, config)
+    factory = asked[0].factory if asked else of_module.loop_factory
+    reason = f"inferred from {name}.{module_hook(name)}"
+    return LoopChoice(Scope.MODULE, factory, (of_module, of_module, config), reason, explicit=False)
+
+
+def check_class(cls: type) -> None:
+    """Raise, when a class is defined, for what can be known to be wrong with its loop then."""
+    explicit = _explicit_scope(cls)
+    parse_loop_factory(getattr(cls, "loop_factory", None), f"{class_name(cls)}.loop_factory")
+    hook = class_hook(cls)
+    if explicit is not None:
+        plan = plans.planned(cls)
+        _check_explicit(cls, explicit, hook, None if plan is None else plan.demand)
+    for name, member in vars(cls).items():
+        if is_plain(member):
+            continue
+        said = _settings_of_member(member)
+        # The class of a function says the same as the function.
+        wrong = [key for key in CLASS_ATTRIBUTES if key in said and said[key] != getattr(cls, key)]
+        if wrong and not isinstance(member, type):
+            raise ConfigurationError(
+                f"{class_name(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
+                f"all that is async about a class runs on one loop. Write it on {cls.__qualname__}."
+            )
+
+
+def configs_of_tests(cls: type, config: Config) -> dict[str, Config]:
+    """The configuration of each method of a class that has settings of its own."""
+    found = {}
+    for name, member in members_of(cls).items():
+        if is_plain(member) or type(member) not in _METHODS:
+            continue
+        if said := _settings_of_member(member):
+            found[name] = config.merged(said, f"{class_name(cls)}.{name}")
+    return found
+
+
+# What a class may have as a method without calling an object of the user's.
+_METHODS = (types.FunctionType, staticmethod, classmethod, functools.partialmethod)
+
+
+def _settings_of_member(member: object) -> Mapping[str, Any]:
+    """What is said of a member of a class, and of the function in it."""
+    said = settings_of(member)
+    inner: object = None
+    if type(member) in (staticmethod, classmethod):
+        inner = function_of(member)
+    elif type(member) is functools.partialmethod:
+        inner = member.func
+    elif type(member) is types.FunctionType:
+        inner = vars(member).get("__wrapped__")  # of a static test, where that has become many
+    return said if inner is None else {**_settings_of_member(inner), **said}
+
+
+def _choose_alone(cls: type, config: Config) -> LoopChoice:
+    """What the class asks for, whatever stands around it in its module."""
+    of_run, config = config, config_of_module(cls.__module__, config)
+    own = config_of_class(cls, config)
+    configs = (own, config, of_run)
+    factory = _factory(cls, config)
+    explicit = _explicit_scope(cls)
+    hook = class_hook(cls)
+    demand = plans.plan_of(cls).demand
+    asked = asked_by_host.get(cls)
+    if asked is not None and (demand is None or demand.scope < asked.scope):
+        demand = asked
+    if explicit is not None:
+        _check_explicit(cls, explicit, hook, demand)
+        return LoopChoice(explicit, factory, configs, f"as {class_name(cls)} says", explicit=True)
+    scope, reason = config.loop_scope, config.reason("loop_scope")
+    if hook is not None and scope < Scope.CLASS:
+        scope, reason = Scope.CLASS, f"inferred from {hook}"
+    if demand is not None and scope < demand.scope:
+        scope, reason = demand.scope, f"inferred from the {demand.fixture}"
+    return LoopChoice(scope, factory, configs, reason, explicit=False)
+
+
+def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: plans.Demand | None) -> None:
+    if hook is not None and explicit < Scope.CLASS:
+        raise _too_narrow(cls, explicit, f"{class_name(cls)}.{hook}", Scope.CLASS)
+    if demand is not None and explicit < demand.scope:
+        raise _too_narrow(cls, explicit, str(demand), demand.scope)
+
+
+def config_of_class(cls: type, config: Config) -> Config:
+    """The configuration in force for a class, ``config`` being that of its module."""
+    return config.merged(settings_of(cls), class_name(cls))
+
+
+def config_of_module(name: str, config: Config) -> Config:
+    """The configuration in force for a module, ``config`` being that of the run."""
+    return config.merged(settings_of_module(name), f"{name}.asyncunit_settings")
+
+
+def _explicit_scope(cls: type) -> Scope | None:
+    value = getattr(cls, "loop_scope", None)
+    return None if value is None else Scope.parse(value, f"{class_name(cls)}.loop_scope")
+
+
+def _factory(cls: type, config: Config) -> LoopFactory | None:
+    # Read from the class: from an instance, a plain function would come as a method.
+    value = getattr(cls, "loop_factory", None)
+    if value is None:
+        return _only_factory(cls, config)
+    return parse_loop_factory(value, f"{class_name(cls)}.loop_factory")
+
+
+def _only_factory(cls: type, config: Config) -> LoopFactory | None:
+    """The configured loop factory; raises DefinitionError where there are several, and no class for each."""
+    factories = config_of_class(cls, config).loop_factories
+    if not isinstance(factories, Mapping) or getattr(cls, CHOSEN, None) is not None:
+        return config.loop_factory
+    raise DefinitionError(
+        f"{class_name(cls)} has several loop_factories ({', '.join(factories)}), of which unittest's own loader knows "
+        f"nothing. Write in the module:  from asyncunit import load_tests  or run  python -m asyncunit"
+    )
+
+
+def _classes_of(name: str) -> list[type]:
+    """The async test classes that are defined in the module, in the order of their names there."""
+    members = vars(sys.modules[name]).values() if name in sys.modules else ()
+    return [
+        member
+        for member in members
+        if isinstance(member, type)
+        and issubclass(member, unittest.TestCase)
+        and plans.planned(member) is not None
+        and member.__module__ == name
+    ]
+
+
+def _too_narrow(cls: type, scope: Scope, what: str, needed: Scope) -> LoopScopeError:
+    said_by = next((base for base in cls.__mro__ if vars(base).get("loop_scope") is not None), cls)
+    source = "" if said_by is cls else f" (from {said_by.__qualname__})"
+    other = "leave loop_scope out" if said_by is cls else f"leave loop_scope out of {said_by.__qualname__}"
+    if said_by.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        other = "use AsyncTestCase as the base"
+    mend: str = getattr(cls, "_asyncunit_mend", f'Write in {cls.__qualname__}:  loop_scope = "{{scope}}"')
+    mend = mend.replace("{scope}", str(needed))  # there may be other braces in the name of the class
+    return LoopScopeError(
+        f'{class_with_place(cls)} has loop_scope = "{scope}"{source}, but {what} needs a loop that lasts for the '
+        f"{needed}. {mend}  or {other}, and it is inferred."
+    )
+
+
+def _name(factory: LoopFactory) -> str:
+    return getattr(factory, "__qualname__", None) or repr(factory)

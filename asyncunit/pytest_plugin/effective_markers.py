@@ -1,0 +1,126 @@
+"""The markers that asyncunit puts on the items of pytest: what is in force for each, and what shares a loop.
+
+Nothing here imports pytest; ``mark`` is its ``pytest.mark``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from asyncunit.config.keys import PEER_MARKER
+from asyncunit.errors import AsyncUnitError
+from asyncunit.introspection.functions import written_of
+from asyncunit.plans import loop_choice
+from asyncunit.plans.class_plan import Demand
+from asyncunit.pytest_plugin.detection import is_case
+from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
+from asyncunit.pytest_plugin.markers import effective
+from asyncunit.scope import Scope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Marking:
+    """Marks what has been collected."""
+
+    def __init__(self, collected: Collected, mark: Any) -> None:
+        self._collected = collected
+        self._mark = mark
+
+    def mark(self, items: Iterable[Any]) -> list[Any]:
+        """Have each item say in the marker ``asyncunit`` what is in force for it.
+
+        Returns those that pytest-asyncio refuses to run, for they are async generators.
+        """
+        by_parent: dict[Any, list[Any]] = {}
+        for node, group in itertools.groupby(items, operator.attrgetter("parent")):
+            by_parent.setdefault(node, []).extend(group)
+        above = {each for node in by_parent for each in node.listchain()[:-1]}
+        refused = []
+        for node, own in by_parent.items():
+            if is_case(getattr(node, "obj", None)):
+                self._mark_case(node, own)
+            else:
+                refused += self._mark_functions(node, own, is_innermost=node not in above)
+        return refused
+
+    def _mark_functions(self, node: Any, items: list[Any], *, is_innermost: bool) -> list[Any]:
+        """Have what the items stand in say it, or else each item; return those that are refused."""
+        shared = self._collected.shared_plan(items, is_innermost=is_innermost)
+        if shared is not None:
+            node.add_marker(self._marker(shared), append=False)
+            return []
+        refused = []
+        markers: dict[int, Any] = {}  # by the ids of the plans
+        for item in items:
+            plan = self._collected.plan_of(item)
+            if plan is None:
+                continue
+            if plan.is_peers and inspect.isasyncgenfunction(written_of(item.obj)):
+                refused.append(item)
+            if id(plan) not in markers:
+                markers[id(plan)] = self._marker(plan)
+            self._mark_function(item, plan, markers[id(plan)])
+        return refused
+
+    def _mark_function(self, item: Any, plan: FunctionPlan, marker: Any) -> None:
+        """Have an item say what is in force for it, and that it is pytest-asyncio's kind of test if it is."""
+        if plan.is_peers and plan.marker is None:
+            self._collected.mark(item, getattr(self._mark, PEER_MARKER)(), append=True)
+        self._collected.mark(item, marker)
+
+    def _marker(self, plan: FunctionPlan) -> Any:
+        return self._mark.asyncunit(**effective(plan.config, plan.loop_scope))
+
+    def mark_again(self, items: Iterable[Any]) -> Iterator[tuple[Any, AsyncUnitError]]:
+        """Plan anew what has got another marker meanwhile, and give the items with which something is wrong now."""
+        for item in items:
+            if not item.own_markers:
+                continue
+            try:
+                if (plan := self._collected.plan_again(item)) is not None:
+                    self._mark_function(item, plan, self._marker(plan))
+            except AsyncUnitError as error:
+                yield item, error
+
+    def _mark_case(self, node: Any, items: list[Any]) -> None:
+        """Have the class of a test case say what is in force for it, and what pytest's fixtures ask of its loop."""
+        self._collected.surroundings(items[0])  # what the user's markers say, before ours is among them
+        for item in {tuple(item._fixtureinfo.names_closure): item for item in items}.values():
+            self._demand(item)
+        try:
+            choice = loop_choice.choose(node.obj, self._collected.taker.config)
+            configs = loop_choice.configs_of_tests(node.obj, choice.configs[0])
+        except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
+            return
+        node.add_marker(self._mark.asyncunit(**effective(choice.configs[0], choice.scope)), append=False)
+        for item in items:
+            if item.name in configs:
+                values = effective(configs[item.name], choice.scope)
+                item.add_marker(self._mark.asyncunit(**values), append=False)
+
+    def _demand(self, item: Any) -> None:
+        """Have the loop of a class last as long as the async fixtures of pytest's need that it uses."""
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            found = self._collected.fixtures.find_for(definitions[-1], is_case=True)
+            if found is None:
+                continue
+            scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
+            known = loop_choice.asked_by_host.get(item.cls)
+            if scope > (Scope.FUNCTION if known is None else known.scope):
+                loop_choice.asked_by_host[item.cls] = Demand(scope, found.fixture, item.name)
+
+    def group(self, items: Iterable[Any]) -> None:
+        """Have pytest-xdist run in one worker what shares a loop, where nobody has grouped it."""
+        for item in items:
+            marker = item.get_closest_marker("asyncunit")
+            scope = None if marker is None else marker.kwargs.get("loop_scope")
+            if scope in ("class", "module", "package") and item.get_closest_marker("xdist_group") is None:
+                places = self._collected.surroundings(item).places
+                place = next(each for each in reversed(places) if str(each.scope) == scope)
+                key = place.node.nodeid if place.node is not None else str(place.key)
+                item.add_marker(self._mark.xdist_group(name=f"asyncunit {key}"))

@@ -1,0 +1,307 @@
+"""The items of pytest while they run: in which scopes each stands, and where its fixtures and the test itself run.
+
+Nothing here imports pytest. ``request.instance``, ``definition.func`` and ``definition.finish`` are what it has of a
+fixture that is being set up; nothing else tells which function is to be called, and how it is torn down.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from asyncunit.cases.suite import has_module_hooks
+from asyncunit.checks.findings import warn_of
+from asyncunit.config.keys import MARKER, PEER_MARKER
+from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all
+from asyncunit.introspection.functions import (
+    inner_test,
+    is_async_def,
+    is_async_function,
+    is_example_test,
+    judge_value,
+    substitute,
+)
+from asyncunit.introspection.tracebacks import print_all
+from asyncunit.loops.loop import loop_is_running
+from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.plans import loop_choice
+from asyncunit.pytest_plugin import loop_factories as factories
+from asyncunit.pytest_plugin.asyncio_compat import unwrapped
+from asyncunit.pytest_plugin.debugging import stopping
+from asyncunit.pytest_plugin.detection import is_case
+from asyncunit.pytest_plugin.fixtures import AdoptedFixture, HostedFixture, depth_of_fixture, value_in
+from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
+from asyncunit.pytest_plugin.nodes import Place, depth_of
+from asyncunit.pytest_plugin.run import FunctionTest, HostedRun, Standing, wide_runner
+from asyncunit.scope import Scope
+from asyncunit.scopes import registry
+from asyncunit.scopes.open_scope import OpenScope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class ItemRunner:
+    """Runs the items of pytest, one after the other, in the open scopes of its run.
+
+    ``stop`` enters the debugger as a test begins; None where it is not to.
+    """
+
+    def __init__(self, collected: Collected, stop: Callable[[], object] | None = None) -> None:
+        self._collected = collected
+        self._stop = stop
+        self._run = HostedRun(collected.taker.config, self._close_with_node)
+        # The item that pytest has come to, and its parent; None until the first.
+        self._item: Any = None
+        self._parent: Any = None
+        # Whether it is one of asyncunit's test cases.
+        self._is_case = False
+        self._standings: dict[Any, Standing] = {}
+        # The test function that pytest has come to, while its scope is open.
+        self._test: FunctionTest | None = None
+
+    def _close_with_node(self, open_scope: OpenScope) -> None:
+        """Have a scope that has opened closed as pytest leaves its node."""
+        for place in reversed(self._places_of(self._item)):
+            if place.scope is open_scope.scope and place.node is not None and place.key == open_scope.key:
+                place.node.addfinalizer(functools.partial(self._run.close_scope, open_scope))
+                return
+
+    def _places_of(self, item: Any) -> tuple[Place, ...]:
+        """The scopes that an item stands in."""
+        return self._collected.surroundings(item).places
+
+    # From one item to the next.
+
+    def come_to(self, item: Any) -> None:
+        """The item is going to be set up: tear down what it uses and what lives on another loop than its own."""
+        self._item = item
+        run = self._run
+        run.result = item
+        if item.parent is not self._parent:
+            self._parent = item.parent
+            cls: Any = getattr(item, "cls", None)
+            run.cls = cls
+            self._is_case = is_case(cls)
+            path = tuple((place.scope, place.key) for place in self._places_of(item) if place.scope is not Scope.CLASS)
+            if len(path) > 1:
+                run.paths[str(path[-1][1])] = path
+                if self._is_case and _stands_where_found(cls, str(path[-1][1])):
+                    run.paths[cls.__module__] = path
+        plan = self._collected.plan_of(item)
+        if plan is not None and plan.fixtures:
+            self._leave_other_loops(item, plan)
+
+    def _leave_other_loops(self, item: Any, plan: FunctionPlan) -> None:
+        """Tear down those of its fixtures that live on another loop: pytest keeps one value at a time."""
+        chain = self._run.chain
+        for found in plan.fixtures:
+            for open_scope in chain:
+                live = open_scope.fixtures and open_scope.fixtures.live.get(id(found.definition))
+                if not live or live.half is None:  # a sync one lives on no loop
+                    continue
+                depth = self._collected.loop_depth(found, plan, plan.places)
+                owner = chain[depth - 1] if depth <= len(chain) else None
+                home = live.half.runner.loop_runner
+                if home.owner is not owner or home.factory is not self._factory_of(item, plan):
+                    live.exit_()
+
+    def leave(self, item: Any, nextitem: Any) -> None:
+        """Leave what the next item does not stand in, and raise what has not been reported."""
+        run = self._run
+        if nextitem is not None and nextitem.parent is not item.parent:
+            places = self._places_of(nextitem)
+            for open_scope, place in zip(list(run.chain), places, strict=False):
+                if (open_scope.scope, open_scope.key) != (place.scope, place.key):
+                    run.pending += run.leave(open_scope)
+                    break
+        if run.pending:
+            raise_all(run.take_pending(), f"after {item.nodeid}")
+
+    def end(self) -> None:
+        """The run is over; nobody reports what is raised from now on, so it goes to stderr."""
+        registry.end(self._run)
+        print_all("session", self._run.take_pending())
+
+    # Fixtures.
+
+    def in_place_of(self, definition: Any, request: Any) -> Callable[..., Any] | None:
+        """What pytest is to call in the place of a fixture's function; None where that is not asyncunit's to run."""
+        found = self._collected.fixtures.find_for(definition, is_case=self._is_case)
+        if self._is_case and self._collected.fixtures.is_of_cases(definition):
+            return _nothing
+        if found is None:
+            return None
+        return functools.partial(self._set_up, found, request, _bound(definition.func, request.instance))
+
+    def _set_up(self, found: AdoptedFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
+        definition = found.definition
+        hosted = HostedFixture(self._run, found.fixture, id(definition))
+        finish = functools.partial(definition.finish, request)
+        call = functools.partial(function, **arguments)
+        request.addfinalizer(hosted.tear_down)
+        if not found.fixture.is_async and not found.is_peers:
+            scope = self._scope_for(found)
+            if live := value_in(scope, found.fixture, None):
+                return live.value
+            value = hosted.set_up_beside(call, None)
+            hosted.share(scope, None, value, finish)
+            return value
+        if loop_is_running():
+            raise RunningLoopError(
+                f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
+                f"on. Name it as a parameter, or by @pytest.mark.usefixtures({definition.argname!r})."
+            )
+        runner, context = self._runner_for(found, request, finish)
+        if not found.fixture.is_async:
+            return hosted.set_up_beside(call, runner.loop_runner.loop)
+        if live := value_in(runner.scope, found.fixture, runner.loop_runner):
+            return live.value
+        return hosted.set_up(call, runner, finish, context)
+
+    def _scope_for(self, found: AdoptedFixture) -> OpenScope:
+        """The open scope in which a fixture lives that is wider than a test."""
+        standing = self._standing_of(self._item, self._collected.plan_for_fixtures(self._item))
+        return standing.enter(self._run, depth_of_fixture(found, self._places_of(self._item)))
+
+    def _runner_for(
+        self, found: AdoptedFixture, request: Any, finish: Callable[[], None]
+    ) -> tuple[ScopeRunner, contextvars.Context | None]:
+        """The task in which an async fixture runs, and the context, if that is the test's own."""
+        run, item, places = self._run, self._item, self._places_of(self._item)
+        depth = depth_of_fixture(found, places)
+        is_of_test = depth > len(places)
+        if self._is_case:
+            if is_of_test:
+                return self._runner_of_case(item, request.instance, finish)
+            choice = loop_choice.choose(item.cls, run.config)
+            path = tuple((place.scope, place.key) for place in places)
+            configs = [choice.config_at(place.scope) for place in places]
+            standing = Standing(path, depth_of(choice.scope, places), choice.factory, choice.configs[0], configs)
+            return wide_runner(run, standing, depth, min(standing.depth, depth)), None
+        plan = self._collected.plan_for_fixtures(item)
+        loop_depth = self._collected.loop_depth(found, plan, places)
+        if is_of_test:
+            test = self._open_test(item, plan)
+            if test.outer is None:
+                test.outer = []
+                item.addfinalizer(functools.partial(self._close, item))
+            test.outer.append(finish)
+            return test.runner_on(loop_depth), None
+        return wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth)), None
+
+    def _runner_of_case(
+        self, item: Any, case: Any, finish: Callable[[], None]
+    ) -> tuple[ScopeRunner, contextvars.Context]:
+        """The task of a test case, which is closed after the fixtures of pytest's that stand around it."""
+        test, runner = case._asyncunit_open()
+        if test.outer is None:
+            test.outer = []
+            item.addfinalizer(lambda: raise_all(case._asyncunit_close(), f"closing {item.nodeid}"))
+        self._run.catch_up(runner.scope)
+        test.outer.append(finish)
+        return runner, runner.scope.context
+
+    # Test functions.
+
+    def call(self, item: Any, plan: FunctionPlan) -> str | None:
+        """Call a test function in its scope, and await what it returns if that can be.
+
+        Returns what is to be warned of; raises what the test raised, and for what it should not have returned.
+        """
+        function = unwrapped(item.obj) if self._collected.taker.is_peer_active else item.obj
+        value = self._call(item, plan, function if self._stop is None else stopping(function, self._stop))
+        if value is None:
+            return None if is_async_def(function) else _sync_test(item, plan)
+        if not plan.is_peers:
+            judge_value(item.obj, value)
+        return None
+
+    def _call(self, item: Any, plan: FunctionPlan, function: Callable[..., Any]) -> Any:
+        test = self._open_test(item, plan)
+        arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
+        try:
+            if is_example_test(function):
+                test.is_called_often = True
+                with substitute(function, lambda written, **example: test.call(written, example)):
+                    value = function(**arguments)
+            else:
+                value = test.call(function, arguments)
+        except BaseException:
+            if test.outer is None:
+                self._run.pending += self._closed(item)
+            raise
+        if test.outer is None:
+            self._close(item)
+        return value
+
+    def _open_test(self, item: Any, plan: FunctionPlan) -> FunctionTest:
+        if self._test is None:
+            self._test = FunctionTest(self._run, self._standing_of(item, plan), item.name, item.obj)
+        return self._test
+
+    def _standing_of(self, item: Any, plan: FunctionPlan) -> Standing:
+        """Where a test function stands."""
+        factory = self._factory_of(item, plan)
+        standing = self._standings.get((id(plan), factory))
+        if standing is None:
+            standing = Standing(plan.path, plan.depth, factory, plan.config, plan.configs)
+            self._standings[id(plan), factory] = standing
+        return standing
+
+    def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
+        """The loop factory that an item runs with."""
+        callspec = getattr(item, "callspec", None)
+        configured = plan.config.loop_factory
+        return configured if callspec is None else callspec.params.get(factories.PARAM, configured)
+
+    def _close(self, item: Any) -> None:
+        """Close the scope of a test function; raises what that raised."""
+        if errors := self._closed(item):
+            raise_all(errors, f"closing {item.nodeid}")
+
+    def _closed(self, item: Any) -> list[BaseException]:
+        """Close the scope of a test function, and return what that raised; pytest-asyncio only warns of some of it."""
+        test, self._test = self._test, None
+        if test is None:
+            return []
+        errors: list[BaseException] = [*test.close()]
+        if errors and test.standing.config.is_lenient:
+            return [
+                error for error in errors if not isinstance(error, AsyncUnitError) or not warn_of(error, item.nodeid)
+            ]
+        return errors
+
+
+def _sync_test(item: Any, plan: FunctionPlan) -> str | None:
+    """What is to be said of a test that is marked and that is no async function, in pytest-asyncio's words."""
+    written = inner_test(item.obj)
+    if is_async_function(getattr(written, "__wrapped__", written)):
+        return None
+    name = PEER_MARKER if plan.is_peers else MARKER
+    return (
+        f"The test {item} is marked with '@pytest.mark.{name}' but it is not an async function. Please remove the "
+        f"{name} mark. If the test is not marked explicitly, check for global marks applied via 'pytestmark'."
+    )
+
+
+def _nothing(**_: object) -> None:
+    """In the place of a fixture that asyncunit's test cases set up themselves."""
+
+
+def _bound(function: Any, instance: object) -> Any:
+    """The function of a fixture that stands in a class, for that instance."""
+    if instance is not None and isinstance(instance, type(getattr(function, "__self__", None))):
+        return function.__func__.__get__(instance)
+    return function
+
+
+def _stands_where_found(cls: type, module: str) -> bool:
+    """Whether a test case stands in the module in which pytest has found it, which may have imported it.
+
+    Only that module's hooks are called by pytest. Where there are none, those of the class's own can be run.
+    """
+    own, found_in = (has_module_hooks(sys.modules.get(name)) for name in (cls.__module__, module))
+    return found_in or not own

@@ -1,0 +1,53 @@
+"""Where an item of pytest stands: the scopes around it, each with the node of pytest that lasts as long."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from asyncunit.scope import Scope, path_of_module
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Place(NamedTuple):
+    """A scope that an item stands in: the node of pytest that lasts as long, None if there is none."""
+
+    scope: Scope
+    key: Any
+    node: Any
+
+
+def places_of(item: Any) -> tuple[Place, ...]:
+    """The scopes that an item of pytest stands in, widest first, without its own."""
+    chain = item.listchain()
+    places = [Place(Scope.SESSION, None, chain[0])]
+    module = next((node for node in chain if _is(node, "Module")), None)
+    if module is None:
+        return tuple(places)
+    name = module.obj.__name__
+    of_package, of_module = path_of_module(name)[1:]
+    package = str(of_package[1])
+    packages = [node for node in chain if _is(node, "Package")]
+    names = [package]
+    while packages and len(names) < len(packages):
+        names.insert(0, names[0].rpartition(".")[0] or packages[len(packages) - len(names) - 1].nodeid)
+    nodes = packages if package else [None]
+    places += [Place(Scope.PACKAGE, key, node) for key, node in zip(names[-len(nodes) :], nodes or [None], strict=True)]
+    places.append(Place(*of_module, module))
+    cls = getattr(item, "cls", None)
+    if cls is not None:
+        places.append(Place(Scope.CLASS, cls, next(node for node in reversed(chain) if _is(node, "Class"))))
+    return tuple(places)
+
+
+def _is(node: Any, name: str) -> bool:
+    """Whether a node is of that class of pytest's, by its name."""
+    return any(cls.__name__ == name and cls.__module__ == "_pytest.python" for cls in type(node).__mro__)
+
+
+def depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
+    """How many of the places last as long as a scope; one more than there are for what is the test's own.
+
+    Outside a class, the scope of a class is the test's own.
+    """
+    return next((depth for depth in range(len(places), 0, -1) if places[depth - 1].scope is scope), len(places) + 1)

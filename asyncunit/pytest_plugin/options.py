@@ -1,0 +1,126 @@
+"""asyncunit's configuration keys as options and ini keys of pytest, and pytest-asyncio's, where that is not active.
+
+Nothing here imports pytest; ``config``, ``parser`` and ``pluginmanager`` are its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+from typing import TYPE_CHECKING, Any
+
+from asyncunit.config.keys import KEYS, MEANINGS
+
+if TYPE_CHECKING:
+    from asyncunit.config.settings import Config
+    from asyncunit.pytest_plugin.asyncio_compat import Taker
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+# The names under which pytest-asyncio is a plugin: by its entry point, and where it is asked for by its module.
+_PEERS = ("asyncio", "pytest_asyncio.plugin")
+# Its options and ini keys, with what they say in asyncunit's words.
+PEER_KEYS = {
+    "asyncio_mode": "see --asyncunit-mode",
+    "asyncio_debug": "see --asyncunit-loop-debug",
+    "asyncio_default_test_loop_scope": "see --asyncunit-loop-scope",
+    "asyncio_default_fixture_loop_scope": "the loop scope of fixtures that name none",
+}
+
+
+def add(parser: Any, *, with_peer: bool) -> None:
+    """Add each key as an option and an ini key; pytest-asyncio's own, too, where they are wanted."""
+    group = parser.getgroup("asyncunit", "asyncunit: async tests that share event loops")
+    for key, meaning in MEANINGS.items():
+        option = f"--asyncunit-{key.replace('_', '-')}"
+        group.addoption(option, dest=f"asyncunit_{key}", default=None, metavar=key.upper(), help=meaning)
+        parser.addini(f"asyncunit_{key}", meaning, type="string", default=None)
+    group.addoption(
+        "--asyncunit-plan",
+        action="store_true",
+        help="run nothing; draw which tests share which event loop, and why, and where fixtures are set up",
+    )
+    if not with_peer:
+        return
+    texts = {key: f"as pytest-asyncio's; {text}" for key, text in PEER_KEYS.items()}
+    mode, debug = texts["asyncio_mode"], texts["asyncio_debug"]
+    group.addoption("--asyncio-mode", dest="asyncio_mode", default=None, metavar="MODE", help=mode)
+    group.addoption("--asyncio-debug", dest="asyncio_debug", action="store_true", default=None, help=debug)
+    for key, text in texts.items():
+        parser.addini(key, text, type="string", default=None)
+
+
+def is_peer_there(pluginmanager: Any) -> bool:
+    """Whether pytest-asyncio is a plugin of this run, or will be: its options are its own then.
+
+    That is to be known before options are added, and plugins are still being loaded.
+    """
+    if pluginmanager.is_blocked(_PEERS[0]):
+        return False
+    said = getattr(pluginmanager.get_plugin("pytestconfig"), "known_args_namespace", None)
+    asked_for = [*getattr(said, "plugins", ()), *os.environ.get("PYTEST_PLUGINS", "").split(",")]
+    if any(pluginmanager.hasplugin(name) or name in asked_for for name in _PEERS):
+        return True
+    is_off = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or getattr(said, "disable_plugin_autoload", False)
+    return not is_off and _is_peer_installed()
+
+
+@functools.cache
+def _is_peer_installed() -> bool:
+    try:
+        importlib.metadata.distribution("pytest-asyncio")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+class Written:
+    """What is written for asyncunit on the command line of pytest and in its ini file."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self.is_peer_active = any(map(config.pluginmanager.hasplugin, _PEERS))
+        self._ini = _said({key: config.getini(f"asyncunit_{key}") for key in KEYS})
+        self._options = _said({key: config.getoption(f"asyncunit_{key}") for key in KEYS})
+        # By the keys of pytest-asyncio, where that is not active.
+        self._for_peer: dict[str, Any] = {}
+        if not self.is_peer_active:
+            self._for_peer = _said(
+                {key: config.getoption(key, None) or config.getini(key) or None for key in PEER_KEYS}
+            )
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether anything is written there, or in the environment."""
+        is_in_environment = any(variable.startswith("ASYNCUNIT_") for variable in os.environ)
+        return bool(self._for_peer or self._ini or self._options or is_in_environment)
+
+    def check(self) -> None:
+        """Raise ConfigurationError for a bad value."""
+        from asyncunit.pytest_plugin import asyncio_compat as peers
+
+        peers.check(self._for_peer)
+        self._load()
+
+    def _load(self) -> Config:
+        from asyncunit.config.sources import load
+
+        return load(self._config.rootpath, ini=self._ini, options=self._options)
+
+    def taker(self) -> Taker:
+        """What decides which functions are asyncunit's; raises ConfigurationError."""
+        from asyncunit.pytest_plugin import asyncio_compat as peers
+
+        config = self._load()
+        if self.is_peer_active:
+            mode = self._config.getoption("asyncio_mode") or self._config.getini("asyncio_mode")
+            return peers.taker_beside(config, mode)
+        taker, warned = peers.taker_of(config, self._for_peer)
+        for warning in warned:
+            self._config.issue_config_time_warning(warning, stacklevel=2)
+        return taker
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

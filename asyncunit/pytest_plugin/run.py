@@ -1,0 +1,217 @@
+"""The run under pytest, and one function that it runs as a test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import types
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from asyncunit.cases import run as runs
+from asyncunit.config.parsing import LoopFactory
+from asyncunit.config.settings import Config
+from asyncunit.errors import raise_all
+from asyncunit.introspection.functions import as_coroutine, is_async_def, is_awaitable
+from asyncunit.lifecycle.async_scope import half_of, loop_in
+from asyncunit.lifecycle.running import OpenTest
+from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
+from asyncunit.scope import Scope, ScopePath
+from asyncunit.scopes import registry
+from asyncunit.scopes.contexts import Within, changes, given_to, values_around, values_of
+from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.registry import Registry
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Standing(NamedTuple):
+    """Where a test function stands: the scopes around it, the loop that it runs on, and what is configured for it.
+
+    ``depth`` is how many of the scopes in ``path`` last as long as the loop: one that has all of them around it is the
+    test's own. ``configs`` are those of the scopes in the path.
+    """
+
+    path: ScopePath
+    depth: int
+    factory: LoopFactory | None
+    config: Config
+    configs: Sequence[Config]
+
+    @property
+    def has_own_loop(self) -> bool:
+        """Whether the loop is the test's own."""
+        return self.depth > len(self.path)
+
+    def enter(self, run: HostedRun, depth: int) -> OpenScope:
+        """Open the scopes of the path, so many of them at least, and return the innermost of these."""
+        chain = run.chain
+        if len(chain) < depth or any(
+            each.scope is not scope or each.key != key
+            for each, (scope, key) in zip(chain, self.path[:depth], strict=False)
+        ):
+            run.enter(self.path[:depth])
+        for open_scope, config in zip(chain, self.configs, strict=False):
+            open_scope.config = config
+        return chain[depth - 1]
+
+
+class FunctionTest(OpenTest):
+    """One test function while it runs. ``errors`` are those that could not be raised where they came up.
+
+    ``is_called_often`` is true where it is called more than once, as by hypothesis.
+    """
+
+    is_called_often = False
+
+    def __init__(self, run: HostedRun, standing: Standing, name: str, function: Any = None) -> None:
+        self.run = run
+        self._function = function
+        self.standing = standing
+        self.name = name
+        self.errors: list[BaseException] = []
+        self._case = types.SimpleNamespace()
+        # Those on loops that are not the test's.
+        self._others: list[ScopeRunner] = []
+
+    def open(self) -> ScopeRunner:
+        """Open the scope of the test, on its loop."""
+        run, standing = self.run, self.standing
+        standing.enter(run, len(standing.path))
+        open_scope = run.open(Scope.FUNCTION, self.name)
+        open_scope.config = standing.config
+        open_scope.function = self._function
+        try:
+            loop_runner = loop_in(
+                run, open_scope if standing.has_own_loop else run.chain[standing.depth - 1], standing.factory
+            )
+        except BaseException:  # of the user's factory
+            run.leave(open_scope)
+            raise
+        return self.begin(run, ScopeRunner(loop_runner, open_scope))
+
+    def runner_on(self, depth: int) -> ScopeRunner:
+        """The test's task on the loop of one of the scopes around it."""
+        runner = self.runner or self.open()
+        loop_runner = loop_in(self.run, self.run.chain[depth - 1], self.standing.factory)
+        if loop_runner is runner.loop_runner:
+            return runner
+        for other in self._others:
+            if other.loop_runner is loop_runner:
+                return other
+        self._others.append(ScopeRunner(loop_runner, runner.scope))
+        return self._others[-1]
+
+    def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+        """Call the test, and await what it returns if that can be; raises what ended it."""
+        is_fresh = self.runner is None
+        runner = self.runner or self.open()
+        context = None if is_fresh else given_to(runner.scope)
+        cut = None
+        try:
+            if is_async_def(function):
+                value = function(**arguments)
+            elif context is None:
+                value = runner.call_sync(function, **arguments)
+            else:
+                value = runner.call_sync(context.run, function, **arguments)
+            if not is_awaitable(value):
+                return value
+            if context is not None:
+                value = Within(context, as_coroutine(value))
+            return runner.run(value, self)
+        except asyncio.CancelledError as error:
+            cut = error
+        raise self.cut_short(cut)
+
+    def next_step(self, went_well: bool) -> After:
+        """The task ends with the test where nothing is left to be run in it, in the same run of the loop."""
+        return END_TASK if went_well and self.outer is None and not self.is_called_often else KEEP_TASK
+
+    def step_failed(self, error: BaseException) -> None:
+        """There is no step that could fail."""
+        raise error
+
+    def leave_behind(self, errors: Sequence[BaseException]) -> None:  # noqa: D102 - see the base
+        self.errors += errors
+
+    def close(self) -> list[Exception]:  # noqa: D102 - see the base
+        errors: list[Any] = self.errors
+        self.errors = []
+        for other in self._others:
+            if other.end() is not None and not other.loop_runner.loop.is_closed():
+                other.loop_runner.turn()
+                other.end()
+        errors += super().close()
+        self.runner = None
+        return errors
+
+
+def wide_runner(run: HostedRun, standing: Standing, depth: int, loop_depth: int) -> ScopeRunner:
+    """The task of a scope around a test, on the loop of that scope or of a wider one."""
+    open_scope = standing.enter(run, depth)
+    return half_of(open_scope, loop_in(run, run.chain[loop_depth - 1], standing.factory)).runner
+
+
+class HostedRun(Registry):
+    """The open scopes of a run that a host has, and what the host is to say of it.
+
+    ``result`` and ``cls`` are those of the test that the host has come to, and ``paths`` the scopes around the
+    modules that it knows of, by name. ``on_open`` is called with each scope that opens: the host is to close it, by
+    `close_scope`. ``pending`` are errors that could not be raised where they came up, and that the host is still to
+    report.
+    """
+
+    def __init__(self, config: Config, on_open: Callable[[OpenScope], object]) -> None:
+        super().__init__(object(), lambda _, error: self.pending.append(error))
+        self.config = config
+        self.host = self
+        self.result: object = None
+        self.cls: type | None = None
+        self.paths: dict[str, ScopePath] = {}
+        self.pending: list[BaseException] = []
+        self._around = values_around()
+        self._on_open = on_open
+        self.at_end(runs.let_go_of_process)
+        registry.begin(self)
+
+    def path_of_module(self, name: str) -> ScopePath:  # noqa: D102 - see the base
+        return self.paths.get(name) or super().path_of_module(name)
+
+    def open(self, scope: Scope, key: Hashable) -> OpenScope:  # noqa: D102 - see the base
+        opened = super().open(scope, key)
+        opened.around = self._around
+        if scope is not Scope.FUNCTION:
+            if scope is Scope.SESSION:
+                opened.keep(Config, lambda: self.config, lambda _: None)
+                opened.config = self.config
+            self._on_open(opened)
+        return opened
+
+    def context_within(self, within: OpenScope | None) -> contextvars.Context:
+        """What is set around the run now, and in front of it what was set in the scope since that opened."""
+        context = contextvars.copy_context()
+        self._around = values_of(context, self._around)
+        if within is not None:
+            changed_around = changes(within.around, self._around)
+            for variable, value in changes(within.around, within.context).items():
+                if variable not in changed_around:
+                    context.run(variable.set, value)
+        return context
+
+    def catch_up(self, open_scope: OpenScope) -> None:
+        """Have a scope see what was set around the run since it opened."""
+        around = values_of(contextvars.copy_context(), open_scope.around)
+        for variable, value in changes(open_scope.around, around).items():
+            open_scope.context.run(variable.set, value)
+        open_scope.around = around
+
+    def close_scope(self, open_scope: OpenScope) -> None:
+        """Close a scope, and those inside it; raises what that raised."""
+        raise_all(self.leave(open_scope), f"closing {open_scope}")
+
+    def take_pending(self) -> list[BaseException]:
+        """The errors that are still to be reported, once."""
+        pending, self.pending = self.pending, []
+        return pending

@@ -1,0 +1,1 @@
+"""Which scopes are open; knows of no loop."""

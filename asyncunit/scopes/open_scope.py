@@ -1,0 +1,197 @@
+"""An open scope: its context, what closes with it, and what is made in its context.
+
+Nothing here knows of event loops: a scope keeps whatever it is given, and closes it when it is left.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import types
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from asyncunit.config.settings import Config
+from asyncunit.introspection.frames import Place
+from asyncunit.introspection.functions import class_name
+from asyncunit.introspection.tracebacks import printing_at_interrupt
+from asyncunit.scope import Scope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
+
+_DEFAULT = Config()
+
+# What a context, and each copy of it, holds of its owner, and nothing else does, so that it is gone when all of them
+# are: a set with nothing else in it, for sets can be referred to weakly, and are made fast.
+Mark = set["OpenScope"]
+MARK: contextvars.ContextVar[Mark] = contextvars.ContextVar("asyncunit_owner")
+_set_mark = MARK.set
+
+
+class OpenScope:
+    """A scope that is open: its context, what closes with it, and what was made in it.
+
+    ``within`` is the next wider scope. ``context`` is a copy of the wider scope's, taken when this one opened; what is
+    made in it is this scope's. ``config`` is the configuration in force, the wider scope's until it says otherwise.
+    ``hooks`` is what runs the scope's hooks, and ``fixtures`` what has set up its fixtures, if it has any: closed in
+    this order, and before all that is kept. ``made`` are the tasks and resources that were made in it and are still
+    alive, with the place where each was made; None until there is one.
+
+    Of a test, ``is_over`` is true once it has run to its end: what comes up of it later is too late for its own report.
+    ``function`` is the test itself where it is a plain function; None where it is a method, which its class has.
+    """
+
+    hooks: Any = None
+    fixtures: Any = None
+    is_over = False
+    function: Any = None
+    # What was set around the run when it opened, where a host may set something meanwhile.
+    around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
+    made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None
+    # None until something is kept: a scope is opened for each test, and few of those keep anything.
+    _kept: dict[Hashable, Any] | None = None
+    _closers: list[Callable[[], Sequence[Exception] | None]] | None = None
+    # What has come into the context from wider scopes after it was copied.
+    _spread: dict[contextvars.ContextVar[Any], Any] | None = None
+
+    def __init__(
+        self, scope: Scope, key: Hashable, context: contextvars.Context, within: OpenScope | None = None
+    ) -> None:
+        self.scope = scope
+        self.key = key
+        self.within = within
+        self.context = context
+        self.config: Config = _DEFAULT if within is None else within.config
+        mark = {self}
+        context.run(_set_mark, mark)
+        # Dead once nothing holds the context, or one that is the scope's as well: no task, no callback.
+        self._mark = weakref.ref(mark)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @functools.cached_property
+    def name(self) -> str:
+        """What the scope is called in a message."""
+        if isinstance(self.key, type):
+            return f"{self.scope} {class_name(self.key)}"
+        if self.scope is Scope.FUNCTION and self.within is not None:
+            return f"{self.key} ({self._place()}.{self.key})"  # as unittest names a test
+        return f"{self.scope} {self.key}" if self.key else str(self.scope)
+
+    @functools.cached_property
+    def names(self) -> tuple[tuple[Scope, str], ...]:
+        """The names of the scope, and of those around it."""
+        own = ((self.scope, self.name),)
+        return own if self.within is None else own + self.within.names
+
+    def _place(self) -> str:
+        """The dotted name of what a test stands in: its class, or for a function its module."""
+        around = None if self.within is None else self.within.key
+        if not isinstance(around, type):
+            return str(around)
+        is_function = around.__qualname__ == str(self.key).partition("[")[0]
+        return around.__module__ if is_function else class_name(around)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether anything holds the context, or one that is the scope's as well: a task, a callback."""
+        return self._mark() is not None
+
+    def note(self, thing: Any, place: Place | None) -> None:
+        """Remember something that was made in the context."""
+        if self.made is None:
+            self.made = {}
+        made = self.made
+        key = id(thing)  # for it need not have a hash
+        made[key] = weakref.ref(thing, lambda _: made.pop(key, None)), place
+
+    def place_of(self, thing: Any) -> Place | None:
+        """Where something was made, as far as that is known."""
+        return None if self.made is None else self.made.get(id(thing), (None, None))[1]
+
+    def things(self) -> list[Any]:
+        """What was made in the context and is still there."""
+        references = [] if self.made is None else [reference for reference, _ in list(self.made.values())]
+        return [thing for reference in references if (thing := reference()) is not None]
+
+    def outwards(self) -> Iterator[OpenScope]:
+        """The scope, and those around it."""
+        scope: OpenScope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.within
+
+    def is_inside(self, wider: OpenScope) -> bool:
+        """Whether it is the other scope, or one inside it."""
+        return any(scope is wider for scope in self.outwards())
+
+    def mark(self) -> Mark:
+        """What a context holds in which that is the scope's what is made."""
+        mark = self._mark()
+        if mark is None:
+            mark = {self}
+            self._mark = weakref.ref(mark)
+        return mark
+
+    def let_go(self) -> bool:
+        """Let go of the context at the end of a test; return whether anything is left that was made in it."""
+        del self.context
+        self.is_over = True
+        return self._mark() is not None
+
+    def keep(self, key: Hashable, make: Callable[[], T], close: Callable[[T], Sequence[Exception] | None]) -> T:
+        """What is kept under ``key``: made on the first call, and closed with the scope, the last made first."""
+        if self._kept is None or self._closers is None:
+            self._kept, self._closers = {}, []
+        if key in self._kept:
+            kept: T = self._kept[key]
+            return kept
+        value = self._kept[key] = make()
+        self._closers.append(lambda: close(value))
+        return value
+
+    def kept(self, key: Hashable) -> Any | None:
+        """What is kept under ``key``, or None."""
+        return None if self._kept is None else self._kept.get(key)
+
+    def take_over(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:
+        """Have the context see what has changed in that of a wider scope, where nothing narrower says otherwise."""
+        spread = self._spread = {} if self._spread is None else self._spread
+        nothing = object()
+        for variable, value in after.items():
+            if before.get(variable, nothing) is value:
+                continue
+            own = self.context.get(variable, nothing)
+            if own is before.get(variable, nothing) or own is spread.get(variable, self):
+                self.context.run(variable.set, value)
+                spread[variable] = value
+
+    @property
+    def has_anything_to_close(self) -> bool:
+        """Whether there are hooks, fixtures, or anything that is kept."""
+        return bool(self.hooks or self.fixtures or self._kept)
+
+    def close(self) -> list[Exception]:
+        """Close the hooks, the fixtures and what is kept, and return what that raised.
+
+        May be called twice, also to go on where Ctrl-C interrupted it.
+        """
+        errors: list[Exception] = []
+        with printing_at_interrupt(self, errors):
+            if self.hooks is not None:
+                errors += self.hooks.close()
+            if self.fixtures is not None:
+                errors += self.fixtures.close()
+                if self.hooks is not None:
+                    errors += self.hooks.clean_up()
+            while self._closers:
+                try:
+                    errors += self._closers.pop()() or ()
+                except Exception as error:
+                    errors.append(error)
+            self._kept = None  # what is kept refers to the scope
+        return errors

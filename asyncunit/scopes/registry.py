@@ -1,0 +1,223 @@
+"""Which scopes are open: a chain for each thread and run; entering a path closes what it leaves.
+
+Nothing here knows of event loops.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import os
+import sys
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from asyncunit.introspection.tracebacks import printing_at_interrupt, report_on_stderr
+from asyncunit.scope import Scope, ScopePath, path_of_module
+from asyncunit.scopes.open_scope import OpenScope
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Host(Protocol):
+    """Another runner of tests than unittest, which says itself which test it has come to, and when a scope ends.
+
+    ``result`` is what it has the test report to; ``cls`` is the class of the test.
+    """
+
+    result: object
+    cls: type | None
+
+
+class Registry:
+    """The open scopes of one run in one thread.
+
+    ``reports_to`` tells it from other runs: the result that unittest reports to; what stands for it, where another
+    runner has the run. ``chain`` is what is open, widest
+    first. ``report`` takes what was raised by a scope that closed because the run went elsewhere. ``notices`` take
+    the warnings that are to be shown when all scopes of the run are closed; None where they are to be shown at once.
+    ``host`` is None where unittest runs the tests.
+    """
+
+    host: Host | None = None
+    notices: Any = None
+
+    def __init__(self, reports_to: object, report: Callable[[OpenScope, Exception], None]) -> None:
+        self.reports_to = reports_to
+        self.chain: list[OpenScope] = []
+        self.report = report
+        self.thread = threading.current_thread()
+        # True once the run is over: what is still begun in this thread is another one.
+        self.is_closing = False
+        self._at_end: list[Callable[[], object]] = []
+
+    def enter(self, path: ScopePath) -> OpenScope:
+        """Close the open scopes that are not on ``path``, innermost first, and open the rest of it."""
+        depth = 0
+        for open_scope, (scope, key) in zip(self.chain, path, strict=False):
+            if open_scope.scope is not scope or open_scope.key != key:
+                break
+            depth += 1
+        self._close_to(depth)
+        for scope, key in path[depth:]:
+            self.open(scope, key)
+        return self.chain[-1]
+
+    def path_of_module(self, name: str) -> ScopePath:
+        """The scopes around the module of this name, and its own."""
+        return path_of_module(name)
+
+    def open(self, scope: Scope, key: Hashable) -> OpenScope:
+        """Open one scope inside the innermost."""
+        within = self.innermost_scope
+        open_scope = OpenScope(scope, key, self.context_within(within), within)
+        self.chain.append(open_scope)
+        return open_scope
+
+    def context_within(self, within: OpenScope | None) -> contextvars.Context:
+        """The context of a scope that opens inside another."""
+        return contextvars.copy_context() if within is None else within.context.copy()
+
+    @property
+    def innermost_scope(self) -> OpenScope | None:
+        """The narrowest scope that is open, if there is one."""
+        return self.chain[-1] if self.chain else None
+
+    def innermost(self, scope: Scope) -> OpenScope:
+        """The open scope of that kind; of several packages, the one that stands inside the others."""
+        return next(open_scope for open_scope in reversed(self.chain) if open_scope.scope is scope)
+
+    @contextmanager
+    def spreading(self, open_scope: OpenScope) -> Iterator[None]:
+        """Have the open scopes inside this one see what is set in its context meanwhile."""
+        before = dict(open_scope.context)
+        try:
+            yield
+        finally:
+            after = dict(open_scope.context)
+            for inner in self.chain[self.chain.index(open_scope) + 1 :]:
+                inner.take_over(before, after)
+
+    def leave(self, open_scope: OpenScope) -> list[Exception]:
+        """Close a scope, after those inside it, and return what that raised. May be called twice."""
+        errors: list[Exception] = []
+        chain = self.chain
+        if not open_scope.has_anything_to_close and chain and chain[-1] is open_scope:
+            chain.pop()  # the short way, which most tests go
+            return errors
+        with printing_at_interrupt(open_scope, errors):
+            while open_scope in chain:
+                innermost = chain[-1]
+                errors += innermost.close()
+                if innermost is chain[-1]:
+                    chain.pop()
+        return errors
+
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` when all scopes of the run are closed."""
+        self._at_end.append(callback)
+
+    def close(self) -> None:
+        """Close all that is open, innermost first. May be called twice, also to go on where Ctrl-C interrupted it."""
+        self.is_closing = True
+        self._close_to(0)
+        while self._at_end:
+            self._at_end.pop()()
+
+    def _close_to(self, depth: int) -> None:
+        while len(self.chain) > depth:
+            open_scope = self.chain[-1]
+            for error in self.leave(open_scope):
+                self.report(open_scope, error)
+
+
+class _Thread(threading.local):
+    """The runs of one thread, outermost first: a test may run a suite of its own."""
+
+    def __init__(self) -> None:
+        self.runs: list[Registry] = []
+
+
+_thread = _Thread()
+# Every run that has not ended, of all threads, so that the end of the process can close them.
+_open: list[Registry] = []
+# What multiprocessing is to call as this process ends; None until a run has begun while it was imported.
+_finalizer: Any = None
+# What a forked child must neither use nor let go: closing it would act on the parent's files.
+_inherited: list[object] = []
+
+
+def runs() -> list[Registry]:
+    """The runs of this thread that have not ended, outermost first."""
+    return _thread.runs
+
+
+def innermost_run() -> Registry | None:
+    """The run of this thread that began last and has not ended, if there is one."""
+    return _thread.runs[-1] if _thread.runs else None
+
+
+def all_runs() -> list[Registry]:
+    """The runs of all threads that have not ended, in the order in which they began."""
+    return _open
+
+
+def begin(registry: Registry) -> Registry:
+    """Make a run the innermost of this thread."""
+    if not _open:
+        _close_at_exit()
+    registry.thread = threading.current_thread()
+    _thread.runs.append(registry)
+    _open.append(registry)
+    return registry
+
+
+def end(registry: Registry) -> None:
+    """Close the scopes of a run, and of those that began inside it."""
+    own = _thread.runs if registry in _thread.runs else [registry]
+    while registry in own:
+        innermost = own[-1]
+        innermost.close()
+        own.remove(innermost)
+        if innermost in _open:
+            _open.remove(innermost)
+
+
+def end_inside(registry: Registry) -> None:
+    """End the runs of this thread that began inside a run."""
+    own = _thread.runs
+    while own[-1] is not registry and registry in own:
+        end(own[-1])
+
+
+def close_all() -> None:
+    """Close what is still open as the process ends, errors on stderr, but for threads that still run."""
+    for registry in reversed(_open.copy()):
+        if registry.thread is threading.current_thread() or not registry.thread.is_alive():
+            registry.report = report_on_stderr
+            end(registry)
+
+
+def _close_at_exit() -> None:
+    global _finalizer  # noqa: PLW0603 - there is one process, and one end of it
+    # A worker of multiprocessing runs its finalizers, and before Python 3.13 no atexit callbacks.
+    if multiprocessing_util := sys.modules.get("multiprocessing.util"):
+        if _finalizer is None or not _finalizer.still_active():
+            _finalizer = multiprocessing_util.Finalize(None, close_all, exitpriority=100)
+    else:
+        atexit.unregister(close_all)
+        atexit.register(close_all)
+
+
+def _after_fork() -> None:
+    global _finalizer  # noqa: PLW0603 - that of the parent does nothing in the child
+    _finalizer = None
+    _inherited.append((_open.copy(), _thread.runs))
+    _open.clear()
+    _thread.runs = []
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,1268 @@
+"""What each check finds, and what it leaves alone, in suites that are run."""
+
+import asyncio
+import contextvars
+import dataclasses
+import gc
+import io
+import logging
+import re
+import socket
+import sys
+import threading
+import unittest
+import warnings
+import weakref
+from pathlib import Path
+
+import pytest
+
+from asyncunit import (
+    AsyncTestCase,
+    AsyncUnitWarning,
+    ClassLoopTestCase,
+    LeftBehindError,
+    LoopClosedError,
+    SessionLoopTestCase,
+    UnfinishedError,
+    fixture,
+    settings,
+)
+from asyncunit.checks import scope_end
+from asyncunit.checks.scope_end import _end_tasks
+from asyncunit.loops import loop as runner
+from tests.conftest import fail, start, stubborn
+from tests.support import run, run_module
+
+pytestmark = pytest.mark.filterwarnings("default::asyncunit.AsyncUnitWarning")
+LEAKS_FAIL = settings(fail_on=["unhandled_errors", "leaked_tasks"])
+LOOP_SCOPES = ["function", "class", "module", "package", "session"]
+
+
+# What is waited for, so that no task that waits is garbage, and collected at any time.
+events = []
+
+
+async def forever():
+    events.append(asyncio.Event())
+    await events[-1].wait()
+
+
+def started():
+    return asyncio.create_task(forever())
+
+
+def texts(result):
+    return [str(error) for _, error in result.raised]
+
+
+# Leaked tasks.
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_a_task_that_a_test_leaves_is_found_ended_and_reported_against_it(scope):
+    ended = []
+
+    async def work():
+        try:
+            await forever()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(1)
+
+    @LEAKS_FAIL
+    class Test(AsyncTestCase):
+        loop_scope = scope
+
+        async def test_1(self):
+            asyncio.create_task(work(), name="worker")
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            self.assertEqual(ended, [1])
+            self.assertNotIn("worker", [task.get_name() for task in asyncio.all_tasks()])
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", LeftBehindError)]
+    assert result.passed == ["test_2"]
+    [text] = texts(result)
+    assert "test_1 (tests.checks.test_scope_end." in text
+    assert "a pending task 'worker', running tests.checks.test_scope_end." in text
+    assert f"made at {__file__}:" in text
+    assert f"waits at {__file__}:" in text
+
+
+def test_by_default_it_is_a_warning_that_names_test_task_and_place():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            started()
+
+    with pytest.warns(AsyncUnitWarning, match=r"(?s)test_x \(.*a pending task .*forever\(\), made at .*in started"):
+        assert run(Test).passed == ["test_x"]
+
+
+def test_a_task_that_is_about_to_end_is_no_leak():
+    class Test(ClassLoopTestCase):
+        async def asyncTearDown(self):
+            self.task.cancel()
+
+        async def test_cancelled_and_not_awaited(self):
+            self.task = started()
+
+        async def test_a_few_turns_more(self):
+            async def soon():
+                for _ in range(5):
+                    await asyncio.sleep(0)
+
+            self.task = asyncio.create_task(soon())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(run(Test).passed) == 2
+
+
+@pytest.mark.parametrize("make", [asyncio.create_task, asyncio.Task])
+def test_the_tasks_of_a_report_are_in_the_order_in_which_they_were_made(make):
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            for _ in range(20):
+                make(forever())
+
+    [text] = texts(run(Test))
+    numbers = [int(number) for number in re.findall(r"task 'Task-(\d+)'", text)]
+    assert (len(numbers), numbers) == (20, sorted(numbers))
+
+
+def test_a_task_is_the_tests_whoever_of_its_tasks_started_it_and_however():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_by_another_task(self):
+            async def start_another():
+                started()
+
+            await asyncio.create_task(start_another())
+
+        async def test_without_the_loops_factory(self):
+            asyncio.Task(forever())
+
+        async def test_by_a_callback(self):
+            asyncio.get_running_loop().call_soon(started)
+            await asyncio.sleep(0)
+
+        async def test_by_a_library(self):
+            self.held = asyncio.gather(forever(), forever())
+
+    result = run(Test)
+    assert len(result.raised) == 4
+    assert texts(result)[1].count("- a pending task") == 2
+
+
+def test_what_a_servers_task_starts_is_the_servers():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.requests = asyncio.Queue()
+            cls.workers = []
+            cls.server = asyncio.create_task(cls.serve())
+
+        @classmethod
+        async def serve(cls):
+            while True:
+                answer = await cls.requests.get()
+                cls.workers.append(started())
+                answer.set_result(None)
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            for task in (cls.server, *cls.workers):
+                task.cancel()
+
+        async def test_x(self):
+            answer = asyncio.get_running_loop().create_future()
+            self.requests.put_nowait(answer)
+            await answer
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_a_connection_that_a_class_scoped_server_answers_is_the_servers():
+    @settings(fail_on="all")
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            async def handle(reader, writer):
+                while await reader.readline():
+                    writer.write(b"answer\n")
+                writer.close()
+
+            cls.server = await asyncio.start_server(handle, "127.0.0.1", 0)
+            cls.port = cls.server.sockets[0].getsockname()[1]
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            cls.writer.close()
+            await cls.writer.wait_closed()
+            cls.server.close()
+            await cls.server.wait_closed()
+
+        async def test_1(self):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.write(b"request\n")
+            self.assertEqual(await reader.readline(), b"answer\n")
+            writer.close()
+            await writer.wait_closed()
+
+        @settings(fail_on=[])
+        async def test_2(self):
+            _, type(self).writer = await asyncio.open_connection("127.0.0.1", self.port)
+
+    result = run(Test)
+    assert (result.passed, texts(result)) == (["test_1", "test_2"], [])
+
+
+class WithGroup:
+    """A class-scoped task group, and the tasks that are to be cancelled with the class."""
+
+    @classmethod
+    async def asyncSetUpClass(cls):
+        cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+        cls.tasks = []
+
+    @classmethod
+    async def asyncTearDownClass(cls):
+        for task in cls.tasks:
+            task.cancel()
+
+
+def test_a_task_that_a_test_gives_to_a_wider_task_group_is_the_groups():
+    @LEAKS_FAIL
+    class Test(WithGroup, ClassLoopTestCase):
+        async def test_x(self):
+            self.tasks.append(self.group.create_task(forever()))
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_a_task_group_of_the_tests_own_child_is_the_tests():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            async def hold():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(forever())
+
+            asyncio.create_task(hold())
+            await asyncio.sleep(0)
+
+    assert run(Test).errors_by_name == [("test_x", LeftBehindError)]
+
+
+def test_background_tasks_live_as_long_as_their_loop():
+    alive = []
+
+    @settings(fail_on="leaked_tasks", background_tasks=["tests.checks.test_scope_end.forever"])
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            alive.append(started())
+
+        async def test_2(self):
+            self.assertFalse(alive[0].done())
+
+    assert len(run(Test).passed) == 2
+    assert alive[0].cancelled()
+
+
+def test_a_task_with_a_context_of_its_own_is_left_alone():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.create_task(forever(), context=contextvars.Context())
+            asyncio.create_task(forever(), context=contextvars.copy_context())
+
+        async def test_2(self):
+            asyncio.Task(forever(), context=contextvars.Context())
+
+    assert len(run(Test).passed) == 2
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
+def test_what_the_fixture_of_a_scope_leaves_is_reported_against_that_scope(scope):
+    @settings(fail_on="leaked_tasks")
+    class Test(SessionLoopTestCase):
+        @fixture(scope=scope)
+        async def value(cls):
+            started()
+            return 1
+
+        async def test_x(self):
+            pass
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        result = run(Test)
+    reports = [str(error) for _, error in result.raised] + [str(warning.message) for warning in shown]
+    assert result.passed == ["test_x"]
+    assert len(reports) == 1
+    assert reports[0].startswith(scope)
+    assert "a pending task" in reports[0]
+    assert bool(result.raised) == (scope == "class")  # wider scopes have their own configuration
+
+
+def test_what_a_class_hook_leaves_is_an_error_of_the_class():
+    @LEAKS_FAIL
+    class Test(AsyncTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.task = started()
+
+        async def test_x(self):
+            pass
+
+    result = run(Test)
+    assert result.errors_by_name == [("tearDownClass", LeftBehindError)]
+    assert "before the class ends" in texts(result)[0]
+    assert Test.task.cancelled()
+
+
+def test_a_task_that_refuses_to_end_is_named_and_its_loop_replaced(monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+    log = []
+
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            log.append("set up")
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            log.append("tear down")
+
+        async def test_1(self):
+            self.loop = asyncio.get_running_loop()
+            self.task = await start(stubborn)
+            log.append(self.loop)
+
+        async def test_2(self):
+            log.append(asyncio.get_running_loop())
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", UnfinishedError)]
+    assert "running tests.conftest.stubborn(), still at" in texts(result)[0]
+    assert result.passed == ["test_2"]
+    first, second = (entry for entry in log if not isinstance(entry, str))
+    assert first is not second
+    assert first.is_closed()
+    assert [entry for entry in log if isinstance(entry, str)] == ["set up", "tear down"] * 2
+
+
+def test_what_a_leaked_task_raises_when_it_is_cancelled_is_in_the_report():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            async def work():
+                try:
+                    await forever()
+                finally:
+                    raise ValueError("late")
+
+            asyncio.create_task(work())
+            await asyncio.sleep(0)
+
+    error = run(Test).only_error()
+    assert repr(error.__cause__) == "ValueError('late')"
+
+
+# Unhandled errors.
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_an_error_that_nobody_handles_fails_the_test(scope):
+    class Test(AsyncTestCase):
+        loop_scope = scope
+
+        async def test_callback(self):
+            asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+
+        async def test_held(self):
+            self.task = asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_lost(self):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_not_begun(self):
+            asyncio.create_task(fail())
+
+        async def test_other(self):
+            pass
+
+    result = run(Test)
+    assert [name for name, _ in result.raised] == ["test_callback", "test_held", "test_lost", "test_not_begun"]
+    assert [type(error.__cause__) for _, error in result.raised] == [ZeroDivisionError, *[ValueError] * 3]
+    assert result.passed == ["test_other"]
+
+
+def test_a_finding_and_the_tests_own_failure_are_both_reported():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+            self.fail("own")
+
+        @unittest.expectedFailure
+        async def test_y(self):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+            self.fail("expected")
+
+        async def test_z(self):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+            self.skipTest("skipped")
+
+    result = run(Test)
+    assert result.errors_by_name == [
+        ("test_x", AssertionError),
+        ("test_x", LeftBehindError),
+        ("test_y", LeftBehindError),
+        ("test_z", LeftBehindError),
+    ]
+    assert not result.expectedFailures
+
+
+def test_several_findings_of_one_test_are_one_report():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            started()
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+    [text] = texts(run(Test))
+    assert text.count("  - ") == 2
+
+
+def test_an_error_of_a_wider_scope_fails_the_running_test_once():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.go = asyncio.Event()
+
+            async def crash():
+                await cls.go.wait()
+                raise ValueError("of the class")
+
+            asyncio.create_task(crash())
+
+        async def test_1(self):
+            pass
+
+        async def test_2(self):
+            self.go.set()
+            await asyncio.sleep(0)
+
+        async def test_3(self):
+            pass
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_2", LeftBehindError)]
+    assert result.passed == ["test_1", "test_3"]
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_an_error_of_a_task_that_a_fixture_only_cancels_is_found(scope):
+    class Test(AsyncTestCase):
+        @fixture(scope=scope)
+        async def value(cls):
+            task = asyncio.create_task(fail())
+            yield
+            task.cancel()
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        result = run(Test)
+    reports = [str(error.__cause__) for _, error in result.raised]
+    assert reports == ["boom"]
+    assert shown == []
+
+
+def test_an_error_of_a_task_that_is_cancelled_and_then_awaited_is_retrieved():
+    class Test(ClassLoopTestCase):
+        @fixture(scope="class")
+        async def value(cls):
+            task = asyncio.create_task(fail())
+            yield
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    assert run(Test).passed == ["test_x"]
+    assert run(Test).raised == []
+
+
+def test_an_error_of_a_wider_scopes_task_that_somebody_holds_is_that_of_the_scope_at_its_end():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.held = [asyncio.create_task(fail()), asyncio.create_task(fail())]
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            for task in cls.held:
+                task.cancel()
+            await asyncio.gather(cls.held[0], return_exceptions=True)
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert (result.passed, result.errors_by_name) == (["test_x"], [("tearDownClass", LeftBehindError)])
+    assert texts(result)[0].count("  - ") == 1
+
+
+def test_an_error_that_comes_up_while_no_test_runs_is_that_of_its_scope():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_x(self):
+            pass
+
+    result = run(Test)
+    assert result.errors_by_name == [("tearDownClass", LeftBehindError)]
+    assert result.passed == ["test_x"]
+
+
+def test_an_error_that_a_test_leaves_to_a_later_one_is_not_the_later_ones():
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.get_running_loop().call_later(0.01, lambda: 1 / 0)
+
+        async def test_2(self):
+            await asyncio.sleep(0.03)
+
+    result = run(Test)
+    [(name, error)] = result.raised
+    assert name == "closing"
+    assert str(error).startswith("test_1 (")
+    assert result.passed == ["test_1", "test_2"]
+
+
+def test_a_users_exception_handler_and_task_factory_keep_working_and_are_put_back():
+    handled, made = [], []
+
+    def factory(loop, coroutine, **kwargs):
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **kwargs)
+
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            loop = asyncio.get_running_loop()
+            type(self).before = (loop.get_exception_handler(), loop.get_task_factory())
+            loop.set_exception_handler(lambda loop, context: handled.append(context["exception"]))
+            loop.set_task_factory(factory)
+            loop.set_debug(True)
+            loop.slow_callback_duration = 7
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            loop = asyncio.get_running_loop()
+            self.assertEqual((loop.get_exception_handler(), loop.get_task_factory()), self.before)
+            self.assertEqual((loop.get_debug(), loop.slow_callback_duration), (False, 0.1))
+
+    assert len(run(Test).passed) == 2
+    assert [repr(error) for error in handled] == ["ValueError('boom')"]
+    assert len(made) == 1
+
+
+def test_a_leak_is_found_behind_a_users_task_factory():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            asyncio.get_running_loop().set_task_factory(
+                lambda loop, coroutine, **kwargs: asyncio.Task(coroutine, loop=loop, **kwargs)
+            )
+
+        async def test_x(self):
+            started()
+
+    assert run(Test).errors_by_name == [("test_x", LeftBehindError)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
+def test_eager_tasks_keep_working_and_are_found():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+        async def test_1(self):
+            started()
+
+        async def test_2(self):
+            self.assertEqual(await asyncio.create_task(asyncio.sleep(0, 5)), 5)
+
+    result = run(Test)
+    assert (result.errors_by_name, result.passed) == ([("test_1", LeftBehindError)], ["test_2"])
+
+
+def test_what_a_wider_scope_sets_on_its_loop_stays():
+    def make(seconds):
+        class Test(SessionLoopTestCase):
+            @classmethod
+            async def asyncSetUpClass(cls):
+                asyncio.get_running_loop().slow_callback_duration = seconds
+
+            async def test_1(self):
+                self.assertEqual(asyncio.get_running_loop().slow_callback_duration, seconds)
+                asyncio.get_running_loop().slow_callback_duration = 9
+
+            async def test_2(self):
+                self.assertEqual(asyncio.get_running_loop().slow_callback_duration, seconds)
+
+        return Test
+
+    assert len(run(make(5), make(7)).passed) == 4
+
+
+# Errors that a test means.
+
+
+def test_expected_errors_are_handed_to_the_test():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.expectUnhandledErrors((ValueError, KeyError)) as caught:
+                asyncio.create_task(fail())
+                self.task = asyncio.create_task(fail())
+                await asyncio.sleep(0)
+            self.assertEqual([str(error) for error in caught], ["boom", "boom"])
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_expected_errors_that_do_not_come_are_a_failure():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.expectUnhandledErrors(ValueError):
+                pass
+
+    error = run(Test).only_error()
+    assert type(error) is AssertionError
+    assert str(error) == "ValueError was expected to reach the exception handler of the event loop, and did not"
+
+
+def test_the_failure_of_the_block_goes_first():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.expectUnhandledErrors(ValueError):
+                raise KeyError("own")
+
+    assert run(Test).errors_by_name == [("test_x", KeyError)]
+
+
+@pytest.mark.parametrize("wrong", ["ValueError", (), (ValueError, 3), 3])
+def test_what_is_no_exception_type_cannot_be_expected(wrong):
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.expectUnhandledErrors(wrong):
+                pass
+
+    assert "expected an exception type, or a tuple of them" in str(run(Test).only_error())
+
+
+def test_a_test_that_asserts_on_the_log_of_asyncio_has_seen_the_error():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.assertLogs(logging.getLogger("asyncio")):
+                asyncio.create_task(fail())
+                await asyncio.sleep(0)
+
+    assert run(Test).passed == ["test_x"]
+
+
+# The checks that cost something.
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_a_coroutine_that_was_never_awaited_is_found(scope):
+    @settings(fail_on="unawaited_coroutines")
+    class Test(AsyncTestCase):
+        loop_scope = scope
+
+        async def test_1(self):
+            forever()
+
+        async def test_2(self):
+            self.held = forever()
+
+        async def test_3(self):
+            self.assertTrue(forever())
+
+        def test_4(self):
+            forever()
+
+        async def test_5(self):
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert [name for name, _ in result.raised] == ["test_1", "test_2", "test_3", "test_4"]
+    for text in texts(result):
+        assert "coroutine" in text
+        assert "was never awaited" in text
+        assert __file__ in text
+
+
+@pytest.mark.parametrize("scope", LOOP_SCOPES)
+def test_what_a_test_leaves_open_is_found_and_closed(scope):
+    after = []
+
+    async def numbers():
+        yield 1
+        yield 2
+
+    @settings(fail_on="unclosed_resources")
+    class Test(AsyncTestCase):
+        loop_scope = scope
+
+        async def test_1_socket(self):
+            self.left = socket.socket()
+            weakref.finalize(self.left, after.append, self.left.fileno())
+
+        async def test_2_lost(self):
+            socket.socket()
+
+        async def test_3_server(self):
+            self.server = await asyncio.start_server(print, "127.0.0.1", 0)
+
+        async def test_4_generator(self):
+            self.left = numbers()
+            await anext(self.left)
+
+        async def test_5_file(self):
+            self.left = Path(__file__).open()  # noqa: SIM115
+
+        async def test_6_process(self):
+            self.left = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE
+            )
+
+        async def test_7_closed(self):
+            with socket.socket():
+                async for _ in numbers():
+                    pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = run(Test)
+    kinds = {
+        "test_1_socket": "an open socket, made at ",
+        "test_2_lost": "unclosed <socket.socket",
+        "test_3_server": "an open server, made at ",
+        "test_4_generator": "an open async generator, made at",
+        "test_5_file": "an open file",
+        "test_6_process": "an open transport, made at ",
+    }
+    assert [name for name, _ in result.raised] == list(kinds), texts(result)[-1]
+    for kind, text in zip(kinds.values(), texts(result), strict=True):
+        assert kind in text
+    assert result.passed == ["test_7_closed"]
+
+
+def test_what_outlives_a_test_is_the_next_wider_scopes():
+    @settings(fail_on="unclosed_resources")
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            type(self).connection = socket.socket()
+
+        async def test_2(self):
+            self.assertNotEqual(self.connection.fileno(), -1)
+
+    result = run(Test)
+    assert (result.passed, result.errors_by_name) == (["test_1", "test_2"], [("tearDownClass", LeftBehindError)])
+
+
+def test_a_file_of_a_module_that_tests_have_in_an_attribute_is_left_open(tmp_path):
+    source = """
+        @asyncunit.settings(fail_on="all")
+        class Test(asyncunit.ClassLoopTestCase):
+            def setUp(self):
+                self.log = LOG
+
+            async def test_x(self):
+                self.assertFalse(self.log.closed)
+    """
+    with (tmp_path / "log").open("w") as log:
+        result = run_module(source, LOG=log)
+        assert (result.passed, texts(result)) == (["test_x"], [])
+        assert not log.closed
+
+
+def test_what_a_class_leaves_open_is_the_classs():
+    @settings(fail_on="unclosed_resources")
+    class Test(AsyncTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.socket = socket.socket()
+
+        async def test_x(self):
+            pass
+
+    result = run(Test)
+    assert (result.passed, result.errors_by_name) == (["test_x"], [("tearDownClass", LeftBehindError)])
+    assert Test.socket.fileno() == -1
+
+
+def test_a_step_that_holds_the_loop_is_found():
+    @settings(fail_on="slow_callbacks")
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.get_running_loop().slow_callback_duration = 0.02
+            threading.Event().wait(0.1)
+
+        async def test_2(self):
+            await asyncio.sleep(0.05)
+
+    result = run(Test)
+    assert (result.errors_by_name, result.passed) == ([("test_1", LeftBehindError)], ["test_2"])
+    assert "in test_a_step_that_holds_the_loop_is_found.<locals>.Test.test_1" in texts(result)[0]
+
+
+def test_the_checks_of_a_test_are_those_of_the_nearest_settings():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            started()
+
+        @settings(fail_on=[])
+        async def test_2(self):
+            started()
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+    with pytest.warns(AsyncUnitWarning, match="test_2"):
+        result = run(Test)
+    assert (result.errors_by_name, result.passed) == ([("test_1", LeftBehindError)], ["test_2"])
+
+
+# Found by trying to break it.
+
+
+async def busy():
+    while True:
+        await asyncio.gather(asyncio.sleep(0.001), asyncio.sleep(0.001))
+
+
+def test_what_an_exempt_task_starts_is_exempt_as_well():
+    @settings(fail_on="leaked_tasks", background_tasks=["*.busy"])
+    class Test(WithGroup, ClassLoopTestCase):
+        async def asyncTearDown(self):
+            await asyncio.sleep(0.005)
+
+        async def test_1(self):
+            self.tasks.append(asyncio.create_task(busy()))
+
+        async def test_2(self):
+            self.tasks.append(self.group.create_task(busy()))
+
+        async def test_3(self):
+            self.tasks.append(asyncio.create_task(busy(), context=contextvars.copy_context()))
+
+        async def test_4(self):
+            self.assertEqual([task.done() for task in self.tasks], [False] * 3)
+
+    result = run(Test)
+    assert (result.passed, texts(result)) == (["test_1", "test_2", "test_3", "test_4"], [])
+
+
+def test_a_stubborn_task_of_a_class_does_not_run_in_the_next_class(monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+
+    class First(SessionLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.task = await start(stubborn)
+
+        async def test_1(self):
+            pass
+
+    class Second(SessionLoopTestCase):
+        set_up = 0
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.set_up += 1
+
+        async def test_2(self):
+            self.assertEqual(len([task for task in asyncio.all_tasks() if "stubborn" in repr(task)]), 0)
+
+        async def test_3(self):
+            self.assertEqual(self.set_up, 1)
+
+    result = run(First, Second)
+    assert (result.passed, result.errors_by_name) == (
+        ["test_1", "test_2", "test_3"],
+        [("tearDownClass", UnfinishedError)],
+    )
+
+
+def test_a_worker_that_is_started_again_whenever_it_ends_is_named(monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+
+    class Test(ClassLoopTestCase):
+        def start(self, _=None):
+            self.task = asyncio.create_task(forever()) if asyncio.current_task() else asyncio.Task(forever())
+            self.task.add_done_callback(self.start)
+
+        async def test_1(self):
+            self.start()
+
+        async def test_2(self):
+            self.assertNotIn("forever", repr(asyncio.all_tasks()))
+
+    result = run(Test)
+    assert result.passed == ["test_2"]
+    assert [name for name, _ in result.raised] == ["test_1"]
+    assert "running tests.checks.test_scope_end.forever(), still at" in texts(result)[0]
+
+
+def test_a_task_that_a_thread_starts_is_found_when_the_loop_closes():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            loop = asyncio.get_running_loop()
+            thread = threading.Thread(
+                target=contextvars.Context().run, args=(asyncio.run_coroutine_threadsafe, forever(), loop)
+            )
+            thread.start()
+            thread.join()
+            await asyncio.sleep(0)
+
+    result = run(Test)
+    assert result.errors_by_name == [("tearDownClass", LeftBehindError)]
+    assert "started from outside" in texts(result)[0]
+
+
+def test_a_task_that_a_timer_of_a_test_starts_later_is_that_tests():
+    @LEAKS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.get_running_loop().call_later(0.01, lambda: asyncio.ensure_future(forever()))
+
+        async def test_2(self):
+            await asyncio.sleep(0.03)
+
+        async def test_3(self):
+            self.assertNotIn("forever", repr(asyncio.all_tasks()))
+
+    result = run(Test)
+    [(name, error)] = result.raised
+    assert (name, str(error)[:8]) == ("closing", "test_1 (")
+    assert result.passed == ["test_1", "test_2", "test_3"]
+
+
+def test_one_error_of_two_tasks_is_in_the_report_once():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            future = asyncio.get_running_loop().create_future()
+
+            async def wait():
+                await future
+
+            self.tasks = [asyncio.create_task(wait()), asyncio.create_task(wait())]
+            await asyncio.sleep(0)
+            future.set_exception(ValueError("boom"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+        async def test_y(self):
+            async def leave():
+                raise SystemExit(3)
+
+            asyncio.create_task(leave())
+            await asyncio.sleep(0.01)
+
+    result = run(Test)
+    assert [(name, type(error)) for name, error in result.raised] == [
+        ("test_x", LeftBehindError),
+        ("test_y", SystemExit),
+    ]
+    assert type(result.raised[0][1].__cause__) is ValueError
+
+
+def test_a_costly_check_of_one_test_is_off_for_the_next():
+    class Test(ClassLoopTestCase):
+        @settings(fail_on="all")
+        async def test_1(self):
+            pass
+
+        async def test_2(self):
+            forever()
+
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        assert len(run(Test).passed) == 2
+
+
+@pytest.mark.parametrize("fault", ["raises", "refuses", "yields"])
+def test_an_async_generator_that_does_not_close_is_reported_and_harms_no_other(fault, monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+
+    async def numbers():
+        try:
+            yield 1
+        finally:
+            if fault == "raises":
+                raise ValueError("boom")
+            if fault == "refuses":
+                await forever()
+            yield 2
+
+    @settings(fail_on="all")
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            self.left = numbers()
+            await anext(self.left)
+
+        async def test_2(self):
+            pass
+
+    result = run(Test)
+    assert (result.passed, [name for name, _ in result.raised]) == (["test_2"], ["test_1"])
+
+
+def test_the_handler_that_a_loop_comes_with_is_told_and_errors_can_be_expected_all_the_same():
+    handled = []
+
+    def make():
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda loop, context: handled.append(context["message"]))
+        return loop
+
+    class Test(ClassLoopTestCase):
+        loop_factory = staticmethod(make)
+
+        async def test_1(self):
+            self.task = asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            with self.expectUnhandledErrors(ValueError) as caught:
+                asyncio.create_task(fail())
+                await asyncio.sleep(0)
+            self.assertEqual(len(caught), 1)
+
+    assert len(run(Test).passed) == 2
+    assert handled == ["Task exception was never retrieved"] * 2
+
+
+def test_capturing_the_root_logger_says_nothing_of_asyncios():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            with self.assertLogs():
+                logging.getLogger("app").warning("the app says")
+                asyncio.create_task(fail())
+                await asyncio.sleep(0)
+
+    assert run(Test).errors_by_name == [("test_x", LeftBehindError)]
+
+
+def test_tasks_keep_their_names():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            task = asyncio.create_task(asyncio.sleep(0))
+            await task
+            self.assertRegex(task.get_name(), r"^Task-\d+$")
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_an_error_that_lets_nobody_set_an_attribute_is_reported():
+    @dataclasses.dataclass(frozen=True)
+    class NotFoundError(Exception):
+        key: str
+
+    async def find():
+        raise NotFoundError("the key")
+
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            self.task = asyncio.create_task(find())
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            await find()
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", LeftBehindError), ("test_2", NotFoundError)]
+    assert "NotFoundError" in texts(result)[0]
+
+
+def test_what_answers_to_every_attribute_is_reported_all_the_same():
+    class RemoteError(Exception):
+        def __getattr__(self, name):
+            return lambda *args: None
+
+    class BadTextError(RuntimeError):
+        def __str__(self):
+            raise ValueError("no text")
+
+    async def raises(error):
+        raise error
+
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            asyncio.create_task(raises(RemoteError()))
+            await asyncio.sleep(0)
+
+        async def test_2(self):
+            asyncio.create_task(raises(BadTextError()))
+            await asyncio.sleep(0)
+
+        async def test_3(self):
+            raise BadTextError
+
+        async def test_4(self):
+            asyncio.get_running_loop().call_exception_handler({"exception": ValueError("no message")})
+
+    result = run(Test)
+    assert [(name, type(error.__cause__ or error)) for name, error in result.raised] == [
+        ("test_1", RemoteError),
+        ("test_2", BadTextError),
+        ("test_3", BadTextError),
+        ("test_4", ValueError),
+    ]
+
+
+def test_an_object_that_does_not_bear_being_looked_at_ends_no_run(monkeypatch):
+    look = _end_tasks
+
+    def fail_to_look(owner, *args):
+        if owner.key == "test_1":
+            raise ValueError("do not look")
+        return look(owner, *args)
+
+    monkeypatch.setattr(scope_end, "_end_tasks", fail_to_look)
+
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            self.task = started()
+
+        async def test_2(self):
+            pass
+
+    result = run(Test)
+    assert ("test_1", LeftBehindError) in result.errors_by_name
+    assert result.passed == ["test_2"]
+
+
+def test_what_a_test_keeps_of_the_processs_own_files_and_of_memory_is_not_open():
+    @settings(fail_on="all")
+    class Test(ClassLoopTestCase):
+        async def asyncSetUp(self):
+            self.saved, self.text, self.bytes = sys.stdout, io.StringIO(), io.BytesIO()
+
+        async def test_x(self):
+            pass
+
+    assert run(Test).passed == ["test_x"]
+    assert not sys.stdout.closed
+
+
+def test_a_task_may_be_started_in_a_context_that_is_entered():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            context = contextvars.copy_context()
+            task = context.run(
+                lambda: asyncio.get_running_loop().create_task(asyncio.sleep(0, "done"), context=context)
+            )
+            self.assertEqual(await task, "done")
+
+    assert run(Test).passed == ["test_x"]
+
+
+def test_a_crash_of_a_wider_scope_is_no_expected_failure():
+    class Test(ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.go = asyncio.Event()
+            cls.group = await cls.enterAsyncClassContext(asyncio.TaskGroup())
+
+            async def crash():
+                await cls.go.wait()
+                raise ValueError("of the class")
+
+            cls.group.create_task(crash())
+
+        @unittest.expectedFailure
+        async def test_x(self):
+            self.go.set()
+            await asyncio.sleep(10)
+
+    result = run(Test)
+    assert [name for name, _ in result.raised] == ["test_x"]
+    assert isinstance(result.raised[0][1], ExceptionGroup)
+
+
+def test_one_closed_loop_is_one_error():
+    class Test(ClassLoopTestCase):
+        async def asyncTearDown(self):
+            pass
+
+        def test_1(self):
+            self.addAsyncCleanup(forever)
+            asyncio.get_event_loop().close()
+
+        async def test_2(self):
+            pass
+
+    result = run(Test)
+    assert (result.errors_by_name, result.passed) == ([("test_1", LoopClosedError)], ["test_2"])
+
+
+def test_runs_of_several_threads_keep_their_findings_and_deadlines_apart():
+    @settings(fail_on="all", timeout=60)
+    class Healthy(AsyncTestCase):
+        async def test_x(self):
+            await asyncio.sleep(0)
+
+    @settings(fail_on="all", timeout=60)
+    class Faulty(AsyncTestCase):
+        async def test_x(self):
+            forever()
+
+    results = []
+    threads = [
+        threading.Thread(target=lambda cls=cls: results.append((cls, run(cls).wasSuccessful())))
+        for cls in [Healthy, Faulty] * 5
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results, key=str) == sorted([(Healthy, True), (Faulty, False)] * 5, key=str)
+
+
+def test_a_pending_task_that_is_collected_as_garbage_is_a_leaked_one():
+    class Test(ClassLoopTestCase):
+        @settings(fail_on="leaked_tasks")
+        async def test_x(self):
+            asyncio.ensure_future(asyncio.Event().wait())
+            await asyncio.sleep(0)
+            gc.collect()
+
+    error = run(Test).only_error()
+    assert isinstance(error, LeftBehindError)
+    assert "a pending task 'Task-" in str(error)
+    assert "which nobody held" in str(error)

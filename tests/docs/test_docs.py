@@ -1,0 +1,113 @@
+import ast
+import re
+
+import pytest
+
+from asyncunit import errors
+from tests.docs import reference
+from tests.docs.doc_blocks import PAGES, ROOT, blocks_of, missing_lines, run, session, unknown_imports, write
+
+KINDS = ("suite", "file", "needs", "output", "fails", "shown")
+
+
+def title(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_path):
+    runners, output, code = set(), "", None
+    for number, block in enumerate(blocks_of(page)):
+        if block.kind in ("suite", "file"):
+            runners |= set(write(block, tmp_path, number))
+        elif block.kind == "needs":
+            compile(block.text, block.where, "exec")
+            assert unknown_imports(block) == [], block.where
+        elif block.kind == "output":
+            assert missing_lines(block.text, output) == [], f"{block.where}\n{output}"
+        elif block.language == "sh" and block.kind in ("", "fails"):
+            code, output = run(block.text, tmp_path)
+            assert (code != 0) is (block.kind == "fails"), f"{block.where}\n{output}"
+        elif block.language == "console" and not block.kind:
+            for command, printed in session(block.text):
+                code, output = run(command, tmp_path)
+                assert (code, missing_lines(printed, output)) == (0, []), f"{block.where}\n{output}"
+    for runner in sorted(runners):
+        command = "python -m unittest discover" if runner == "unittest" else "python -m pytest -q -W error"
+        code, output = run(command, tmp_path / f"for_{runner}")
+        assert code == 0, output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_each_block_of_code_says_what_it_is_for(page):
+    for block in blocks_of(page):
+        assert block.kind in ("", *KINDS), block.where
+        assert block.kind or block.language in ("sh", "console", "toml", "ini"), f"{block.where}: no mark above it"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = page.parent / path if path else page
+        assert file.exists(), f"{title(page)}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.M)
+            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{title(page)}: {target}"
+
+
+def test_lines_of_output_are_told_from_others():
+    printed = "test_x ... ok\n\nRan 1 test in 0.003s\n"
+    assert missing_lines("test_x ... ok\nRan 1 test in 0.002s\n", printed) == []
+    assert missing_lines("test_y ... ok\n", printed) == ["test_y ... ok"]
+    assert missing_lines("Ran 1 test in 0.002s\ntest_x ... ok\n", printed) == ["test_x ... ok"]
+
+
+def test_a_console_block_is_commands_and_what_each_prints():
+    commands = session("$ python -m a\nok\n2 + $ 3\n$ python -m b\n")
+    assert commands == [("python -m a", "ok\n2 + $ 3\n"), ("python -m b", "")]
+
+
+def test_the_reference_is_what_the_code_says():
+    """``python -m tests.docs.reference`` writes it anew."""
+    page = reference.PAGE.read_text()
+    assert reference.rewritten(page) == page
+
+
+def test_the_reference_has_each_public_name():
+    page = reference.PAGE.read_text()
+    missing = [name for name in reference.asyncunit.__all__ if f"`{name}" not in page]
+    assert missing == []
+
+
+def _written(node):
+    """The text of a message, as it stands in the code, with an ellipsis for what is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(each.value if isinstance(each, ast.Constant) else "…" for each in node.values)
+    if isinstance(node, ast.BinOp):
+        return _written(node.left) + _written(node.right)
+    return "…"
+
+
+def messages():
+    """Each message of the code's, with the class of the error or the warning; without those made of parts elsewhere."""
+    for path in sorted((ROOT / "asyncunit").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in errors.__all__:
+                text = " ".join(re.sub("…+", "…", _written(node.args[0])).split()) if node.args else "…"
+                if len(text.strip("…: ")) > 0 and text != "…: the time of a step is over":
+                    yield node.func.id, text
+
+
+def test_each_error_and_warning_has_an_entry_and_each_entry_its_error():
+    page = (ROOT / "docs" / "errors.md").read_text()
+    listed = set(re.findall(r"^\| (\w+) \| `(.+?)` \|", page, re.M))
+    entries = {(name, text) for name, text in listed if name in errors.__all__}
+    assert entries == set(messages())
+    for name in errors.__all__:
+        assert f"`{name}`" in page or f"| {name} |" in page or name == "AsyncUnitError", name

@@ -1,0 +1,59 @@
+import dataclasses
+import traceback
+
+from asyncunit.introspection.frames import Place
+from asyncunit.introspection.tracebacks import stand_at, trim
+from tests.conftest import fail
+
+
+def lines(error):
+    return [frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def raised(scope, awaitable):
+    try:
+        scope.run(awaitable)
+    except BaseException as error:
+        BaseException.with_traceback(error, error.__traceback__.tb_next)  # without the line of this function
+        return error
+
+
+def test_a_traceback_begins_at_the_first_line_that_is_not_ours(scope):
+    error = raised(scope, fail())
+    assert lines(error)[0] == "run"
+    assert trim(error) is error
+    assert lines(error) == ["fail"]
+
+
+def test_those_behind_it_and_the_members_of_groups_too(scope):
+    cause, context, member = (raised(scope, fail()) for _ in range(3))
+    error = ExceptionGroup("several", [member])
+    error.__cause__, member.__context__ = cause, context
+    trim(error)
+    assert [lines(other) for other in (cause, context, member)] == [["fail"]] * 3
+
+
+def test_an_error_that_lets_nobody_set_an_attribute_is_trimmed_all_the_same(scope):
+    @dataclasses.dataclass(frozen=True)
+    class NotFoundError(Exception):
+        key: str
+
+    async def find():
+        raise NotFoundError("key")
+
+    error = raised(scope, find())
+    assert type(error) is NotFoundError
+    assert lines(trim(error)) == ["find"]
+
+
+def test_an_error_can_be_given_a_line_of_the_users():
+    error = stand_at(Place(__file__, 3, "Test.test_x"), ValueError("boom"))
+    [(frame, line)] = traceback.walk_tb(error.__traceback__)
+    assert (frame.f_code.co_filename, line, frame.f_code.co_name) == (__file__, 3, "test_x")
+    assert stand_at(None, error) is error
+
+
+def test_errors_that_refer_to_each_other_are_no_trap():
+    one, other = ValueError(), ValueError()
+    one.__context__, other.__context__ = other, one
+    assert trim(one) is one

@@ -1,0 +1,277 @@
+import asyncio
+import contextlib
+
+import pytest
+
+from asyncunit import CutShortError, DefinitionError, LoopClosedError, Scope
+from asyncunit.lifecycle.async_scope import HalfState, half_of, replace_closed_loop, unwind
+from asyncunit.lifecycle.cleanups import AsyncCleanup, ContextExit, call_hook, call_without_task, enter_context
+from asyncunit.loops.loop import LoopRunner
+from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.scopes.registry import Registry
+
+SCOPES = [Scope.SESSION, Scope.PACKAGE, Scope.MODULE, Scope.CLASS]
+
+
+@pytest.fixture
+def run():
+    run = Registry("run", lambda scope, error: None)
+    run.enter(tuple((scope, str(scope)) for scope in SCOPES))
+    yield run
+    run.close()
+
+
+@pytest.fixture
+def loop_runner(run):
+    return run.chain[0].keep("loop", lambda: LoopRunner(run.chain[0], None), LoopRunner.close)
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+@pytest.fixture
+def halves(run, loop_runner, events):
+    """The async halves of all scopes, set up, widest first, with hooks that note that they have run."""
+    halves = []
+    for open_scope in run.chain:
+        half = half_of(open_scope, loop_runner)
+        half.set_up_hook = note(events, f"set up {open_scope.scope}")
+        half.tear_down_hook = note(events, f"tear down {open_scope.scope}")
+        half.set_up()
+        halves.append(half)
+    return halves
+
+
+def note(events, what):
+    async def hook():
+        events.append((what, asyncio.current_task()))
+
+    return hook
+
+
+def enter(half, manager):
+    return half.runner.run(enter_context(manager, half.runner, half.add))
+
+
+async def crash():
+    raise ValueError("crash")
+
+
+def test_there_is_one_half_for_each_scope_and_loop(run, loop_runner):
+    assert half_of(run.chain[0], loop_runner) is half_of(run.chain[0], loop_runner)
+    assert half_of(run.chain[0], loop_runner) is not half_of(run.chain[1], loop_runner)
+
+
+def test_set_up_tear_down_and_cleanups_run_in_one_task(halves, run, events):
+    half = halves[-1]
+    half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
+    events.clear()
+    half.set_up()
+    assert run.leave(run.chain[-1]) == []
+    assert [what for what, _ in events] == ["set up class", "tear down class", "cleanup"]
+    assert len({task for _, task in events}) == 1
+
+
+def test_a_half_that_was_not_set_up_is_not_torn_down(run, loop_runner, events):
+    half = half_of(run.chain[-1], loop_runner)
+    half.set_up_hook = crash
+    half.tear_down_hook = note(events, "tear down")
+    half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
+    with pytest.raises(ValueError, match="crash"):
+        half.set_up()
+    assert half.close() == []
+    assert [what for what, _ in events] == ["cleanup"]
+
+
+def test_every_error_of_closing_is_returned(halves):
+    half = halves[-1]
+    half.tear_down_hook = crash
+    half.add(AsyncCleanup(half.runner, crash))
+    half.add(AsyncCleanup(half.runner, crash))
+    assert [str(error) for error in half.close()] == ["crash"] * 3
+    assert half.close() == []
+
+
+def test_a_cleanup_runs_once(halves, events):
+    cleanup = AsyncCleanup(halves[0].runner, note(events, "cleanup"))
+    events.clear()
+    cleanup()
+    cleanup()
+    assert len(events) == 1
+
+
+@pytest.mark.parametrize("wrong", [lambda: None, lambda: (yield)])
+def test_a_hook_that_cannot_be_awaited_is_an_error(halves, wrong):
+    with pytest.raises(DefinitionError, match=r"cannot be awaited, so nothing of it may have run. Write 'async def"):
+        call_hook(halves[0].runner, wrong)
+
+
+def test_a_cancellation_without_a_task_is_raised_as_an_error(run):
+    cause = asyncio.CancelledError()
+
+    def cancel():
+        raise cause
+
+    assert call_without_task(run.chain[-1], int, "3") == 3
+    with pytest.raises(CutShortError, match="the scope 'class class' was cancelled before it was done") as caught:
+        call_without_task(run.chain[-1], cancel)
+    assert caught.value.__cause__ is cause
+
+
+def test_what_is_no_async_context_manager_is_a_type_error_as_unittest_has_it(halves):
+    with pytest.raises(TypeError, match=r"'builtins\.int' object does not support the asynchronous context manager pr"):
+        enter(halves[0], 3)
+    with pytest.raises(TypeError, match=r"Did you mean to use enterContext\(\)\?"):
+        enter(halves[0], contextlib.ExitStack())
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, loop_runner, halves, events, index):
+    group = asyncio.TaskGroup()
+    enter(halves[index], group)
+    events.clear()
+
+    async def test():
+        group.create_task(crash())
+        await asyncio.Event().wait()
+
+    runner = ScopeRunner(loop_runner, run.open(Scope.FUNCTION, None))
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        runner.run(test())
+    (error,) = unwind(run, loop_runner, cancelled.value)
+    assert isinstance(error, ExceptionGroup)
+    assert [str(each) for each in error.exceptions] == ["crash"]
+    assert [what for what, _ in events] == [f"tear down {scope}" for scope in reversed(SCOPES[index:])]
+    assert [half.state is HalfState.BROKEN for half in halves] == [each >= index for each in range(4)]
+    for half in halves[index:]:
+        half.set_up()
+    assert all(half.state is HalfState.UP for half in halves)
+
+
+def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loop_runner, halves):
+    seen = []
+
+    @contextlib.asynccontextmanager
+    async def inner():
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            seen.append(error)
+            raise
+
+    group = asyncio.TaskGroup()
+    enter(halves[0], group)
+    enter(halves[3], inner())
+    halves[0].runner.run(add_to(group))
+    with pytest.raises(asyncio.CancelledError):
+        halves[1].runner.run(asyncio.Event().wait())
+    (error,) = unwind(run, loop_runner)
+    assert isinstance(error, ExceptionGroup)
+    assert len(seen) == 1
+
+
+async def add_to(group):
+    group.create_task(crash())
+
+
+def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loop_runner, halves):
+    class Swallow:
+        async def __aenter__(self):
+            self.task = asyncio.current_task()
+
+        async def __aexit__(self, *_):
+            return True
+
+    manager = Swallow()
+    enter(halves[3], manager)
+
+    async def test():
+        manager.task.cancel()
+        await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        halves[2].runner.run(test())
+    (error,) = unwind(run, loop_runner)
+    assert isinstance(error, CutShortError)
+    assert str(error).startswith("the scope 'class class' was cancelled before it was done, and no error says why")
+    assert isinstance(error.__cause__, asyncio.CancelledError)
+
+
+def test_nothing_broken_nothing_to_mend(run, loop_runner, halves):
+    assert unwind(run, loop_runner) == []
+    assert all(half.state is HalfState.UP for half in halves)
+
+
+def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loop_runner):
+    half = half_of(run.chain[-1], loop_runner)
+
+    async def set_up():
+        await enter_context(asyncio.timeout(0), half.runner, half.add)
+        await asyncio.Event().wait()
+
+    half.set_up_hook = set_up
+    half.set_up()
+    assert half.state is HalfState.DOWN
+    assert [type(error) for error in unwind(run, loop_runner)] == [TimeoutError]
+
+
+def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, loop_runner, halves, events):
+    cleanup = halves[0].add(AsyncCleanup(halves[0].runner, note(events, "cleanup")))
+    closed = loop_runner.loop
+    assert replace_closed_loop(run, loop_runner) == []
+    closed.close()
+    assert [type(error) for error in replace_closed_loop(run, loop_runner)] == [LoopClosedError]
+    assert all(half.state is HalfState.BROKEN for half in halves)
+    assert loop_runner.loop is not closed
+    events.clear()
+    cleanup()
+    halves[0].set_up()
+    assert [what for what, _ in events] == ["set up session"]
+
+
+def test_the_error_for_a_closed_loop_is_raised_once(run, loop_runner, halves):
+    with pytest.raises(LoopClosedError):
+        halves[0].runner.call(loop_runner.loop.close)
+    with pytest.raises(LoopClosedError):
+        halves[0].runner.run(asyncio.sleep(0))
+    assert replace_closed_loop(run, loop_runner) == []
+
+
+def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(halves, loop_runner, events):
+    half = halves[-1]
+    half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
+    events.clear()
+    loop_runner.close_at_once()
+    assert half.close() == loop_runner.close() == []
+    assert events == []
+
+
+def test_a_context_is_told_of_the_cancellation_and_may_replace_it(halves):
+    runner = halves[0].runner
+    told = []
+
+    class Manager:
+        def __init__(self, outcome):
+            self.outcome = outcome
+
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, kind, error, traceback):
+            told.append(error)
+            if isinstance(self.outcome, BaseException):
+                raise self.outcome
+            return self.outcome
+
+    replacement = ValueError("replacement")
+    for outcome in (False, True, replacement, None):
+        enter(halves[0], Manager(outcome))
+    runner.in_flight = cause = asyncio.CancelledError()
+    exits = halves[0]._cleanups
+    assert all(isinstance(leave, ContextExit) for leave in exits)
+    for leave in reversed(exits):
+        leave()
+    assert told == [cause, cause, replacement, None]
+    assert runner.in_flight is None

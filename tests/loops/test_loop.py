@@ -1,0 +1,166 @@
+import asyncio
+import threading
+import warnings
+
+import pytest
+
+from asyncunit import ConfigurationError, RunningLoopError, UnfinishedError
+from asyncunit.loops import loop as runner
+from asyncunit.loops.loop import LoopRunner, current_loop, refuse_running_loop
+from tests.conftest import open_scope, start, stubborn
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+
+
+def test_the_loop_is_made_by_the_factory():
+    made = []
+
+    def factory():
+        made.append(asyncio.SelectorEventLoop())
+        return made[-1]
+
+    loops = LoopRunner(open_scope(), factory)
+    assert loops.loop is made[0]
+    assert loops.runner.get_loop() is made[0]
+    loops.close()
+    assert made[0].is_closed()
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "closed"])
+def test_a_factory_that_gives_no_new_loop_is_an_error(wrong):
+    def factory():
+        if wrong != "closed":
+            return wrong
+        loop = asyncio.SelectorEventLoop()
+        loop.close()
+        return loop
+
+    with pytest.raises(
+        ConfigurationError, match=r"loop_factory .*factory.* returned .*; expected an event loop, a new"
+    ):
+        LoopRunner(open_scope(), factory)
+
+
+def test_closing_ends_tasks_generators_and_executor(scope, loop_runner):
+    ended = []
+
+    async def generator():
+        try:
+            yield
+        finally:
+            ended.append("generator")
+
+    async def task(started):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("task")
+
+    async def leave_all():
+        await start(task)
+        asyncio.get_running_loop().keep = generator()
+        await anext(asyncio.get_running_loop().keep)
+        await asyncio.get_running_loop().run_in_executor(None, threading.current_thread)
+
+    scope.run(leave_all())
+    loop_runner.close()
+    assert ended == ["task", "generator"]
+    assert loop_runner.loop.is_closed()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("asyncio_")]
+
+
+def test_closing_twice_does_nothing_more(loop_runner):
+    loop_runner.close()
+    loop_runner.close()
+
+
+def test_a_task_that_swallows_its_cancellation_is_named(scope, loop_runner, patient):
+    _task = scope.run(start(stubborn))  # asyncio itself keeps no task alive
+    [error] = loop_runner.close()
+    assert isinstance(error, UnfinishedError)
+    assert loop_runner.loop.is_closed()
+    assert str(error).startswith(
+        "the event loop of the scope 'class example' was closed, but this did not end within 0.05 seconds of being "
+        "told to:\n  - task 'Task-"
+    )
+    assert "running tests.conftest.stubborn(), still at" in str(error)
+
+
+def test_an_executor_thread_that_hangs_is_named(scope, loop_runner, patient):
+    go_on = threading.Event()
+
+    def hang():
+        go_on.wait()
+
+    async def leave_a_thread():
+        asyncio.get_running_loop().run_in_executor(None, hang)
+
+    scope.run(leave_a_thread())
+    [error] = loop_runner.close()
+    go_on.set()
+    assert "executor thread 'asyncio_0' still runs wait() at" in str(error)
+
+
+def test_an_async_generator_that_does_not_end_is_named(scope, loop_runner, patient):
+    kept = []
+
+    async def generator():
+        try:
+            yield
+        finally:
+            await stubborn(asyncio.Event())
+
+    async def leave_a_generator():
+        kept.append(generator())
+        await anext(kept[0])
+
+    scope.run(leave_a_generator())
+    [error] = loop_runner.close()
+    assert (
+        "running tests.loops.test_loop.test_an_async_generator_that_does_not_end_is_named.<locals>.generator()"
+        in str(error)
+    )
+
+
+def test_an_error_of_a_task_that_is_cancelled_by_closing_reaches_the_exception_handler(scope, loop_runner):
+    seen = []
+
+    async def task(started):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("late")
+
+    loop_runner.loop.set_exception_handler(lambda _, context: seen.append(context))
+    scope.run(start(task))
+    loop_runner.close()
+    assert [context["message"] for context in seen] == ["unhandled exception while the loop closed"]
+    assert str(seen[0]["exception"]) == "late"
+
+
+def test_asking_for_the_current_loop_makes_none():
+    seen = []
+
+    def ask():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            seen.append(current_loop())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert seen == [None]
+
+
+def test_starting_inside_a_running_loop_is_refused_with_the_mend():
+    async def start_tests():
+        refuse_running_loop()
+
+    with pytest.raises(RunningLoopError, match=r"already running in this thread.*asyncio\.to_thread\(unittest\.main"):
+        asyncio.run(start_tests())
+    refuse_running_loop()

@@ -1,0 +1,50 @@
+import pytest
+
+from asyncunit import AsyncUnitWarning, ConfigurationError, Scope
+from asyncunit.config.settings import Config
+from asyncunit.pytest_plugin.asyncio_compat import check, taker_of
+
+
+def test_what_is_not_written_is_as_in_pytest_asyncio():
+    taker, warned = taker_of(Config(), {})
+    assert (taker.peer_mode, taker.test_scope, taker.fixture_scope) == ("strict", Scope.FUNCTION, None)
+    assert taker.peer_config.is_lenient
+    assert warned == []
+
+
+def test_what_is_written_is_taken():
+    written = {
+        "asyncio_mode": "auto",
+        "asyncio_debug": "true",
+        "asyncio_default_test_loop_scope": "module",
+        "asyncio_default_fixture_loop_scope": "session",
+    }
+    taker, warned = taker_of(Config(), written)
+    assert (taker.peer_mode, taker.test_scope, taker.fixture_scope) == ("auto", Scope.MODULE, Scope.SESSION)
+    assert taker.peer_config.loop_debug is True
+    assert taker.config.loop_debug is None
+    assert warned == []
+
+
+def test_of_two_spellings_asyncunits_own_wins_and_what_differs_is_said():
+    config = Config().merged({"loop_scope": Scope.CLASS, "mode": "auto"}, "pyproject.toml")
+    taker, warned = taker_of(config, {"asyncio_default_test_loop_scope": "module", "asyncio_mode": "auto"})
+    assert (taker.test_scope, taker.peer_mode) == (Scope.CLASS, "auto")
+    [warning] = warned
+    assert isinstance(warning, AsyncUnitWarning)
+    assert "pyproject.toml says loop_scope = class, and asyncio_default_test_loop_scope says module" in str(warning)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"asyncio_mode": "automatic"}, "'automatic' is not a valid asyncio_mode. Valid modes: auto, strict."),
+        ({"asyncio_default_test_loop_scope": "x"}, "Valid scopes are: function, class, module, package, session."),
+        ({"asyncio_default_fixture_loop_scope": "x"}, "Valid scopes are: function, class, module, package, session."),
+    ],
+)
+def test_a_value_that_pytest_asyncio_does_not_know_is_an_error(written, message):
+    with pytest.raises(ConfigurationError, match="is not a valid") as caught:
+        check(written)
+    assert message in str(caught.value)
+    check({"asyncio_default_fixture_loop_scope": "fixture-scope"})

@@ -1,0 +1,77 @@
+import pytest
+
+from asyncunit import ConfigurationError, Scope
+from asyncunit.config.settings import Config
+from asyncunit.pytest_plugin.markers import adopt_markers, effective, parse_marker, parse_peer_marker
+from tests.pytest_plugin.test_function_plans import mark
+from tests.support import module_of
+
+
+def test_a_marker_has_keywords_only_and_known_ones():
+    assert parse_marker(mark(timeout=5), "here") == {"timeout": 5.0}
+    with pytest.raises(ConfigurationError, match="here: the marker asyncunit has the positional argument 5; expected"):
+        parse_marker(mark("asyncunit", 5), "here")
+    with pytest.raises(ConfigurationError, match="here: the marker asyncunit: there is no key 'tiemout'.*'timeout'"):
+        parse_marker(mark(tiemout=5), "here")
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        (mark("asyncio", "session"), "accepts only keyword arguments"),
+        (mark("asyncio", scop="session"), "accepts only keyword arguments"),
+        (mark("asyncio", scope="session", loop_scope="session"), 'defines both "scope" and "loop_scope"'),
+        (
+            mark("asyncio", loop_scope="sesion"),
+            "unexpected loop scope value 'sesion'. Valid scopes are: function, class",
+        ),
+        (mark("asyncio", loop_factories="one"), "must be a non-empty sequence of strings"),
+        (mark("asyncio", loop_factories=[]), "must be a non-empty sequence of strings"),
+    ],
+)
+def test_the_marker_of_the_peer_is_read_as_the_peer_reads_it(marker, message):
+    with pytest.raises(ConfigurationError, match=message):
+        parse_peer_marker(marker)
+
+
+def test_the_marker_of_the_peer_may_say_nothing():
+    assert parse_peer_marker(None) == parse_peer_marker(mark("asyncio")) == {}
+    assert parse_peer_marker(mark("asyncio", scope="class")) == {"loop_scope": Scope.CLASS}
+    assert parse_peer_marker(mark("asyncio", loop_factories=["a"])) == {"loop_factories": ("a",)}
+
+
+def test_the_effective_values_are_all_but_the_mode():
+    values = effective(Config(timeout=5), Scope.CLASS)
+    assert values["loop_scope"] == "class"
+    assert values["timeout"] == 5
+    assert values["fail_on"] == ["unhandled_errors"]
+    assert type(values["fail_on"][0]) is str
+    assert "mode" not in values
+
+
+MARKED = """
+import types
+pytestmark = types.SimpleNamespace(name="asyncunit", args=(), kwargs={"timeout": 3})
+
+class TestCase(asyncunit.AsyncTestCase):
+    pytestmark = [types.SimpleNamespace(name="asyncunit", args=(), kwargs={"loop_scope": "class"})]
+
+    @asyncunit.settings(timeout=5)
+    async def test_x(self): pass
+    test_x.pytestmark = [types.SimpleNamespace(name="asyncunit", args=(), kwargs={"timeout": TIMEOUT})]
+"""
+
+
+def test_markers_of_test_cases_say_what_settings_say():
+    with module_of(MARKED.replace("TIMEOUT", "5")) as module:
+        adopt_markers(module, [module.TestCase])
+        assert module.asyncunit_settings.values == {"timeout": 3}
+        assert module.TestCase.loop_scope is Scope.CLASS
+
+
+def test_a_marker_and_settings_that_disagree_in_one_place_are_an_error():
+    with module_of(MARKED.replace("TIMEOUT", "4")) as module:
+        with pytest.raises(
+            ConfigurationError, match=r"test_x: the marker asyncunit says timeout=4.0, and .*=5.0; write"
+        ):
+            adopt_markers(module, [module.TestCase])
