@@ -15,7 +15,7 @@ AsyncUnitError
 Warning
 └── AsyncUnitWarning                  what was left behind, where the checks that found it only warn
 
-Each message says what was found, what was expected, and shows the mend.
+Each message says what was found, what was expected, and shows the fix.
 """
 
 from collections.abc import Sequence

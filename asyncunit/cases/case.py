@@ -17,7 +17,7 @@ from asyncunit.cases.protocol import StepsInScope
 from asyncunit.cases.suite import class_scope_of
 from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import bound, class_name, written_of
-from asyncunit.lifecycle.async_scope import AsyncHalf, half_of
+from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of
 from asyncunit.lifecycle.cleanups import AsyncCleanup, enter_context
 from asyncunit.lifecycle.hooks import ClassScope, ModuleScope
 from asyncunit.loops.wrong_loop import explain
@@ -179,8 +179,8 @@ class AsyncTestCase(StepsInScope):
         It shares one order with addClassCleanup(), last registered first. Raises LoopScopeError where each test of the
         class has a loop of its own, and where the class is not running.
         """
-        half = half_of_class(cls, "addAsyncClassCleanup")
-        cls.addClassCleanup(half.add(AsyncCleanup(half.runner, function, *args, **kwargs)))
+        async_scope = async_scope_of_class(cls, "addAsyncClassCleanup")
+        cls.addClassCleanup(async_scope.add(AsyncCleanup(async_scope.runner, function, *args, **kwargs)))
 
     @classmethod
     async def enterAsyncClassContext(cls, cm: AbstractAsyncContextManager[T]) -> T:
@@ -188,8 +188,10 @@ class AsyncTestCase(StepsInScope):
 
         Returns what it gives. Raises LoopScopeError as addAsyncClassCleanup() does.
         """
-        half = half_of_class(cls, "enterAsyncClassContext")
-        value: T = await enter_context(cm, half.runner, lambda leave: cls.addClassCleanup(half.add(leave)))
+        async_scope = async_scope_of_class(cls, "enterAsyncClassContext")
+        value: T = await enter_context(
+            cm, async_scope.runner, lambda leave: cls.addClassCleanup(async_scope.add(leave))
+        )
         return value
 
     @classmethod
@@ -279,7 +281,7 @@ class SessionLoopTestCase(AsyncTestCase):
     loop_scope = Scope.SESSION
 
 
-def half_of_class(cls: type[unittest.TestCase], what: str) -> AsyncHalf:
+def async_scope_of_class(cls: type[unittest.TestCase], what: str) -> AsyncScope:
     """The async half of an open class; raises LoopScopeError where it has none, or is not open."""
     scope = class_scope_of(cls)
     if scope is None:
@@ -287,13 +289,13 @@ def half_of_class(cls: type[unittest.TestCase], what: str) -> AsyncHalf:
             f"{cls.__qualname__}.{what}() was called while no test or hook of {cls.__qualname__} runs; call it from "
             f"one, by cls or self."
         )
-    half = scope.open_loop()
-    if half is None:
+    async_scope = scope.open_loop()
+    if async_scope is None:
         raise scope.no_loop(f"{cls.__qualname__}.{what}() was called")
-    return half
+    return async_scope
 
 
-def _module_and_half(what: str) -> tuple[ModuleScope, AsyncHalf]:
+def _module_and_async_scope(what: str) -> tuple[ModuleScope, AsyncScope]:
     """The innermost open module, and its async half on the loop of the class that is open in it, if that lasts."""
     run = registry.innermost_run()
     found = {} if run is None else {open_scope.scope: open_scope.hooks for open_scope in run.chain}
@@ -303,12 +305,12 @@ def _module_and_half(what: str) -> tuple[ModuleScope, AsyncHalf]:
         )
     module: ModuleScope = found[Scope.MODULE]
     running: ClassScope | None = found.get(Scope.CLASS)
-    if running is not None and running.half is not None and running.choice.scope >= Scope.MODULE:
-        return module, half_of(module.open_scope, running.half.runner.loop_runner)
-    half = module.open_loop()
-    if half is None:
+    if running is not None and running.async_scope is not None and running.choice.scope >= Scope.MODULE:
+        return module, async_scope_of(module.open_scope, running.async_scope.runner.loop_runner)
+    async_scope = module.open_loop()
+    if async_scope is None:
         raise module.no_loop(f"asyncunit.{what}() was called")
-    return module, half
+    return module, async_scope
 
 
 def addAsyncModuleCleanup(function: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -317,8 +319,8 @@ def addAsyncModuleCleanup(function: Callable[P, Awaitable[object]], /, *args: P.
     As unittest.addModuleCleanup(), with which it shares one order, last registered first. Raises LoopScopeError
     where the module has no event loop.
     """
-    module, half = _module_and_half("addAsyncModuleCleanup")
-    module.add_cleanup(half.add(AsyncCleanup(half.runner, function, *args, **kwargs)))
+    module, async_scope = _module_and_async_scope("addAsyncModuleCleanup")
+    module.add_cleanup(async_scope.add(AsyncCleanup(async_scope.runner, function, *args, **kwargs)))
 
 
 async def enterAsyncModuleContext(manager: AbstractAsyncContextManager[T]) -> T:
@@ -326,6 +328,8 @@ async def enterAsyncModuleContext(manager: AbstractAsyncContextManager[T]) -> T:
 
     It is entered and left in the module's own task. Raises LoopScopeError where the module has no event loop.
     """
-    module, half = _module_and_half("enterAsyncModuleContext")
-    value: T = await enter_context(manager, half.runner, lambda leave: module.add_cleanup(half.add(leave)))
+    module, async_scope = _module_and_async_scope("enterAsyncModuleContext")
+    value: T = await enter_context(
+        manager, async_scope.runner, lambda leave: module.add_cleanup(async_scope.add(leave))
+    )
     return value

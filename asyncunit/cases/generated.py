@@ -40,7 +40,7 @@ class FunctionTestCase(_Named, AsyncTestCase):
     So each has the loop that it needs, and no more, as with pytest.
     """
 
-    _asyncunit_mend = 'Write above it:  @asyncunit.settings(loop_scope="{scope}")'
+    _asyncunit_fix = 'Write above it:  @asyncunit.settings(loop_scope="{scope}")'
 
     def id(self) -> str:
         """The name of the function, and what it is run with: the loop factory first, as under pytest."""

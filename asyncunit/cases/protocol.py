@@ -286,9 +286,9 @@ class StepsInScope(IsolatedAsyncioTestCase):
         """Run what is left of a test that Ctrl-C ended. unittest then reports nothing more, so errors go to stderr."""
         test = self._asyncunit_test
         if test is not None and test.runner is not None:
-            test.runner.in_flight = test.runner.in_flight or asyncio.CancelledError()
+            test.runner.cancellation = test.runner.cancellation or asyncio.CancelledError()
             errors = test.finish()
-            test.runner.in_flight = None
+            test.runner.cancellation = None
             for error in errors + self._asyncunit_close():
                 report_on_stderr(test.runner.scope, error)
 

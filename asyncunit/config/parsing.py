@@ -1,4 +1,4 @@
-"""What a value means that is written for a configuration key; what cannot be meant is an error with the mend."""
+"""What a value means that is written for a configuration key; what cannot be meant is an error with the fix."""
 
 from __future__ import annotations
 

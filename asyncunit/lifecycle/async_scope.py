@@ -19,7 +19,7 @@ from asyncunit.scopes.registry import Registry, runs
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class HalfState(enum.Enum):
+class AsyncScopeState(enum.Enum):
     """How far an async half has come."""
 
     DOWN = "down"
@@ -27,7 +27,7 @@ class HalfState(enum.Enum):
     BROKEN = "broken"
 
 
-class AsyncHalf:
+class AsyncScope:
     """What is async about one open class, module, package or session, on one loop.
 
     It is DOWN before `set_up` and after `tear_down`; from `break_down` until it is set up anew it is BROKEN.
@@ -37,7 +37,7 @@ class AsyncHalf:
         self.runner = runner
         self.set_up_hook: Callable[[], object] | None = None
         self.tear_down_hook: Callable[[], object] | None = None
-        self.state = HalfState.DOWN
+        self.state = AsyncScopeState.DOWN
         self._cleanups: list[AsyncCleanup] = []
         self._look()
 
@@ -57,7 +57,7 @@ class AsyncHalf:
         try:
             if self.set_up_hook is not None:
                 call_hook(self.runner, self.set_up_hook)
-            self.state = HalfState.UP
+            self.state = AsyncScopeState.UP
         except asyncio.CancelledError as error:
             self.runner.cancelled(error)
         except SystemExit as error:
@@ -65,9 +65,9 @@ class AsyncHalf:
 
     def tear_down(self) -> list[Exception]:
         """Run the tear-down hook, if the set-up had succeeded, and return what it raised."""
-        if self.state is not HalfState.UP:
+        if self.state is not AsyncScopeState.UP:
             return []
-        self.state = HalfState.DOWN
+        self.state = AsyncScopeState.DOWN
         self.runner.is_ending = True
         try:
             if self.tear_down_hook is not None and not self.runner.loop_runner.is_interrupted:
@@ -90,7 +90,7 @@ class AsyncHalf:
                     errors.append(error)
         if self.runner.scope.fixtures is not None:
             errors += self.runner.scope.fixtures.tear_down(self)
-        self.state = HalfState.BROKEN
+        self.state = AsyncScopeState.BROKEN
         return errors + self.check()
 
     def check(self) -> list[Exception]:
@@ -105,16 +105,16 @@ class AsyncHalf:
         if self.runner.scope.fixtures is not None:
             errors += self.runner.scope.fixtures.lose(self)
         self.runner.abandon()
-        self.runner.in_flight = None
-        self.state = HalfState.BROKEN
+        self.runner.cancellation = None
+        self.state = AsyncScopeState.BROKEN
         return errors
 
     def close(self) -> list[Exception]:
         """Tear down what is up, end the task, and return what that raised. May be called twice."""
         errors = self.break_down()
-        flight, self.runner.in_flight = self.runner.in_flight, None
-        errors += as_errors(flight, self.runner.scope)
-        self.state = HalfState.DOWN
+        cancellation, self.runner.cancellation = self.runner.cancellation, None
+        errors += as_errors(cancellation, self.runner.scope)
+        self.state = AsyncScopeState.DOWN
         self.runner.end()
         loop_runner = self.runner.loop_runner
         if loop_runner.owner is not self.runner.scope and runs():
@@ -125,10 +125,10 @@ class AsyncHalf:
         return errors
 
 
-def half_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncHalf:
+def async_scope_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncScope:
     """The async half that an open scope has on a loop."""
     return open_scope.keep(
-        (AsyncHalf, loop_runner), lambda: AsyncHalf(WideRunner(loop_runner, open_scope)), AsyncHalf.close
+        (AsyncScope, loop_runner), lambda: AsyncScope(WideRunner(loop_runner, open_scope)), AsyncScope.close
     )
 
 
@@ -145,36 +145,41 @@ def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None) -> Loo
     return loop
 
 
-def halves_on(registry: Registry, loop_runner: LoopRunner) -> list[AsyncHalf]:
+def async_scopes_on(registry: Registry, loop_runner: LoopRunner) -> list[AsyncScope]:
     """The async halves that the open scopes have on a loop, innermost first."""
-    found = (open_scope.kept((AsyncHalf, loop_runner)) for open_scope in reversed(registry.chain))
-    return [half for half in found if half is not None]
+    found = (open_scope.kept((AsyncScope, loop_runner)) for open_scope in reversed(registry.chain))
+    return [each for each in found if each is not None]
 
 
-def unwind(registry: Registry, loop_runner: LoopRunner, flight: BaseException | None = None) -> list[Exception]:
+def unwind(registry: Registry, loop_runner: LoopRunner, cancellation: BaseException | None = None) -> list[Exception]:
     """Break down the scopes that something has cancelled, and those inside them; return what that raised.
 
     The cancellation goes outwards through all that they have entered, as through nested ``async with``; it begins
-    as ``flight``, where a test inside them has already let it pass. What came of it is the last error returned:
+    as ``cancellation``, where a test inside them has already let it pass. What came of it is the last error returned:
     there always is one.
     """
-    broken = [half for half in halves_on(registry, loop_runner) if half.runner in loop_runner.broken]
+    broken = [
+        async_scope
+        for async_scope in async_scopes_on(registry, loop_runner)
+        if async_scope.runner in loop_runner.broken
+    ]
     if not broken:
         loop_runner.broken.clear()
         return []
     widest = broken[-1]
-    cause = widest.runner.in_flight
+    cause = widest.runner.cancellation
     errors: list[Exception] = []
-    for half in halves_on(registry, loop_runner):
-        if flight is None or isinstance(flight, asyncio.CancelledError):
-            flight = half.runner.in_flight or flight or cause  # its own: cancel scopes know theirs by its message
-        half.runner.in_flight = flight
-        errors += half.break_down()
-        flight, half.runner.in_flight = half.runner.in_flight, None
-        if half is widest:
+    for async_scope in async_scopes_on(registry, loop_runner):
+        if cancellation is None or isinstance(cancellation, asyncio.CancelledError):
+            # Its own first: cancel scopes know theirs by its message.
+            cancellation = async_scope.runner.cancellation or cancellation or cause
+        async_scope.runner.cancellation = cancellation
+        errors += async_scope.break_down()
+        cancellation, async_scope.runner.cancellation = async_scope.runner.cancellation, None
+        if async_scope is widest:
             break
     loop_runner.broken.clear()
-    errors += as_errors(flight, widest.runner.scope)
+    errors += as_errors(cancellation, widest.runner.scope)
     return errors or [cut_short(widest.runner.scope, cause)]
 
 
@@ -183,8 +188,8 @@ def replace_closed_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exc
     if not loop_runner.loop.is_closed():
         return []
     errors: list[Exception] = [] if loop_runner.close_is_reported else [loop_runner.report_closed_by_user()]
-    for half in halves_on(registry, loop_runner):
-        errors += half.lose()
+    for async_scope in async_scopes_on(registry, loop_runner):
+        errors += async_scope.lose()
     loop_runner.broken.clear()
     loop_runner.renew()
     return errors
@@ -193,8 +198,8 @@ def replace_closed_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exc
 def replace_stubborn_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one on which something refuses to end; return what breaking down raised."""
     errors: list[Exception] = []
-    for half in halves_on(registry, loop_runner):
-        errors += half.break_down()
+    for async_scope in async_scopes_on(registry, loop_runner):
+        errors += async_scope.break_down()
     errors += loop_runner.close()
     loop_runner.renew()
     return errors

@@ -88,17 +88,17 @@ class ContextExit(AsyncCleanup):
 
     async def leave(self) -> None:
         """Exit the context, in the task of the scope."""
-        error = self.runner.in_flight
+        error = self.runner.cancellation
         if error is None:
             await type(self._manager).__aexit__(self._manager, None, None, None)
             return
         try:
             if await self._exit(error):
-                self.runner.in_flight = None
+                self.runner.cancellation = None
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as replacement:
-            self.runner.in_flight = replacement
+            self.runner.cancellation = replacement
 
     async def _exit(self, error: BaseException) -> object:
         """Exit as ``async with`` would for the error; what is returned is true where that ends here."""
@@ -138,11 +138,11 @@ def call_without_task(scope: OpenScope, function: Callable[..., T], /, *args: An
         raise cut_short(scope, error) from error
 
 
-def as_errors(flight: BaseException | None, scope: OpenScope) -> list[Exception]:
+def as_errors(cancellation: BaseException | None, scope: OpenScope) -> list[Exception]:
     """What is left of a cancellation as errors for a report; unittest stops at what is not an Exception."""
-    if flight is None:
+    if cancellation is None:
         return []
-    return [flight if isinstance(flight, Exception) else cut_short(scope, flight)]
+    return [cancellation if isinstance(cancellation, Exception) else cut_short(scope, cancellation)]
 
 
 def as_exception(error: BaseException, scope: OpenScope) -> Exception:

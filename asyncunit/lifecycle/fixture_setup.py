@@ -90,7 +90,7 @@ class AsyncExit(ContextExit, Half):
 
     async def leave(self) -> None:
         """Run the second half, in the task of the scope."""
-        if self.runner.in_flight is not None:
+        if self.runner.cancellation is not None:
             await super().leave()
             return
         try:
@@ -143,13 +143,13 @@ class SyncSteps:
         except StopIteration:
             raise no_yield(self.fixture) from None
 
-    def leave(self, flight: BaseException | None = None) -> None:
+    def leave(self, cancellation: BaseException | None = None) -> None:
         """Run the second half; a cancellation in flight is thrown into it."""
         try:
-            if flight is None:
+            if cancellation is None:
                 next(self._generator)
             else:
-                self._generator.throw(flight)
+                self._generator.throw(cancellation)
         except StopIteration:
             return
         try:
@@ -177,15 +177,15 @@ class _ScopedExit(SyncSteps):
         if runner is None:
             call_without_task(self._scope, self.leave)
             return
-        flight = runner.in_flight
+        cancellation = runner.cancellation
         try:
-            runner.call_sync(self.leave, flight)
-            runner.in_flight = None
+            runner.call_sync(self.leave, cancellation)
+            runner.cancellation = None
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            if flight is not None:
-                runner.in_flight = error
+            if cancellation is not None:
+                runner.cancellation = error
             elif isinstance(error, asyncio.CancelledError):
                 runner.cancelled(error)
             else:

@@ -11,7 +11,7 @@ from typing import Any
 from asyncunit.errors import LoopScopeError
 from asyncunit.introspection.functions import class_name
 from asyncunit.introspection.tracebacks import printing_at_interrupt
-from asyncunit.lifecycle.async_scope import AsyncHalf, half_of, unwind
+from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, as_exception, cut_short, leave
 from asyncunit.lifecycle.fixture_setup import AsyncExit, make
 from asyncunit.loops.loop import LoopRunner
@@ -28,15 +28,15 @@ from asyncunit.scopes.registry import Registry
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Live:
+class OpenFixture:
     """A fixture that was set up: its value and what tears it down, or the error that it raised.
 
     ``half`` is the async half that it goes down with, None where neither it nor a fixture behind it needs a loop.
     """
 
-    def __init__(self, node: Node, half: AsyncHalf | None) -> None:
+    def __init__(self, node: Node, async_scope: AsyncScope | None) -> None:
         self.node = node
-        self.half = half
+        self.async_scope = async_scope
         self.value: Any = None
         self.exit_: Exit | None = None
         self.error: Exception | None = None
@@ -44,10 +44,13 @@ class Live:
 
 
 class ScopeFixtures:
-    """The fixtures that are set up in one open scope, wider than a test. ``live`` is in the order of their set-up."""
+    """The fixtures that are set up in one open scope, wider than a test.
+
+    ``open_fixtures`` is in the order of their set-up.
+    """
 
     def __init__(self, open_scope: OpenScope) -> None:
-        self.live: dict[Hashable, Live] = {}
+        self.open_fixtures: dict[Hashable, OpenFixture] = {}
         # What the running class sees; None above the class.
         self.seen: Mapping[Node, Any] | None = None
         self._open_scope = open_scope
@@ -58,42 +61,55 @@ class ScopeFixtures:
         if self.seen is not None:
             return find_in(self.seen, fixture)
         return next(
-            ((live.value,) for live in reversed(self.live.values()) if live.node.fixture is fixture and not live.error),
+            (
+                (open_fixture.value,)
+                for open_fixture in reversed(self.open_fixtures.values())
+                if open_fixture.node.fixture is fixture and not open_fixture.error
+            ),
             None,
         )
 
-    def shared(self, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> Live | None:
+    def shared(self, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> OpenFixture | None:
         """The fixture as it is live here, on that loop, whoever has set it up; not one with params."""
-        for live in self.live.values():
-            on = None if live.half is None else live.half.runner.loop_runner
-            if live.node.fixture is fixture and on is loop_runner and not live.node.varies and live.error is None:
-                return live
+        for open_fixture in self.open_fixtures.values():
+            on = None if open_fixture.async_scope is None else open_fixture.async_scope.runner.loop_runner
+            if (
+                open_fixture.node.fixture is fixture
+                and on is loop_runner
+                and not open_fixture.node.varies
+                and open_fixture.error is None
+            ):
+                return open_fixture
         return None
 
     def tear_down_what_rests_on(self, fixture: Fixture[Any]) -> list[Exception]:
         """Tear down what would outlive a fixture that it needs, and return what that raised."""
-        return self._tear_down([key for key, live in self.live.items() if live.node.rests_on(fixture)])
+        return self._tear_down(
+            [key for key, open_fixture in self.open_fixtures.items() if open_fixture.node.rests_on(fixture)]
+        )
 
-    def tear_down(self, half: AsyncHalf) -> list[Exception]:
+    def tear_down(self, async_scope: AsyncScope) -> list[Exception]:
         """Tear down what goes down with the async half, and return what that raised."""
-        return self._tear_down([key for key, live in self.live.items() if live.half is half])
+        return self._tear_down(
+            [key for key, open_fixture in self.open_fixtures.items() if open_fixture.async_scope is async_scope]
+        )
 
-    def lose(self, half: AsyncHalf) -> list[Exception]:
+    def lose(self, async_scope: AsyncScope) -> list[Exception]:
         """Tear down what goes down with the half, but for what would need its loop, which is closed."""
-        for live in self.live.values():
-            if live.half is half and isinstance(live.exit_, AsyncExit):
-                live.exit_ = live.exit_.drop
-        return self.tear_down(half)
+        for open_fixture in self.open_fixtures.values():
+            if open_fixture.async_scope is async_scope and isinstance(open_fixture.exit_, AsyncExit):
+                open_fixture.exit_ = open_fixture.exit_.drop
+        return self.tear_down(async_scope)
 
     def close(self) -> list[Exception]:
         """Tear down all that is set up, and return what that raised. May be called twice."""
-        return self._tear_down(list(self.live))
+        return self._tear_down(list(self.open_fixtures))
 
     def _tear_down(self, keys: list[Hashable]) -> list[Exception]:
         errors: list[Exception] = []
         with printing_at_interrupt(self._open_scope, errors):
             for key in reversed(keys):
-                exit_ = self.live.pop(key).exit_
+                exit_ = self.open_fixtures.pop(key).exit_
                 if exit_ is not None:
                     errors += [as_exception(error, self._open_scope) for error in leave(exit_)]
         return errors
@@ -174,22 +190,22 @@ class ClassFixtures:
         fixtures: ScopeFixtures = open_scope.fixtures or ScopeFixtures(open_scope)
         loop_runner = self.loop_runner if node.needs_loop else None
         key = (node, loop_runner, *(chosen[varying].id for varying in node.varies))
-        live = fixtures.live.get(key)
-        if live is None and self._run.host is not None:
-            live = fixtures.shared(node.fixture, loop_runner)
-        if live is None:
-            half = self._half(node, open_scope)
-            live = Live(node, half if node.needs_loop else None)
-            self._make(live, values, chosen, open_scope, half)
-            fixtures.live[key] = live
-        if live.error is not None:
-            raise live.error.with_traceback(live.traceback)
-        return live.value
+        open_fixture = fixtures.open_fixtures.get(key)
+        if open_fixture is None and self._run.host is not None:
+            open_fixture = fixtures.shared(node.fixture, loop_runner)
+        if open_fixture is None:
+            async_scope = self._async_scope_for(node, open_scope)
+            open_fixture = OpenFixture(node, async_scope if node.needs_loop else None)
+            self._make(open_fixture, values, chosen, open_scope, async_scope)
+            fixtures.open_fixtures[key] = open_fixture
+        if open_fixture.error is not None:
+            raise open_fixture.error.with_traceback(open_fixture.traceback)
+        return open_fixture.value
 
-    def _half(self, node: Node, open_scope: OpenScope) -> AsyncHalf | None:
+    def _async_scope_for(self, node: Node, open_scope: OpenScope) -> AsyncScope | None:
         """The async half in whose task it is set up; None where the loop of the class does not last so long."""
         if self.loop_runner is not None and self._choice.scope >= open_scope.scope:
-            return half_of(open_scope, self.loop_runner)
+            return async_scope_of(open_scope, self.loop_runner)
         if node.needs_loop:
             raise LoopScopeError(
                 f"{class_name(self.cls)} runs on {self._choice}, but the {node.fixture} needs a "
@@ -200,30 +216,30 @@ class ClassFixtures:
 
     def _make(
         self,
-        live: Live,
+        open_fixture: OpenFixture,
         values: Mapping[Node, Any],
         chosen: Mapping[Node, Param],
         open_scope: OpenScope,
-        half: AsyncHalf | None,
+        async_scope: AsyncScope | None,
     ) -> None:
-        fixture = live.node.fixture
+        fixture = open_fixture.node.fixture
         is_of_class = fixture.scope is Scope.CLASS
         first = self.cls if is_of_class else fixture.owner
         arguments = () if fixture.owner is None else (first,)
-        keywords = _keywords(live.node, values, chosen, self.cls if is_of_class else None, None)
-        runner = None if half is None else half.runner
+        keywords = _keywords(open_fixture.node, values, chosen, self.cls if is_of_class else None, None)
+        runner = None if async_scope is None else async_scope.runner
         if runner is not None:
             runner.begin_set_up()
         try:
             with self._run.spreading(open_scope):
-                live.value, live.exit_ = make(fixture, arguments, keywords, open_scope, runner)
+                open_fixture.value, open_fixture.exit_ = make(fixture, arguments, keywords, open_scope, runner)
         except asyncio.CancelledError as error:
             assert runner is not None  # else it was raised as another error
             runner.set_up_was_cut(error)
             raise
         except (Exception, SystemExit) as error:
-            live.error = as_exception(error, open_scope)
-            live.traceback = live.error.__traceback__
+            open_fixture.error = as_exception(error, open_scope)
+            open_fixture.traceback = open_fixture.error.__traceback__
 
 
 class TestFixtures:
@@ -301,8 +317,8 @@ class TestFixtures:
         """The next second half, which is async."""
         exit_: Any = self.exits.pop()
         self._runner.is_ending = True
-        half: Coroutine[Any, Any, None] = exit_.leave()
-        return half
+        async_scope: Coroutine[Any, Any, None] = exit_.leave()
+        return async_scope
 
     def step_failed(self, error: BaseException) -> None:
         """Take what that raised; the rest is left for `tear_down`."""

@@ -14,7 +14,14 @@ from asyncunit.config.settings import Config
 from asyncunit.config.sources import load
 from asyncunit.errors import LoopScopeError
 from asyncunit.introspection.functions import discard, is_awaitable
-from asyncunit.lifecycle.async_scope import AsyncHalf, HalfState, half_of, loop_of, replace_closed_loop, unwind
+from asyncunit.lifecycle.async_scope import (
+    AsyncScope,
+    AsyncScopeState,
+    async_scope_of,
+    loop_of,
+    replace_closed_loop,
+    unwind,
+)
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_without_task
 from asyncunit.lifecycle.fixtures import ClassFixtures, ScopeFixtures
 from asyncunit.plans import class_plan as plans
@@ -28,7 +35,7 @@ from asyncunit.scopes.registry import Registry
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-_UP = HalfState.UP  # asked for each test, and slow to find on an enum up to Python 3.11
+_UP = AsyncScopeState.UP  # asked for each test, and slow to find on an enum up to Python 3.11
 
 
 class HookState(enum.Enum):
@@ -51,7 +58,7 @@ class HookedScope:
     def __init__(self, run: Registry, open_scope: OpenScope) -> None:
         self.run = run
         self.open_scope = open_scope
-        self.half: AsyncHalf | None = None
+        self.async_scope: AsyncScope | None = None
         self.state = HookState.NOT_CALLED
         self.errors: list[Exception] = []
         self.in_hook = False
@@ -62,26 +69,26 @@ class HookedScope:
         """The configuration of the run, read when its first module opens."""
         return self.run.chain[0].keep(Config, load, lambda _: None)
 
-    def connect(self, choice: LoopChoice, set_up: Any, tear_down: Any) -> AsyncHalf:
+    def connect(self, choice: LoopChoice, set_up: Any, tear_down: Any) -> AsyncScope:
         """Give the scope its async half, with these hooks, on the loop of that choice."""
         configure(self.run, choice)
         loop = loop_of(self.run, choice)
-        self.half = half_of(self.open_scope, loop)
-        self.half.set_up_hook, self.half.tear_down_hook = set_up, tear_down
-        return self.half
+        self.async_scope = async_scope_of(self.open_scope, loop)
+        self.async_scope.set_up_hook, self.async_scope.tear_down_hook = set_up, tear_down
+        return self.async_scope
 
     def call(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
         """Call a sync hook or a cleanup in the scope's context; await what it returns if it can be."""
-        if self.half is None:
+        if self.async_scope is None:
             value = call_without_task(self.open_scope, function, *args, **kwargs)
             if is_awaitable(value):
                 discard(value)
                 raise self.no_loop(f"{function!r} returned an awaitable")
             return
         try:
-            self.half.runner.call(function, *args, **kwargs)
+            self.async_scope.runner.call(function, *args, **kwargs)
         except asyncio.CancelledError as error:
-            self.half.runner.cancelled(error)
+            self.async_scope.runner.cancelled(error)
 
     def call_hook(self, hook: Callable[[], object]) -> None:
         """Call a sync hook."""
@@ -101,33 +108,33 @@ class HookedScope:
 
     def set_up_async(self) -> None:
         """Set up the async half; raises what a timeout or a task group made of a cancellation in its place."""
-        half = self.half
-        if half is None or half.state is HalfState.UP:
+        async_scope = self.async_scope
+        if async_scope is None or async_scope.state is AsyncScopeState.UP:
             return
         failure = None
-        anew = half.state is HalfState.BROKEN
+        anew = async_scope.state is AsyncScopeState.BROKEN
         try:
-            if half.runner.in_flight is None:
+            if async_scope.runner.cancellation is None:
                 with self.run.spreading(self.open_scope):
-                    half.set_up()
+                    async_scope.set_up()
         except Exception as error:
             if not anew:
                 raise
             failure = error
         if failure is not None:
-            self.errors += half.break_down()  # unittest does no cleanups in the middle of a class
+            self.errors += async_scope.break_down()  # unittest does no cleanups in the middle of a class
             failure.add_note(f"Raised as the scope '{self.open_scope}' was set up anew after it had broken down.")
             raise failure
-        if half.runner.in_flight is not None:
+        if async_scope.runner.cancellation is not None:
             first, *others = self.unwind()
             self.errors += others
             raise first
 
     def unwind(self) -> list[Exception]:
         """Break down what is broken on the loop of this scope, and return what that raised."""
-        if self.half is None:
+        if self.async_scope is None:
             return []
-        loop = self.half.runner.loop_runner
+        loop = self.async_scope.runner.loop_runner
         return unwind(self.run, loop) + replace_closed_loop(self.run, loop)
 
     def take_errors(self) -> list[Exception]:
@@ -156,17 +163,17 @@ class ModuleScope(HookedScope):
 
     def ensure(self) -> None:
         """Have the async set-up hook run, if there is one and it has not."""
-        if self.half is None and hook_names.module_hook(self.name) is not None:
+        if self.async_scope is None and hook_names.module_hook(self.name) is not None:
             self.open_loop()
         self.set_up_async()
 
-    def open_loop(self) -> AsyncHalf | None:
+    def open_loop(self) -> AsyncScope | None:
         """The async half on the widest loop that a class of the module asks for; None if that is too narrow."""
-        if self.half is None:
+        if self.async_scope is None:
             choice = loop_choice.choose_for_module(self.name, self.run_config)
             if choice is not None:
                 self.connect(choice, *hook_names.module_hooks(self.name))
-        return self.half
+        return self.async_scope
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:
         """Run the sync set-up hook; the async one waits for a class that has a test to run."""
@@ -208,8 +215,8 @@ class ModuleScope(HookedScope):
 
     def close(self) -> list[Exception]:
         """Run what is left of the tear-down and the cleanups, and return what that raised."""
-        if self.half is not None:
-            self.errors += self.half.tear_down()
+        if self.async_scope is not None:
+            self.errors += self.async_scope.tear_down()
         if self.state is HookState.SET_UP and self.sync_tear_down is not None:
             self.state = HookState.TORN_DOWN
             self.errors += self.attempt(functools.partial(self.call_hook, self.sync_tear_down))
@@ -261,10 +268,10 @@ class ClassScope(HookedScope):
     @property
     def is_ready(self) -> bool:
         """Whether a test can run without anything being set up for it."""
-        half, outer = self.half, self.module.half
+        async_scope, outer = self.async_scope, self.module.async_scope
         if outer is not None and outer.state is not _UP:
             return False
-        return half.state is _UP if half is not None else self.choice.scope is Scope.FUNCTION
+        return async_scope.state is _UP if async_scope is not None else self.choice.scope is Scope.FUNCTION
 
     def ensure(self) -> None:
         """Have the async halves of the module and of the class set up, and the fixtures that all of the class uses."""
@@ -279,13 +286,13 @@ class ClassScope(HookedScope):
         if self.fixtures is not None:
             self.fixtures.set_up(least)
 
-    def open_loop(self) -> AsyncHalf | None:
+    def open_loop(self) -> AsyncScope | None:
         """The async half on the loop that the tests share; None if each has a loop of its own."""
-        if self.half is None and self.choice.scope is not Scope.FUNCTION:
-            half = self.connect(self.choice, *hook_names.class_hooks(self.cls))
+        if self.async_scope is None and self.choice.scope is not Scope.FUNCTION:
+            async_scope = self.connect(self.choice, *hook_names.class_hooks(self.cls))
             if self.fixtures is not None:
-                self.fixtures.loop_runner = half.runner.loop_runner
-        return self.half
+                self.fixtures.loop_runner = async_scope.runner.loop_runner
+        return self.async_scope
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:
         """Set up the fixtures, and run both set-up hooks."""
@@ -299,7 +306,7 @@ class ClassScope(HookedScope):
 
     def tear_down(self, sync_hook: Callable[[], object]) -> None:
         """Run both tear-down hooks, whatever the first one raises."""
-        errors = self.half.tear_down() if self.half is not None else []
+        errors = self.async_scope.tear_down() if self.async_scope is not None else []
         if self.state is HookState.SET_UP:
             self.state = HookState.TORN_DOWN
             errors += self.attempt(functools.partial(self.call_hook, sync_hook))
@@ -312,8 +319,8 @@ class ClassScope(HookedScope):
         """Run what is left of the tear-down and the cleanups, and return what that raised."""
         if self.state is HookState.SET_UP:  # the run was interrupted, or went elsewhere
             self.errors += self.attempt(self.cls.tearDownClass)
-        if self.half is not None:
-            self.errors += self.half.tear_down()
+        if self.async_scope is not None:
+            self.errors += self.async_scope.tear_down()
         return self.clean_up()
 
     def clean_up(self) -> list[Exception]:

@@ -72,18 +72,18 @@ class OpenTest:
         runner = self.runner
         if runner is None:
             return cause
-        runner.in_flight = runner.in_flight or cause
+        runner.cancellation = runner.cancellation or cause
         errors = self.finish()
         unwound = self.unwind()
-        flight, runner.in_flight = runner.in_flight, None
-        reason: BaseException = flight or cut_short(runner.scope, cause)
+        cancellation, runner.cancellation = runner.cancellation, None
+        reason: BaseException = cancellation or cut_short(runner.scope, cause)
         if unwound:
             *others, reason = unwound
             errors += others
             if is_expected:
                 errors.append(reason)
                 reason = cut_short(runner.scope, cause)
-        elif flight is cause:
+        elif cancellation is cause:
             cause.add_note(
                 "The test's own task was cancelled, and not by a timeout, a task group or a cancel scope; or the test "
                 "raised CancelledError itself."
@@ -100,8 +100,8 @@ class OpenTest:
         broken[:] = [other for other in broken if other is not runner]
         if not broken:
             return []
-        flight, runner.in_flight = runner.in_flight, None
-        return unwind(run, runner.loop_runner, flight)
+        cancellation, runner.cancellation = runner.cancellation, None
+        return unwind(run, runner.loop_runner, cancellation)
 
     def _check(self, run: Registry, runner: ScopeRunner, own: asyncio.Task[None] | None) -> list[Exception]:
         """End what the test has left, and return what is to be reported for it."""
@@ -126,11 +126,11 @@ class OpenTest:
             observer.put_back(loop_runner.loop)
             if scope.let_go() or observer.unhandled or observer.lingering or observer.aside or scope.config.costly:
                 errors += self._check(run, runner, own)
-            if loop_runner.broken or runner.in_flight is not None:
+            if loop_runner.broken or runner.cancellation is not None:
                 was_cancelled = runner in loop_runner.broken
                 errors += self.unwind()
-                errors += as_errors(runner.in_flight, runner.scope)
-                runner.in_flight = None
+                errors += as_errors(runner.cancellation, runner.scope)
+                runner.cancellation = None
                 if was_cancelled and not errors:
                     errors.append(cut_short(runner.scope, None))
             if loop_runner.loop.is_closed():
@@ -176,11 +176,11 @@ class RunningTest(OpenTest):
             plan = of_class.plan.of_test(name, getattr(case, name))
             values = of_class.for_test(plan)
         open_scope = run.open(Scope.FUNCTION, name)
-        half, choice = class_scope.half, class_scope.choice
+        async_scope, choice = class_scope.async_scope, class_scope.choice
         if name in class_scope.configs:
             open_scope.config = class_scope.configs[name]
-        if half is not None:
-            runner = ScopeRunner(half.runner.loop_runner, open_scope)
+        if async_scope is not None:
+            runner = ScopeRunner(async_scope.runner.loop_runner, open_scope)
             runner.put_back_with = class_scope.open_scope
         else:
             try:

@@ -33,13 +33,13 @@ T = TypeVar("T")
 class ScopeTask:
     """The task of one scope on one loop: it takes one job after the other.
 
-    ``in_flight`` is the cancellation that goes through the contexts that the scope has entered, or what one of them
+    ``cancellation`` is the cancellation that goes through the contexts that the scope has entered, or what one of them
     made of it; None while all is well. ``cut_by`` is the scope that broke while a job of this one was run, and has
     cancelled it. ``is_ending`` is true from the tear-down on: until then, no job begins once a cancellation is in
     flight. The task is made for the first job and ends with `end`.
     """
 
-    in_flight: BaseException | None = None
+    cancellation: BaseException | None = None
     cut_by: Scope | None = None
     is_ending = False
     _task: asyncio.Task[None] | None = None
@@ -115,7 +115,7 @@ class ScopeTask:
 
     def cancelled(self, error: asyncio.CancelledError) -> None:
         """Let a cancellation go through what the scope holds; it counts as broken."""
-        self.in_flight = self.in_flight or error
+        self.cancellation = self.cancellation or error
         if self not in self.loop_runner.broken:
             self.loop_runner.broken.append(self)
 
@@ -125,7 +125,7 @@ class ScopeTask:
             self._task.cancel()
         elif self._inbox:
             # Not the task: one that is cancelled before its first step never takes it. The job will not begin.
-            self.in_flight = self.in_flight or asyncio.CancelledError()
+            self.cancellation = self.cancellation or asyncio.CancelledError()
 
     def wake(self) -> None:
         """Have the loop look at what is to be done, if it waits for its files."""
@@ -176,9 +176,9 @@ class ScopeTask:
             if job is None:
                 return
             try:
-                if self.in_flight is not None and not self.is_ending:
+                if self.cancellation is not None and not self.is_ending:
                     job.discard()
-                    raise self.in_flight
+                    raise self.cancellation
                 job.value = await job.awaitable
             except GeneratorExit as error:
                 job.error = error
@@ -192,7 +192,7 @@ class ScopeTask:
                 await self._settle(job)
             step: Awaitable[None] | After = KEEP_TASK
             if job.continuation is not None:
-                step = job.continuation.next_step(job.error is None and job.stray is None and self.in_flight is None)
+                step = job.continuation.next_step(job.error is None and job.stray is None and self.cancellation is None)
             if step is END_TASK or step is KEEP_TASK:
                 self._finish(job)
                 if step is END_TASK and not inbox:

@@ -126,9 +126,9 @@ class Fixture(Generic[T_co]):
 
     def _not_set_up(self, cls: type | None) -> FixtureNotSetUpError:
         reader = "" if cls is None else f" for {cls.__qualname__}"
-        return FixtureNotSetUpError(f"{self} has no value{reader} here. {self._mend(cls)}")
+        return FixtureNotSetUpError(f"{self} has no value{reader} here. {self._fix(cls)}")
 
-    def _mend(self, cls: type | None) -> str:
+    def _fix(self, cls: type | None) -> str:
         parameter = f"def test_...(self, {self.name})"
         if cls is None:
             return f"At the top of a module, it is for the tests and fixtures that name it as a parameter: {parameter}."

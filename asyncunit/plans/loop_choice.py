@@ -260,11 +260,11 @@ def _too_narrow(cls: type, scope: Scope, what: str, needed: Scope) -> LoopScopeE
     other = "leave loop_scope out" if said_by is cls else f"leave loop_scope out of {said_by.__qualname__}"
     if said_by.__module__.partition(".")[0] == __name__.partition(".")[0]:
         other = "use AsyncTestCase as the base"
-    mend: str = getattr(cls, "_asyncunit_mend", f'Write in {cls.__qualname__}:  loop_scope = "{{scope}}"')
-    mend = mend.replace("{scope}", str(needed))  # there may be other braces in the name of the class
+    fix: str = getattr(cls, "_asyncunit_fix", f'Write in {cls.__qualname__}:  loop_scope = "{{scope}}"')
+    fix = fix.replace("{scope}", str(needed))  # there may be other braces in the name of the class
     return LoopScopeError(
         f'{class_with_place(cls)} has loop_scope = "{scope}"{source}, but {what} needs a loop that lasts for the '
-        f"{needed}. {mend}  or {other}, and it is inferred."
+        f"{needed}. {fix}  or {other}, and it is inferred."
     )
 
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from asyncunit.errors import raise_all
 from asyncunit.introspection.functions import as_coroutine, is_async_function, is_awaitable, written_of
-from asyncunit.lifecycle.async_scope import AsyncHalf, half_of, unwind
+from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, cut_short, leave
 from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
-from asyncunit.lifecycle.fixtures import Live, ScopeFixtures
+from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures
 from asyncunit.loops.loop import LoopRunner, current_loop
 from asyncunit.loops.scope_task import ScopeRunner
 from asyncunit.plans.fixture_graph import Node
@@ -32,7 +32,7 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 _Within = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
 
-def value_in(scope: OpenScope, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> Live | None:
+def value_in(scope: OpenScope, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> OpenFixture | None:
     """The fixture as it is live in a scope, on that loop."""
     return scope.fixtures.shared(fixture, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
 
@@ -60,12 +60,12 @@ class HostedFixture:
         self._exit = functools.partial(_beside, loop, steps.leave)
         return _beside(loop, steps.enter)
 
-    def share(self, scope: OpenScope, half: AsyncHalf | None, value: Any, finish: Callable[[], None]) -> None:
+    def share(self, scope: OpenScope, async_scope: AsyncScope | None, value: Any, finish: Callable[[], None]) -> None:
         """Have it found in its scope. ``finish`` has the host tear it down, if the scope breaks, or closes."""
-        live = Live(Node(self._fixture, ()), half)
-        live.value, live.exit_ = value, finish
+        open_fixture = OpenFixture(Node(self._fixture, ()), async_scope)
+        open_fixture.value, open_fixture.exit_ = value, finish
         self._in = scope.fixtures or ScopeFixtures(scope)
-        self._in.live[self._key] = live
+        self._in.open_fixtures[self._key] = open_fixture
 
     def set_up(
         self,
@@ -93,7 +93,7 @@ class HostedFixture:
             raise self._cut_short(runner, cut)
         self._carried = Carried(context)
         if scope.scope is not Scope.FUNCTION:
-            self.share(scope, half_of(scope, runner.loop_runner), value, finish)
+            self.share(scope, async_scope_of(scope, runner.loop_runner), value, finish)
         return value
 
     def _first_half(self, made: Any, runner: ScopeRunner, within: _Within) -> Any:
@@ -123,7 +123,7 @@ class HostedFixture:
         """Run the second half, and put back what was set in context variables. May be called twice."""
         errors: list[BaseException] = []
         if self._in is not None:
-            self._in.live.pop(self._key, None)
+            self._in.open_fixtures.pop(self._key, None)
             for fixtures in [each.fixtures for each in reversed(self._run.chain)]:
                 if isinstance(fixtures, ScopeFixtures):
                     errors += fixtures.tear_down_what_rests_on(self._fixture)

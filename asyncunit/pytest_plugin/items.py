@@ -99,14 +99,14 @@ class ItemRunner:
         chain = self._run.chain
         for found in plan.fixtures:
             for open_scope in chain:
-                live = open_scope.fixtures and open_scope.fixtures.live.get(id(found.definition))
-                if not live or live.half is None:  # a sync one lives on no loop
+                open_fixture = open_scope.fixtures and open_scope.fixtures.open_fixtures.get(id(found.definition))
+                if not open_fixture or open_fixture.async_scope is None:  # a sync one lives on no loop
                     continue
                 depth = self._collected.loop_depth(found, plan, plan.places)
                 owner = chain[depth - 1] if depth <= len(chain) else None
-                home = live.half.runner.loop_runner
+                home = open_fixture.async_scope.runner.loop_runner
                 if home.owner is not owner or home.factory is not self._factory_of(item, plan):
-                    live.exit_()
+                    open_fixture.exit_()
 
     def leave(self, item: Any, nextitem: Any) -> None:
         """Leave what the next item does not stand in, and raise what has not been reported."""
@@ -144,8 +144,8 @@ class ItemRunner:
         request.addfinalizer(hosted.tear_down)
         if not found.fixture.is_async and not found.is_peers:
             scope = self._scope_for(found)
-            if live := value_in(scope, found.fixture, None):
-                return live.value
+            if open_fixture := value_in(scope, found.fixture, None):
+                return open_fixture.value
             value = hosted.set_up_beside(call, None)
             hosted.share(scope, None, value, finish)
             return value
@@ -157,8 +157,8 @@ class ItemRunner:
         runner, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
             return hosted.set_up_beside(call, runner.loop_runner.loop)
-        if live := value_in(runner.scope, found.fixture, runner.loop_runner):
-            return live.value
+        if open_fixture := value_in(runner.scope, found.fixture, runner.loop_runner):
+            return open_fixture.value
         return hosted.set_up(call, runner, finish, context)
 
     def _scope_for(self, found: AdoptedFixture) -> OpenScope:

@@ -13,7 +13,7 @@ from asyncunit.config.parsing import LoopFactory
 from asyncunit.config.settings import Config
 from asyncunit.errors import raise_all
 from asyncunit.introspection.functions import as_coroutine, is_async_def, is_awaitable
-from asyncunit.lifecycle.async_scope import half_of, loop_in
+from asyncunit.lifecycle.async_scope import async_scope_of, loop_in
 from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.scope_task import ScopeRunner
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
@@ -151,7 +151,7 @@ class FunctionTest(OpenTest):
 def wide_runner(run: HostedRun, standing: Standing, depth: int, loop_depth: int) -> ScopeRunner:
     """The task of a scope around a test, on the loop of that scope or of a wider one."""
     open_scope = standing.enter(run, depth)
-    return half_of(open_scope, loop_in(run, run.chain[loop_depth - 1], standing.factory)).runner
+    return async_scope_of(open_scope, loop_in(run, run.chain[loop_depth - 1], standing.factory)).runner
 
 
 class HostedRun(Registry):

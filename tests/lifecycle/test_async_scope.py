@@ -4,7 +4,7 @@ import contextlib
 import pytest
 
 from asyncunit import CutShortError, DefinitionError, LoopClosedError, Scope
-from asyncunit.lifecycle.async_scope import HalfState, half_of, replace_closed_loop, unwind
+from asyncunit.lifecycle.async_scope import AsyncScopeState, async_scope_of, replace_closed_loop, unwind
 from asyncunit.lifecycle.cleanups import AsyncCleanup, ContextExit, call_hook, call_without_task, enter_context
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeRunner
@@ -36,11 +36,11 @@ def halves(run, loop_runner, events):
     """The async halves of all scopes, set up, widest first, with hooks that note that they have run."""
     halves = []
     for open_scope in run.chain:
-        half = half_of(open_scope, loop_runner)
-        half.set_up_hook = note(events, f"set up {open_scope.scope}")
-        half.tear_down_hook = note(events, f"tear down {open_scope.scope}")
-        half.set_up()
-        halves.append(half)
+        async_scope = async_scope_of(open_scope, loop_runner)
+        async_scope.set_up_hook = note(events, f"set up {open_scope.scope}")
+        async_scope.tear_down_hook = note(events, f"tear down {open_scope.scope}")
+        async_scope.set_up()
+        halves.append(async_scope)
     return halves
 
 
@@ -51,8 +51,8 @@ def note(events, what):
     return hook
 
 
-def enter(half, manager):
-    return half.runner.run(enter_context(manager, half.runner, half.add))
+def enter(async_scope, manager):
+    return async_scope.runner.run(enter_context(manager, async_scope.runner, async_scope.add))
 
 
 async def crash():
@@ -60,38 +60,38 @@ async def crash():
 
 
 def test_there_is_one_half_for_each_scope_and_loop(run, loop_runner):
-    assert half_of(run.chain[0], loop_runner) is half_of(run.chain[0], loop_runner)
-    assert half_of(run.chain[0], loop_runner) is not half_of(run.chain[1], loop_runner)
+    assert async_scope_of(run.chain[0], loop_runner) is async_scope_of(run.chain[0], loop_runner)
+    assert async_scope_of(run.chain[0], loop_runner) is not async_scope_of(run.chain[1], loop_runner)
 
 
 def test_set_up_tear_down_and_cleanups_run_in_one_task(halves, run, events):
-    half = halves[-1]
-    half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
+    async_scope = halves[-1]
+    async_scope.add(AsyncCleanup(async_scope.runner, note(events, "cleanup")))
     events.clear()
-    half.set_up()
+    async_scope.set_up()
     assert run.leave(run.chain[-1]) == []
     assert [what for what, _ in events] == ["set up class", "tear down class", "cleanup"]
     assert len({task for _, task in events}) == 1
 
 
 def test_a_half_that_was_not_set_up_is_not_torn_down(run, loop_runner, events):
-    half = half_of(run.chain[-1], loop_runner)
-    half.set_up_hook = crash
-    half.tear_down_hook = note(events, "tear down")
-    half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
+    async_scope = async_scope_of(run.chain[-1], loop_runner)
+    async_scope.set_up_hook = crash
+    async_scope.tear_down_hook = note(events, "tear down")
+    async_scope.add(AsyncCleanup(async_scope.runner, note(events, "cleanup")))
     with pytest.raises(ValueError, match="crash"):
-        half.set_up()
-    assert half.close() == []
+        async_scope.set_up()
+    assert async_scope.close() == []
     assert [what for what, _ in events] == ["cleanup"]
 
 
 def test_every_error_of_closing_is_returned(halves):
-    half = halves[-1]
-    half.tear_down_hook = crash
-    half.add(AsyncCleanup(half.runner, crash))
-    half.add(AsyncCleanup(half.runner, crash))
-    assert [str(error) for error in half.close()] == ["crash"] * 3
-    assert half.close() == []
+    async_scope = halves[-1]
+    async_scope.tear_down_hook = crash
+    async_scope.add(AsyncCleanup(async_scope.runner, crash))
+    async_scope.add(AsyncCleanup(async_scope.runner, crash))
+    assert [str(error) for error in async_scope.close()] == ["crash"] * 3
+    assert async_scope.close() == []
 
 
 def test_a_cleanup_runs_once(halves, events):
@@ -144,10 +144,10 @@ def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, l
     assert isinstance(error, ExceptionGroup)
     assert [str(each) for each in error.exceptions] == ["crash"]
     assert [what for what, _ in events] == [f"tear down {scope}" for scope in reversed(SCOPES[index:])]
-    assert [half.state is HalfState.BROKEN for half in halves] == [each >= index for each in range(4)]
-    for half in halves[index:]:
-        half.set_up()
-    assert all(half.state is HalfState.UP for half in halves)
+    assert [each.state is AsyncScopeState.BROKEN for each in halves] == [each >= index for each in range(4)]
+    for async_scope in halves[index:]:
+        async_scope.set_up()
+    assert all(async_scope.state is AsyncScopeState.UP for async_scope in halves)
 
 
 def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loop_runner, halves):
@@ -201,19 +201,19 @@ def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loop_ru
 
 def test_nothing_broken_nothing_to_mend(run, loop_runner, halves):
     assert unwind(run, loop_runner) == []
-    assert all(half.state is HalfState.UP for half in halves)
+    assert all(async_scope.state is AsyncScopeState.UP for async_scope in halves)
 
 
 def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loop_runner):
-    half = half_of(run.chain[-1], loop_runner)
+    async_scope = async_scope_of(run.chain[-1], loop_runner)
 
     async def set_up():
-        await enter_context(asyncio.timeout(0), half.runner, half.add)
+        await enter_context(asyncio.timeout(0), async_scope.runner, async_scope.add)
         await asyncio.Event().wait()
 
-    half.set_up_hook = set_up
-    half.set_up()
-    assert half.state is HalfState.DOWN
+    async_scope.set_up_hook = set_up
+    async_scope.set_up()
+    assert async_scope.state is AsyncScopeState.DOWN
     assert [type(error) for error in unwind(run, loop_runner)] == [TimeoutError]
 
 
@@ -223,7 +223,7 @@ def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, lo
     assert replace_closed_loop(run, loop_runner) == []
     closed.close()
     assert [type(error) for error in replace_closed_loop(run, loop_runner)] == [LoopClosedError]
-    assert all(half.state is HalfState.BROKEN for half in halves)
+    assert all(async_scope.state is AsyncScopeState.BROKEN for async_scope in halves)
     assert loop_runner.loop is not closed
     events.clear()
     cleanup()
@@ -240,11 +240,11 @@ def test_the_error_for_a_closed_loop_is_raised_once(run, loop_runner, halves):
 
 
 def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(halves, loop_runner, events):
-    half = halves[-1]
-    half.add(AsyncCleanup(half.runner, note(events, "cleanup")))
+    async_scope = halves[-1]
+    async_scope.add(AsyncCleanup(async_scope.runner, note(events, "cleanup")))
     events.clear()
     loop_runner.close_at_once()
-    assert half.close() == loop_runner.close() == []
+    assert async_scope.close() == loop_runner.close() == []
     assert events == []
 
 
@@ -268,10 +268,10 @@ def test_a_context_is_told_of_the_cancellation_and_may_replace_it(halves):
     replacement = ValueError("replacement")
     for outcome in (False, True, replacement, None):
         enter(halves[0], Manager(outcome))
-    runner.in_flight = cause = asyncio.CancelledError()
+    runner.cancellation = cause = asyncio.CancelledError()
     exits = halves[0]._cleanups
     assert all(isinstance(leave, ContextExit) for leave in exits)
     for leave in reversed(exits):
         leave()
     assert told == [cause, cause, replacement, None]
-    assert runner.in_flight is None
+    assert runner.cancellation is None

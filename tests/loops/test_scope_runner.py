@@ -105,7 +105,7 @@ def test_a_job_that_never_begins_leaves_nothing_to_be_warned_of(loop_runner):
     opened = open_scope()
     opened.config = Config(fail_on=frozenset({"unclosed_resources"}))  # then it is awaited in something else
     runner = ScopeRunner(loop_runner, opened)
-    runner.in_flight = asyncio.CancelledError()
+    runner.cancellation = asyncio.CancelledError()
     step = fail()
     with pytest.raises(asyncio.CancelledError):
         runner.run(step)

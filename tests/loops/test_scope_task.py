@@ -55,7 +55,7 @@ def test_a_wider_scope_that_is_cancelled_while_it_waits_ends_the_running_job(sco
     with pytest.raises(asyncio.CancelledError):
         inner.run(crash_the_wider())
     assert loop_runner.broken == [scope]
-    assert isinstance(scope.in_flight, asyncio.CancelledError)
+    assert isinstance(scope.cancellation, asyncio.CancelledError)
     with pytest.raises(asyncio.CancelledError):
         scope.run(fail())
     scope.is_ending = True
