@@ -4,7 +4,7 @@ from asyncunit import Scope, fixture
 from asyncunit.lifecycle.async_scope import AsyncScope
 from asyncunit.lifecycle.fixture_setup import make
 from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures, find_in
-from asyncunit.loops.scope_task import WideRunner
+from asyncunit.loops.scope_task import WideTask
 from asyncunit.plans.fixture_graph import Node
 from tests.conftest import open_scope
 
@@ -46,7 +46,7 @@ def fixtures(opened):
 
 @pytest.fixture
 def async_scope(loop_runner, opened):
-    return AsyncScope(WideRunner(loop_runner, opened))
+    return AsyncScope(WideTask(loop_runner, opened))
 
 
 @pytest.fixture
@@ -130,7 +130,9 @@ def test_of_what_is_lost_an_async_second_half_does_not_run_and_a_sync_one_does(
     fixtures, events, async_scope, loop_runner, opened
 ):
     made = open_fixture(fixtures, events, GENERATOR, async_scope)
-    _, made.exit_ = make(generator, (), {}, opened, async_scope.runner)
+    exits = []
+    make(generator, (), {}, opened, async_scope.runner, exits.append)
+    [made.exit_] = exits
     open_fixture(fixtures, events, ONE, async_scope)
     loop_runner.loop.close()
     assert fixtures.lose(async_scope) == []
