@@ -20,6 +20,7 @@ from asyncunit.introspection.functions import bound, class_name, written_of
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of
 from asyncunit.lifecycle.cleanups import AsyncCleanup, enter_context
 from asyncunit.lifecycle.hooks import ClassScope, ModuleScope
+from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice, variants
@@ -245,7 +246,7 @@ class AsyncTestCase(StepsInScope):
             try:
                 yield
             except asyncio.CancelledError as error:
-                task = asyncio.current_task()
+                task = asyncio.current_task() if loop_is_running() else None
                 if task is None or not task.cancelling():
                     raise
                 cut = error

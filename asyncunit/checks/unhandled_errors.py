@@ -47,12 +47,13 @@ class _LoopSettings(NamedTuple):
     handler: Any
     factory: Any
     debug: bool
-    slow_callback_duration: float
+    slow_callback_duration: float | None
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> _LoopSettings:
         """What is set now."""
-        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), loop.slow_callback_duration)
+        slow = getattr(loop, "slow_callback_duration", None)  # which not every loop has
+        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), slow)
 
     def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop so again, as far as it is not."""
@@ -62,7 +63,7 @@ class _LoopSettings(NamedTuple):
             loop.set_task_factory(self.factory)
         if loop.get_debug() is not self.debug:
             loop.set_debug(self.debug)
-        if loop.slow_callback_duration != self.slow_callback_duration:
+        if self.slow_callback_duration not in (None, getattr(loop, "slow_callback_duration", None)):
             loop.slow_callback_duration = self.slow_callback_duration
 
 
@@ -132,7 +133,9 @@ class Observer:
             if owner is None and self.test is not None and not self.test.is_over:
                 owner = self.test  # a future does not say where it is from
             message = f"{message}: {represent(thing)}"
-        return Unhandled(owner, Finding(Check.UNHANDLED_ERRORS, message, place, error))
+        # So libraries say, when a thing of theirs is let go, that nobody has closed it: "Unclosed client session".
+        check = Check.UNCLOSED_RESOURCES if error is None else Check.UNHANDLED_ERRORS
+        return Unhandled(owner, Finding(check, message, place, error))
 
     def expecting(
         self,

@@ -300,7 +300,8 @@ class ScopeTask:
                 if self.cancellation is not None and not self.is_ending:
                     step.discard()
                     raise self.cancellation
-                step.value = await step.awaitable
+                step.task = task
+                step.value = await step
             except GeneratorExit as error:
                 step.error = error
                 self._finish(step)

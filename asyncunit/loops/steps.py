@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 import types
-from asyncio import CancelledError, Future
+from asyncio import CancelledError, Future, Task, _register_task, _unregister_task
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol, TypeVar
 
@@ -73,8 +73,65 @@ class Step:
     error: BaseException | None = None
     stray: BaseException | None = None
 
+    # The task that takes the step, and whether it is out of the list of all tasks: it is while the step waits, so that
+    # code which cancels all other tasks, or counts them, finds its own alone.
+    task: Task[None] | None = None
+    _is_unlisted = False
+    _iterator: Any = None
+
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.awaitable = self._written = awaitable
+
+    # What ``await`` asks for: of the step, and of what it iterates over then, which is the step as well.
+
+    def __await__(self) -> Any:
+        awaitable: Any = self.awaitable
+        self._iterator = awaitable if type(awaitable) is types.CoroutineType else awaitable.__await__()
+        return self
+
+    def __iter__(self) -> Step:
+        return self
+
+    def __next__(self) -> Any:
+        if self._is_unlisted:
+            self._list()
+        iterator = self._iterator
+        waits_for = iterator.send(None) if type(iterator) is types.CoroutineType else next(iterator)
+        self._unlist()
+        return waits_for
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error, mostly a cancellation."""
+        if self._is_unlisted:
+            self._list()
+        raised = error[1] if len(error) > 1 and error[1] is not None else error[0]
+        throw = getattr(self._iterator, "throw", None)
+        if throw is None:
+            raise raised
+        waits_for = throw(raised)
+        self._unlist()
+        return waits_for
+
+    def close(self) -> None:
+        """End it."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+    @property
+    def cr_await(self) -> Any:
+        """What is awaited inside, under the name that a coroutine has for it."""
+        return self._iterator
+
+    def _list(self) -> None:
+        if self.task is not None:
+            _register_task(self.task)
+            self._is_unlisted = False
+
+    def _unlist(self) -> None:
+        if self.task is not None:
+            _unregister_task(self.task)
+            self._is_unlisted = True
 
     def discard(self) -> None:
         """Have it never begin."""
