@@ -1,10 +1,11 @@
 import ast
 import re
+import shutil
 
 import pytest
 
 from asyncunit import errors
-from tests.docs import reference
+from tests.docs import doc_names, reference
 from tests.docs.doc_blocks import PAGES, ROOT, blocks_of, missing_lines, run, session, unknown_imports, write
 
 KINDS = ("suite", "file", "needs", "output", "fails", "shown")
@@ -17,6 +18,7 @@ def title(page):
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_path):
     runners, output, code = set(), "", None
+    shutil.copy(doc_names.__file__, tmp_path / "app.py")
     for number, block in enumerate(blocks_of(page)):
         if block.kind in ("suite", "file"):
             runners |= set(write(block, tmp_path, number))
@@ -75,6 +77,11 @@ def test_the_reference_is_what_the_code_says():
     """``python -m tests.docs.reference`` writes it anew."""
     page = reference.PAGE.read_text()
     assert reference.rewritten(page) == page
+
+
+def test_the_picture_of_the_plan_is_what_is_drawn_of_the_example_suite():
+    """``python -m tests.reference`` writes it anew."""
+    assert reference.PICTURE.read_text(encoding="utf-8") == reference.picture()
 
 
 def test_the_reference_has_each_public_name():
