@@ -80,7 +80,7 @@ def test_the_reference_is_what_the_code_says():
 
 
 def test_the_picture_of_the_plan_is_what_is_drawn_of_the_example_suite():
-    """``python -m tests.reference`` writes it anew."""
+    """``python -m tests.docs.reference`` writes it anew."""
     assert reference.PICTURE.read_text(encoding="utf-8") == reference.picture()
 
 
