@@ -12,6 +12,8 @@ A comment on the line above a block says what it is for:
 - ``<!-- fails -->``: a command that ends with an error.
 - ``<!-- shown -->``: not run; other text and commands, for reading.
 
+A page with a line ``<!-- page needs: package ... -->`` is run where all of these are installed.
+
 Of the blocks without a comment those in ``sh`` are run. So are those in ``console``: a line that begins with ``$`` is a
 command, and what follows it are lines of its output, as in an ``output`` block.
 """
@@ -69,6 +71,12 @@ def blocks_of(page):
         )
         for found in _BLOCK.finditer(text)
     ]
+
+
+def missing_packages(page):
+    """The packages that a page needs and that are not installed."""
+    needed = re.findall(r"^<!-- page needs: (.*) -->$", page.read_text(), re.M)
+    return [name for line in needed for name in line.split() if importlib.util.find_spec(name) is None]
 
 
 def write(block, directory, number):

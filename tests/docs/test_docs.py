@@ -6,7 +6,17 @@ import pytest
 
 from asyncunit import errors
 from tests.docs import doc_names, reference
-from tests.docs.doc_blocks import PAGES, ROOT, blocks_of, missing_lines, run, session, unknown_imports, write
+from tests.docs.doc_blocks import (
+    PAGES,
+    ROOT,
+    blocks_of,
+    missing_lines,
+    missing_packages,
+    run,
+    session,
+    unknown_imports,
+    write,
+)
 
 KINDS = ("suite", "file", "needs", "output", "fails", "shown")
 
@@ -17,6 +27,11 @@ def title(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_path):
+    if missing := missing_packages(page):
+        for block in blocks_of(page):
+            if block.language == "python":
+                compile(block.text, block.where, "exec")
+        pytest.skip(f"needs {', '.join(missing)}")
     runners, output, code = set(), "", None
     shutil.copy(doc_names.__file__, tmp_path / "app.py")
     for number, block in enumerate(blocks_of(page)):
