@@ -24,6 +24,7 @@ class main(unittest.TestProgram):  # noqa: N801 - named as unittest's is
     test: unittest.TestSuite
     exit: bool
     progName: str
+    testNamePatterns: list[str] | None
 
     def __init__(
         self,
@@ -43,6 +44,8 @@ class main(unittest.TestProgram):  # noqa: N801 - named as unittest's is
 
     def createTests(self, from_discovery: bool = False, Loader: Any = None) -> None:
         """Load the tests; a mistake in the configuration ends the program as one on the command line does."""
+        if self.testNamePatterns:  # brackets are part of names, and not a choice of letters
+            self.testNamePatterns = [pattern.replace("[", "[[]") for pattern in self.testNamePatterns]
         try:
             super().createTests(from_discovery, Loader)
         except ConfigurationError as error:
