@@ -41,6 +41,12 @@ def written_test(member: object, name: str) -> object | None:
     return None if "[" in name else member
 
 
+def written_behind(member: object) -> object:
+    """The test method as it is written, for one that may have been put into its class in the place of it."""
+    made = member if type(member) is Variants else _generated(member)
+    return member if made is None else made.written
+
+
 def is_bare_name(value: object) -> bool:
     """Whether a class has the value under the name of a test that has become many."""
     return type(value) is _BareName
