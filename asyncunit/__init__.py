@@ -11,6 +11,8 @@ Change the base class, and your async tests can share an event loop with the iso
             ...
 """
 
+__version__ = "0.1.0"
+
 TYPE_CHECKING = False  # not typing's: whoever imports asyncunit need not have imported that
 
 if TYPE_CHECKING:
