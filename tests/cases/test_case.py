@@ -12,6 +12,7 @@ import pytest
 
 import asyncunit
 from asyncunit import AsyncTestCase, ClassLoopTestCase, CutShortError, DefinitionError, UnfinishedError, settings
+from asyncunit.introspection.functions import class_name
 from asyncunit.loops import loop as runner
 from asyncunit.scopes import registry
 from tests.support import Result, run
@@ -788,23 +789,47 @@ def test_the_function_of_a_class_hook_can_be_called_with_another_class():
     assert not hasattr(Test, "value")
 
 
-def test_a_base_that_keeps_subclasses_to_itself_is_an_error_with_the_mend():
-    class Registered:
-        def __init_subclass__(cls):
-            pass
+class Registered:
+    def __init_subclass__(cls):
+        pass
 
+
+def without_asyncunit(cls):
+    return (
+        f"{class_name(cls)} was defined without asyncunit, because {class_name(Registered)}.__init_subclass__ does not "
+        f"pass it on. Call  super().__init_subclass__(**kwargs)  in it."
+    )
+
+
+def test_a_base_that_keeps_subclasses_to_itself_is_one_error_of_the_class_with_the_fix():
     class Test(Registered, AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            raise AssertionError
+
         async def test_x(self): ...
+        async def test_y(self): ...
 
     class Sub(Test): ...
 
-    for cls in (Test, Sub):
-        with pytest.raises(DefinitionError) as caught:
-            cls("test_x")
-        assert str(caught.value) == (
-            f"{__name__}.{cls.__qualname__} was defined without asyncunit, for {__name__}.{Registered.__qualname__}"
-            f".__init_subclass__ does not pass it on. Call  super().__init_subclass__(**kwargs)  in it."
-        )
+    class Other(AsyncTestCase):
+        async def test_other(self): ...
+
+    result = run(Test, Sub, Other)
+    assert [str(error) for _, error in result.raised] == [without_asyncunit(Test), without_asyncunit(Sub)]
+    assert result.errors_by_name == [("setUpClass", DefinitionError)] * 2
+    assert result.passed == ["test_other"]
+
+
+def test_a_test_on_its_own_says_that_a_base_keeps_subclasses_to_itself():
+    class Test(Registered, AsyncTestCase):
+        async def test_x(self): ...
+
+    result = Result()
+    Test("test_x").run(result)
+    assert str(result.only_error()) == without_asyncunit(Test)
+    with pytest.raises(DefinitionError):
+        Test("test_x").debug()
 
 
 def test_a_base_that_passes_subclasses_on_may_come_first():
