@@ -23,9 +23,10 @@ from asyncunit.errors import LoopClosedError, raise_all
 from asyncunit.introspection import functions as examples
 from asyncunit.introspection.functions import is_async_def, is_awaitable, judge_value
 from asyncunit.introspection.tracebacks import report_on_stderr
-from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook
+from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.running import AwaitingContext, RunningTest
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.interrupts import Interrupt
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans.class_plan import parameter_note
 
@@ -89,9 +90,10 @@ class StepsInScope(IsolatedAsyncioTestCase):
         """Run the test; on its own, with no suite around it, open all that it needs and close it after."""
         try:
             self._asyncunit_is_running = True
-            if "run" in self._asyncunit_extended:
-                return super().run(result)
-            return unittest.TestCase.run(self, result)  # IsolatedAsyncioTestCase's adds nothing that is needed
+            # IsolatedAsyncioTestCase's adds nothing that is needed.
+            ran = super().run(result) if "run" in self._asyncunit_extended else unittest.TestCase.run(self, result)
+            Interrupt.of_this_thread().raise_deferred()
+            return ran
         except KeyboardInterrupt as error:
             interrupt = error
         finally:
@@ -208,7 +210,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
         try:
             test.runner.call(function, *args, **kwargs)
         except asyncio.CancelledError as error:
-            test.runner.cancelled(error)
+            if not test.runner.cancelled(error):
+                raise cut_short(test.runner.scope, error) from error
         except LoopClosedError as error:
             if not error.is_repeated:
                 raise
@@ -260,7 +263,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         ):
             raise_all(self._asyncunit_close(), f"closing {self}")
 
-    def _asyncunit_open(self) -> tuple[RunningTest, ScopeRunner]:
+    def _asyncunit_open(self) -> tuple[RunningTest, ScopeTask]:
         """The test as it runs, opened when it is first asked for: a base may do so before unittest sets it up."""
         if self._asyncunit_test is None:
             self._asyncunit_test = RunningTest(self)
@@ -268,7 +271,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         return test, test.runner or test.open()
 
     @contextmanager
-    def _asyncunit_awaiting_context(self, runner: ScopeRunner) -> Iterator[None]:
+    def _asyncunit_awaiting_context(self, runner: ScopeTask) -> Iterator[None]:
         """Have what IsolatedAsyncioTestCase runs in the context of the test awaited, if it can be."""
         self._asyncunit_substitute = AwaitingContext(runner)
         try:
@@ -276,11 +279,11 @@ class StepsInScope(IsolatedAsyncioTestCase):
         finally:
             self._asyncunit_substitute = None
 
-    def _asyncunit_extended_tear_down(self, runner: ScopeRunner) -> None:
+    def _asyncunit_extended_tear_down(self, runner: ScopeTask) -> None:
         with self._asyncunit_awaiting_context(runner):
             _super(self)._callTearDown()
 
-    def _asyncunit_runner(self) -> ScopeRunner:
+    def _asyncunit_runner(self) -> ScopeTask:
         if self._asyncunit_is_running:
             return self._asyncunit_open()[1]
         test = self._asyncunit_test
@@ -294,7 +297,9 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if test is not None and test.runner is not None:
             test.runner.cancellation = test.runner.cancellation or asyncio.CancelledError()
             errors = test.finish()
-            test.runner.cancellation = None
+            left, test.runner.cancellation = test.runner.cancellation, None
+            if left is not None and issubclass(type(left), Exception):  # what an exit made of it
+                errors.append(left)
             for error in errors + self._asyncunit_close():
                 report_on_stderr(test.runner.scope, error)
 

@@ -259,7 +259,9 @@ def interruptible(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return function(*args, **kwargs)
+            value = function(*args, **kwargs)
+            Interrupt.of_this_thread().raise_deferred()
+            return value
         except KeyboardInterrupt as error:
             interrupt = error
         stop()

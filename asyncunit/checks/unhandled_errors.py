@@ -101,12 +101,14 @@ class Observer:
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if not isinstance(error, BaseException):
+        if not issubclass(type(error), BaseException):
             error = None
         generator = context.get("asyncgen")
         if is_reported(error) or (generator is not None and generator in self._forgotten):
             return
-        if self.is_ending and isinstance(error, asyncio.CancelledError):  # of a callback that asks a task for its error
+        if self.is_ending and issubclass(
+            type(error), asyncio.CancelledError
+        ):  # of a callback that asks a task for its error
             return
         captured = _is_captured()
         if captured or self.is_closed or _logger.hasHandlers():
@@ -150,7 +152,7 @@ class Observer:
         finally:
             found, self.unhandled = self.unhandled, before
             for item in found:
-                if isinstance(item.finding.error, expected):
+                if issubclass(type(item.finding.error), expected):
                     caught.append(item.finding.error)
                 else:
                     self.unhandled.append(item)
@@ -176,7 +178,7 @@ class Observer:
         if owner is not None:
             found = self.unretrieved(loop, owner, case)
             self.unhandled += [Unhandled(owner, finding) for finding in found]
-        if not any(isinstance(item.finding.error, expected) for item in self.unhandled):
+        if not any(issubclass(type(item.finding.error), expected) for item in self.unhandled):
             gc.collect()  # a task says that its error was not retrieved when it is let go
 
     def unretrieved(self, loop: asyncio.AbstractEventLoop, owner: OpenScope, case: object = None) -> list[Finding]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from asyncunit.errors import TestTimeoutError
 from asyncunit.introspection.frames import place_of_function, places_of_task
 from asyncunit.introspection.functions import discard, name_of
-from asyncunit.introspection.tracebacks import stand_at
+from asyncunit.introspection.tracebacks import is_error, stand_at
 from asyncunit.loops.watchdog import Deadline
 from asyncunit.scopes.open_scope import OpenScope
 
@@ -32,7 +32,7 @@ def call_in_time(scope: OpenScope, function: Callable[..., T], /, *args: Any, **
         value = scope.context.run(function, *args, **kwargs)
     except BaseException as error:
         took = deadline.stop()
-        if took is not None and isinstance(error, Exception):
+        if took is not None and is_error(error, Exception):
             error.add_note(took_too_long(scope, name, timeout, took))
         raise
     took = deadline.stop()

@@ -19,7 +19,7 @@ from asyncunit import (
 from asyncunit.lifecycle.async_scope import AsyncScope
 from asyncunit.lifecycle.fixture_setup import make
 from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures, find_in
-from asyncunit.loops.scope_task import WideRunner
+from asyncunit.loops.scope_task import WideTask
 from asyncunit.plans.fixture_graph import Node
 from tests.conftest import open_scope
 from tests.support import Result, python, run, run_module, run_suite, suite_of, write
@@ -127,7 +127,7 @@ def test_what_is_held_open_ends_the_test_when_it_crashes_and_is_set_up_anew(note
         @fixture
         async def inner(self, group):
             yield
-            notes.append("never, for a cancellation passes it")
+            notes.append("nothing stands around the yield, so this runs")
 
     class Test(Guarded, AsyncTestCase):
         async def test_a(self):
@@ -141,9 +141,10 @@ def test_what_is_held_open_ends_the_test_when_it_crashes_and_is_set_up_anew(note
     result = run(Test)
     (error,) = result.only_error().exceptions
     assert str(error) == "crash"
-    assert notes[:4] == ["up", "down", "up", "healthy"]
+    inner = "nothing stands around the yield, so this runs"
+    assert notes[:5] == ["up", inner, "down", "up", "healthy"]
     assert result.passed == ["test_b"]
-    assert notes[-1] == "down"
+    assert notes[-2:] == [inner, "down"]
 
 
 class Grouped:
@@ -844,7 +845,7 @@ INTERRUPTED = """
 def test_ctrl_c_in_a_tear_down_leaves_nothing_up_and_loses_no_error(tmp_path, scope):
     write(tmp_path, test_module=INTERRUPTED)
     done = python("-X", "dev", "-m", "unittest", "test_module", cwd=tmp_path, SCOPE=str(scope))
-    assert done.stdout == ("last down\n" if scope is not Scope.FUNCTION else "")  # there, it is cancelled at its yield
+    assert done.stdout == "last down\n"
     assert done.stderr.count("ValueError: not to be lost") == 1
     assert done.stderr.rstrip().endswith("KeyboardInterrupt")
     assert "ResourceWarning" not in done.stderr
@@ -1295,7 +1296,7 @@ def fixtures(opened):
 
 @pytest.fixture
 def async_scope(loop_runner, opened):
-    return AsyncScope(WideRunner(loop_runner, opened))
+    return AsyncScope(WideTask(loop_runner, opened))
 
 
 @pytest.fixture
@@ -1379,7 +1380,9 @@ def test_of_what_is_lost_an_async_second_half_does_not_run_and_a_sync_one_does(
     fixtures, events, async_scope, loop_runner, opened
 ):
     made = open_fixture(fixtures, events, GENERATOR, async_scope)
-    _, made.exit_ = make(generator, (), {}, opened, async_scope.runner)
+    exits = []
+    make(generator, (), {}, opened, async_scope.runner, exits.append)
+    [made.exit_] = exits
     open_fixture(fixtures, events, ONE, async_scope)
     loop_runner.loop.close()
     assert fixtures.lose(async_scope) == []
