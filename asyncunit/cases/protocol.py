@@ -95,8 +95,14 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     def __getstate__(self) -> dict[str, Any]:
         # What is only there while the test runs refers to its runner, and to half of the process.
+        own = vars(self)
+        test = self._asyncunit_test
+        if test is not None and test.fixtures is not None:
+            own = {name: value for name, value in own.items() if name not in test.fixtures.names}
+        if test is not None:
+            own = {**own, "_cleanups": []}
         return {
-            **vars(self),
+            **own,
             "_asyncunit_test": None,
             "_asyncunit_is_running": False,
             "_asyncunit_substitute": None,

@@ -296,6 +296,11 @@ class TestFixtures:
                 own[name] = value
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which the test has values of fixtures among its attributes."""
+        return self._of_class.plan.names
+
+    @property
     def arguments(self) -> dict[str, object]:
         """What fills the parameters of the test."""
         plan = self.plan
@@ -341,7 +346,7 @@ class TestFixtures:
                     errors += self._clean_up()
         self._runner.scope.fixtures = None
         own = vars(self._case)
-        for name in self._of_class.plan.names:
+        for name in self.names:
             own.pop(name, None)
         return errors
 

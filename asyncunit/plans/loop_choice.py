@@ -65,7 +65,11 @@ def class_hook(cls: type) -> str | None:
 CHOSEN = "_asyncunit_chosen"
 
 # What the fixtures of another runner need that a class uses there.
-asked_by_host: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
+_asked_by_host: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
+
+# What was chosen last for the hooks of each module, and under which configuration of the run: all of its classes ask.
+_chosen_for_modules: weakref.WeakKeyDictionary[types.ModuleType, tuple[Config, LoopChoice | None]]
+_chosen_for_modules = weakref.WeakKeyDictionary()
 
 
 class LoopChoice(NamedTuple):
@@ -116,6 +120,32 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
 
     None where no class asks for one that lasts for the module, and the module has no async hook to run on it.
     """
+    module = sys.modules.get(name)
+    known = None if module is None else _chosen_for_modules.get(module)
+    if known is not None and known[0] is config:
+        return known[1]
+    choice = _choose_for_module(name, config)
+    if module is not None:
+        _chosen_for_modules[module] = config, choice
+    return choice
+
+
+def ask(cls: type, demand: plans.Demand) -> None:
+    """Note what the fixtures of another runner need that the class uses there, where that is more than it was."""
+    known = _asked_by_host.get(cls)
+    if demand.scope > (Scope.FUNCTION if known is None else known.scope):
+        _asked_by_host[cls] = demand
+        _forget_module_of(cls)
+
+
+def _forget_module_of(cls: type) -> None:
+    """Have the loop of the class's module be chosen anew, because the class asks for something else now."""
+    module = sys.modules.get(cls.__module__)
+    if module is not None:
+        _chosen_for_modules.pop(module, None)
+
+
+def _choose_for_module(name: str, config: Config) -> LoopChoice | None:
     asked = [_choose_alone(cls, config) for cls in _classes_of(name)]
     lasting = [choice for choice in asked if choice.scope >= Scope.MODULE]
     if lasting:
@@ -130,6 +160,7 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
 
 def check_class(cls: type) -> None:
     """Raise, when a class is defined, for what can be known to be wrong with its loop then."""
+    _forget_module_of(cls)
     explicit = _explicit_scope(cls)
     parse_loop_factory(getattr(cls, "loop_factory", None), f"{class_name(cls)}.loop_factory")
     hook = class_hook(cls)
@@ -186,7 +217,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     explicit = _explicit_scope(cls)
     hook = class_hook(cls)
     demand = plans.plan_of(cls).demand
-    asked = asked_by_host.get(cls)
+    asked = _asked_by_host.get(cls)
     if asked is not None and (demand is None or demand.scope < asked.scope):
         demand = asked
     if explicit is not None:
