@@ -1,0 +1,73 @@
+"""What came of the tests of a suite, read from what a child process wrote, and what differs between two runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+STARTED = "started and never ended"
+ABSENT = "not run"
+
+
+class Outcome(NamedTuple):
+    """What came of one test: a word, and the last line of the error (or the reason of a skip)."""
+
+    word: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.detail}" if self.detail else self.word
+
+
+class Difference(NamedTuple):
+    """A test whose word is not the one of the first run."""
+
+    test: str
+    before: Outcome
+    after: Outcome
+
+
+def read_outcomes(lines: Iterable[str]) -> dict[str, Outcome]:
+    """Reads lines of JSON, each a list of a test's id, a word and a detail.
+
+    A test may have several lines: that it started, an error of its subtest, an error of its tear-down. The first word that
+    is not a pass is the one that counts; one that only started is in the outcomes as such.
+    """
+    found: dict[str, Outcome] = {}
+    for line in lines:
+        test, word, detail = json.loads(line)
+        if found.get(test, Outcome(STARTED)).word in (STARTED, "passed"):
+            found[test] = Outcome(word, detail)
+    return found
+
+
+def compare(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> list[Difference]:
+    """The tests whose word differs, sorted by id; a test that only one of the runs knows is among them."""
+    pairs = ((test, before.get(test, Outcome(ABSENT)), after.get(test, Outcome(ABSENT))) for test in {*before, *after})
+    return sorted(Difference(*pair) for pair in pairs if pair[1].word != pair[2].word)
+
+
+def told(runs: Mapping[str, Iterable[Difference]]) -> Iterator[str]:
+    """Lines for people. The runs in which a test differs in the same way are named once; tests that did not run are counted."""
+    together: dict[Difference, list[str]] = {}
+    for run, differences in runs.items():
+        not_run = 0
+        for difference in differences:
+            if difference.after.word == ABSENT:
+                not_run += 1
+            else:
+                together.setdefault(difference, []).append(run)
+        if not_run:
+            yield f"[{run}] {not_run} tests did not run"
+    for difference, names in together.items():
+        yield f"[{', '.join(names)}] {difference.test}"
+        yield f"    before: {difference.before}"
+        yield f"    after:  {difference.after}"
+
+
+def counted(outcomes: Mapping[str, Outcome]) -> str:
+    """The number of tests, and how many of them have which word."""
+    words = [outcome.word for outcome in outcomes.values()]
+    parts = (f"{words.count(word)} {word}" for word in sorted(set(words)))
+    return f"{len(words)} tests: {', '.join(parts)}" if words else "no tests"

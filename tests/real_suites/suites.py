@@ -1,0 +1,62 @@
+"""The suites: where they come from, and which of their tests are run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Suite(NamedTuple):
+    """A suite of others.
+
+    source: the requirement whose source distribution has the tests; None for those that this Python came with
+    tests: patterns of the files that have the tests, from the root of the source
+    needs: the requirements that are installed for it
+    options: what its tests are run with
+    widened: classes ("module:Class") that are made to derive from the replaced base as well
+    """
+
+    name: str
+    source: str | None
+    tests: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    widened: tuple[str, ...] = ()
+
+    def modules(self, root: Path) -> list[str]:
+        """The names of the modules that have the tests, in the order of their files."""
+        files = sorted({path for pattern in self.tests for path in root.glob(pattern)})
+        return [".".join(path.relative_to(root).with_suffix("").parts) for path in files]
+
+
+# Where this Python came with its own tests, they are beside its library.
+STANDARD_LIBRARY = Path(os.__file__).parent
+
+# Written on IsolatedAsyncioTestCase.
+ON_UNITTEST = (
+    Suite(
+        "aioresponses",
+        "aioresponses==0.7.9",
+        ("tests/test_*.py",),
+        needs=("aiohttp==3.12.15", "ddt==1.7.2", "packaging", "pytest"),
+    ),
+    Suite("aiohttp", "aiohttp==3.14.5", ("tests/test_test_utils.py", "tests/test_loop.py"), needs=("aiohttp==3.14.5", "pytest")),
+    Suite(
+        "kubernetes_asyncio",
+        "kubernetes_asyncio==36.1.0",
+        ("kubernetes_asyncio/**/*_test.py", "kubernetes_asyncio/client/test_*.py"),
+        needs=("kubernetes_asyncio==36.1.0",),
+    ),
+    Suite("aiosqlite", "aiosqlite==0.22.1", ("aiosqlite/tests/smoke.py",)),
+    Suite("websockets", "websockets==17.4", ("tests/**/test_*.py",)),
+    Suite("test_asyncio", None, ("test/test_asyncio/test_*.py",)),
+    Suite("test_asyncio, widened", None, ("test/test_asyncio/test_*.py",), widened=("test.test_asyncio.utils:TestCase",)),
+)
+
+
+def named(suites: tuple[Suite, ...], names: list[str]) -> list[Suite]:
+    """The suites of these names, all where there are none; a name that there is not is a SystemExit that tells those there are."""
+    if unknown := sorted(set(names) - {suite.name for suite in suites}):
+        raise SystemExit(f"there is no suite {unknown[0]!r}; there are: {', '.join(suite.name for suite in suites)}")
+    return [suite for suite in suites if not names or suite.name in names]
