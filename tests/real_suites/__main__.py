@@ -1,4 +1,4 @@
-"""Runs suites with the base class replaced, and prints the tests whose outcome differs: python -m tests.real_suites --help."""
+"""Runs suites with the base class replaced, and prints the tests whose outcome differs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCOPES = ("function", "class", "session")
 
 
 def run_once(python: Path, suite: Suite, base: str, root: Path, log: Path, time_limit: float) -> dict[str, Outcome]:
-    """Runs SUITE on BASE; what it prints is in the file LOG, the outcomes beside it. What hangs is ended after TIME_LIMIT seconds."""
+    """Runs SUITE on BASE. What it prints is in LOG, the outcomes beside it. It has TIME_LIMIT seconds."""
     outcomes = log.with_suffix(".outcomes")
     outcomes.unlink(missing_ok=True)
     widened = [argument for name in suite.widened for argument in ("--widen", name)]
@@ -59,7 +59,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.real_suites", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"suites: {', '.join(suite.name for suite in ON_UNITTEST)}")
     parser.add_argument("--scope", action="append", choices=SCOPES, help="only at this loop scope; may be repeated")
-    parser.add_argument("--folder", type=Path, help="keeps what is fetched, and the output of each run, for one version of Python")
+    parser.add_argument(
+        "--folder", type=Path, help="keeps what is fetched and each run's output, for one version of Python"
+    )
     parser.add_argument("--time-limit", type=float, default=600, help="seconds for one run of one suite")
     options = parser.parse_args()
     suites = named(ON_UNITTEST, options.names)

@@ -2,8 +2,8 @@
 
     python -P child.py [--base BASE] [--widen MODULE:CLASS] OUTCOMES TEST ...
 
-BASE is "unittest" (nothing is replaced) or a loop scope. A CLASS that is widened derives from BASE too: so sync tests, which
-have nothing to replace, run under it. A TEST is the name of a module, a class or a method.
+BASE is "unittest" (nothing is replaced) or a loop scope. A CLASS that is widened derives from BASE too: so sync tests,
+which have nothing to replace, run under it. A TEST is the name of a module, a class or a method.
 Nothing of this file's folder is imported, because it must not be on the path of the suite.
 """
 
@@ -40,7 +40,7 @@ def import_all_of(package: Any) -> None:
 
 
 def replace_base(base: type[unittest.IsolatedAsyncioTestCase]) -> None:
-    """Has all who import unittest from now on find BASE there. It derives from the one it replaces: isinstance() holds."""
+    """Puts BASE into unittest, for all who import it later. It derives from what it replaces: isinstance() holds."""
     unittest.IsolatedAsyncioTestCase = base  # type: ignore[misc]
     unittest.async_case.IsolatedAsyncioTestCase = base  # type: ignore[misc]
 
@@ -93,10 +93,18 @@ def last_line(error: Any) -> str:
     return "".join(traceback.format_exception_only(error[0], error[1])).strip().partition("\n")[0]
 
 
+def loaded(name: str) -> unittest.TestSuite:
+    """The tests of NAME; none of a module that skips itself, which is only known to unittest's discovery."""
+    try:
+        return unittest.defaultTestLoader.loadTestsFromName(name)
+    except unittest.SkipTest:
+        return unittest.TestSuite()
+
+
 def run(outcomes: TextIO, names: list[str]) -> None:
     """Runs the tests of NAMES, and writes to OUTCOMES."""
     result_class = type("Result", (RecordingResult,), {"outcomes": outcomes})
-    suite = unittest.defaultTestLoader.loadTestsFromNames(names)
+    suite = unittest.TestSuite(loaded(name) for name in names)
     unittest.TextTestRunner(resultclass=result_class, verbosity=2).run(suite)
 
 

@@ -31,8 +31,8 @@ class Difference(NamedTuple):
 def read_outcomes(lines: Iterable[str]) -> dict[str, Outcome]:
     """Reads lines of JSON, each a list of a test's id, a word and a detail.
 
-    A test may have several lines: that it started, an error of its subtest, an error of its tear-down. The first word that
-    is not a pass is the one that counts; one that only started is in the outcomes as such.
+    A test may have several lines: that it started, an error of its subtest, an error of its tear-down. The first word
+    that is not a pass is the one that counts; one that only started is in the outcomes as such.
     """
     found: dict[str, Outcome] = {}
     for line in lines:
@@ -49,7 +49,7 @@ def compare(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> list
 
 
 def told(runs: Mapping[str, Iterable[Difference]]) -> Iterator[str]:
-    """Lines for people. The runs in which a test differs in the same way are named once; tests that did not run are counted."""
+    """Lines for people. What differs alike in several runs is told once; tests that did not run are counted."""
     together: dict[Difference, list[str]] = {}
     for run, differences in runs.items():
         not_run = 0

@@ -47,7 +47,7 @@ class Workshop:
         return python
 
     def install_asyncunit(self, python: Path) -> None:
-        """Installs asyncunit as it is in this checkout, from a copy: a build leaves files in the folder that it is built from."""
+        """Installs this checkout's asyncunit, from a copy: a build leaves files in the folder that it builds from."""
         copy = self.folder / "asyncunit"
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir()
@@ -58,7 +58,7 @@ class Workshop:
 
 
 def environment() -> dict[str, str]:
-    """The environment variables for a suite: those of this process, without what configures Python, pytest or asyncunit."""
+    """This process's environment variables, without those that configure Python, pytest or asyncunit."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("ASYNCUNIT", "PYTEST", "PYTHON"))}
 
 

@@ -41,7 +41,12 @@ ON_UNITTEST = (
         ("tests/test_*.py",),
         needs=("aiohttp==3.12.15", "ddt==1.7.2", "packaging", "pytest"),
     ),
-    Suite("aiohttp", "aiohttp==3.14.5", ("tests/test_test_utils.py", "tests/test_loop.py"), needs=("aiohttp==3.14.5", "pytest")),
+    Suite(
+        "aiohttp",
+        "aiohttp==3.14.5",
+        ("tests/test_test_utils.py", "tests/test_loop.py"),
+        needs=("aiohttp==3.14.5", "pytest"),
+    ),
     Suite(
         "kubernetes_asyncio",
         "kubernetes_asyncio==36.1.0",
@@ -51,12 +56,14 @@ ON_UNITTEST = (
     Suite("aiosqlite", "aiosqlite==0.22.1", ("aiosqlite/tests/smoke.py",)),
     Suite("websockets", "websockets==17.4", ("tests/**/test_*.py",)),
     Suite("test_asyncio", None, ("test/test_asyncio/test_*.py",)),
-    Suite("test_asyncio, widened", None, ("test/test_asyncio/test_*.py",), widened=("test.test_asyncio.utils:TestCase",)),
+    Suite(
+        "test_asyncio_widened", None, ("test/test_asyncio/test_*.py",), widened=("test.test_asyncio.utils:TestCase",)
+    ),
 )
 
 
 def named(suites: tuple[Suite, ...], names: list[str]) -> list[Suite]:
-    """The suites of these names, all where there are none; a name that there is not is a SystemExit that tells those there are."""
+    """The suites of these names, all where there are none; SystemExit where there is none of that name."""
     if unknown := sorted(set(names) - {suite.name for suite in suites}):
         raise SystemExit(f"there is no suite {unknown[0]!r}; there are: {', '.join(suite.name for suite in suites)}")
     return [suite for suite in suites if not names or suite.name in names]
