@@ -35,8 +35,16 @@ def asyncunit_base(loop_scope: str) -> type[unittest.IsolatedAsyncioTestCase]:
 def import_all_of(package: Any) -> None:
     """Imports the modules of asyncunit that are imported late, so that none of them sees the class that is replaced."""
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if "pytest" not in module.name and not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+        if not module.name.endswith("__main__"):
+            _import_but_for_pytest(module.name)
+
+
+def _import_but_for_pytest(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("pytest", "_pytest"):
+            raise
 
 
 def replace_base(base: type[unittest.IsolatedAsyncioTestCase]) -> None:

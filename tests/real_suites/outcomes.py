@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -40,6 +41,24 @@ def read_outcomes(lines: Iterable[str]) -> dict[str, Outcome]:
         if found.get(test, Outcome(STARTED)).word in (STARTED, "passed"):
             found[test] = Outcome(word, detail)
     return found
+
+
+def read_junit(text: str) -> dict[str, Outcome]:
+    """Reads what pytest writes with --junit-xml. A test may have several cases: the first that is no pass counts."""
+    found: dict[str, Outcome] = {}
+    for case in ET.fromstring(text).iter("testcase"):
+        test = f"{case.get('classname')}.{case.get('name')}"
+        outcome = _outcome_of(case)
+        if found.get(test, Outcome("passed")).word == "passed":
+            found[test] = outcome
+    return found
+
+
+def _outcome_of(case: ET.Element) -> Outcome:
+    for tag, word in (("failure", "failed"), ("error", "error"), ("skipped", "skipped")):
+        if (element := case.find(tag)) is not None:
+            return Outcome(word, (element.get("message") or "").partition("\n")[0])
+    return Outcome("passed")
 
 
 def compare(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> list[Difference]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 
 class Suite(NamedTuple):
@@ -13,7 +14,6 @@ class Suite(NamedTuple):
     source: the requirement whose source distribution has the tests; None for those that this Python came with
     tests: patterns of the files that have the tests, from the root of the source
     needs: the requirements that are installed for it
-    options: what its tests are run with
     widened: classes ("module:Class") that are made to derive from the replaced base as well
     """
 
@@ -21,7 +21,6 @@ class Suite(NamedTuple):
     source: str | None
     tests: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
     widened: tuple[str, ...] = ()
 
     def modules(self, root: Path) -> list[str]:
@@ -62,7 +61,55 @@ ON_UNITTEST = (
 )
 
 
-def named(suites: tuple[Suite, ...], names: list[str]) -> list[Suite]:
+class PytestSuite(NamedTuple):
+    """A suite that is written for pytest-asyncio.
+
+    source: the requirement whose source distribution has the tests
+    copied: what is copied from it to be run, the rest is left: it must not hide what is installed
+    needs: the requirements that are installed for it, besides pytest
+    options: what pytest is told
+    """
+
+    name: str
+    source: str
+    copied: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+# Written for pytest-asyncio.
+ON_PYTEST_ASYNCIO = (
+    PytestSuite("aiofiles", "aiofiles==25.1.0", ("tests", "pyproject.toml"), needs=("aiofiles==25.1.0",)),
+    PytestSuite("asgiref", "asgiref==3.13.0", ("tests", "setup.cfg"), needs=("asgiref==3.13.0",)),
+    PytestSuite("janus", "janus==2.0.0", ("tests", "setup.cfg"), needs=("janus==2.0.0", "pytest-cov")),
+    PytestSuite(
+        "async_lru",
+        "async-lru==2.4.0",
+        ("tests", "setup.cfg"),
+        needs=("async-lru==2.4.0", "pytest-cov", "pytest-timeout"),
+        options=("--no-cov", "--ignore=tests/test_benchmark.py"),
+    ),
+    PytestSuite(
+        "graphql_core",
+        "graphql-core==3.3.2",
+        ("tests", "pyproject.toml"),
+        needs=("graphql-core==3.3.2", "pytest-benchmark", "pytest-timeout"),
+    ),
+    # Its own suite. The tests left out are of its internals: the version of the package, a private function for ports.
+    PytestSuite(
+        "pytest-asyncio",
+        "pytest-asyncio==1.5.0",
+        ("tests", "docs", "pyproject.toml"),
+        needs=("hypothesis",),
+        options=("--deselect=tests/test_package.py", "--deselect=tests/test_port_factories.py"),
+    ),
+)
+
+
+AnySuite = TypeVar("AnySuite", Suite, PytestSuite)
+
+
+def named(suites: Sequence[AnySuite], names: list[str]) -> list[AnySuite]:
     """The suites of these names, all where there are none; SystemExit where there is none of that name."""
     if unknown := sorted(set(names) - {suite.name for suite in suites}):
         raise SystemExit(f"there is no suite {unknown[0]!r}; there are: {', '.join(suite.name for suite in suites)}")
