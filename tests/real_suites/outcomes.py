@@ -69,20 +69,22 @@ def compare(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> list
 
 def told(runs: Mapping[str, Iterable[Difference]]) -> Iterator[str]:
     """Lines for people. What differs alike in several runs is told once; tests that did not run are counted."""
-    together: dict[Difference, list[str]] = {}
+    together: dict[tuple[str, str, str], list[tuple[str, Difference]]] = {}
     for run, differences in runs.items():
         not_run = 0
         for difference in differences:
             if difference.after.word == ABSENT:
                 not_run += 1
             else:
-                together.setdefault(difference, []).append(run)
+                words = (difference.test, difference.before.word, difference.after.word)
+                together.setdefault(words, []).append((run, difference))
         if not_run:
             yield f"[{run}] {not_run} tests did not run"
-    for difference, names in together.items():
-        yield f"[{', '.join(names)}] {difference.test}"
-        yield f"    before: {difference.before}"
-        yield f"    after:  {difference.after}"
+    for alike in together.values():
+        _, first = alike[0]
+        yield f"[{', '.join(run for run, _ in alike)}] {first.test}"
+        yield f"    before: {first.before}"
+        yield f"    after:  {first.after}"
 
 
 def counted(outcomes: Mapping[str, Outcome]) -> str:

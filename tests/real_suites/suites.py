@@ -13,6 +13,7 @@ class Suite(NamedTuple):
 
     source: the requirement whose source distribution has the tests; None for those that this Python came with
     tests: patterns of the files that have the tests, from the root of the source
+    holding: text that a file must have to be one of them
     needs: the requirements that are installed for it
     widened: classes ("module:Class") that are made to derive from the replaced base as well
     """
@@ -20,12 +21,14 @@ class Suite(NamedTuple):
     name: str
     source: str | None
     tests: tuple[str, ...]
+    holding: str = ""
     needs: tuple[str, ...] = ()
     widened: tuple[str, ...] = ()
 
     def modules(self, root: Path) -> list[str]:
         """The names of the modules that have the tests, in the order of their files."""
-        files = sorted({path for pattern in self.tests for path in root.glob(pattern)})
+        found = sorted({path for pattern in self.tests for path in root.glob(pattern)})
+        files = [path for path in found if self.holding in path.read_text(encoding="utf-8")]
         return [".".join(path.relative_to(root).with_suffix("").parts) for path in files]
 
 
@@ -54,7 +57,7 @@ ON_UNITTEST = (
     ),
     Suite("aiosqlite", "aiosqlite==0.22.1", ("aiosqlite/tests/smoke.py",)),
     Suite("websockets", "websockets==17.4", ("tests/**/test_*.py",)),
-    Suite("test_asyncio", None, ("test/test_asyncio/test_*.py",)),
+    Suite("test_asyncio", None, ("test/test_asyncio/test_*.py",), holding="IsolatedAsyncioTestCase"),
     Suite(
         "test_asyncio_widened", None, ("test/test_asyncio/test_*.py",), widened=("test.test_asyncio.utils:TestCase",)
     ),

@@ -1,6 +1,16 @@
 import json
 
-from tests.real_suites.outcomes import ABSENT, STARTED, Difference, Outcome, compare, counted, read_outcomes, told
+from tests.real_suites.outcomes import (
+    ABSENT,
+    STARTED,
+    Difference,
+    Outcome,
+    compare,
+    counted,
+    read_junit,
+    read_outcomes,
+    told,
+)
 
 
 def lines(*entries):
@@ -38,8 +48,8 @@ def test_a_test_of_one_run_only_differs():
 
 
 def test_what_differs_alike_in_several_runs_is_told_once():
-    difference = Difference("a", Outcome("passed"), Outcome("error", "why"))
-    assert list(told({"class": [difference], "session": [difference]})) == [
+    alike = [Difference("a", Outcome("passed"), Outcome("error", detail)) for detail in ("why", "the same, at 0x1")]
+    assert list(told({"class": alike[:1], "session": alike[1:]})) == [
         "[class, session] a",
         "    before: passed",
         "    after:  error: why",
@@ -59,3 +69,20 @@ def test_outcomes_are_counted_by_word():
 
 def test_a_run_without_outcomes_is_told():
     assert counted({}) == "no tests"
+
+
+JUNIT = """<testsuites><testsuite>
+<testcase classname="m.Test" name="a"/>
+<testcase classname="m" name="b"><failure message="first&#10;second"/></testcase>
+<testcase classname="m" name="c"/><testcase classname="m" name="c"><error message="tear-down"/></testcase>
+<testcase classname="m" name="d"><skipped message="why"/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_what_pytest_reports_is_read():
+    assert read_junit(JUNIT) == {
+        "m.Test.a": Outcome("passed"),
+        "m.b": Outcome("failed", "first"),
+        "m.c": Outcome("error", "tear-down"),
+        "m.d": Outcome("skipped", "why"),
+    }

@@ -11,6 +11,12 @@ def test_modules_are_found_by_their_patterns(tmp_path):
     assert suite.modules(tmp_path) == ["a.b.two_test", "a.test_one"]
 
 
+def test_a_module_without_the_text_is_left_out(tmp_path):
+    (tmp_path / "test_one.py").write_text("Base")
+    (tmp_path / "test_two.py").touch()
+    assert Suite("x", None, ("*.py",), holding="Base").modules(tmp_path) == ["test_one"]
+
+
 def test_all_suites_are_meant_where_none_is_named():
     assert named(ON_UNITTEST, []) == list(ON_UNITTEST)
 
