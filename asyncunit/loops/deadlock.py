@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -31,10 +30,6 @@ _NEXT = ("cr_await", "gi_yieldfrom", "ag_await")
 _LOCKS = (asyncio.Lock, asyncio.Semaphore)
 
 
-class DeadlockError(AsyncUnitError):
-    """Nothing can wake the step any more, by the virtual clock of its loop."""
-
-
 @dataclass(eq=False)
 class Wait:
     """What one task waits for. ``whom`` are the tasks that could end it, as far as that can be told.
@@ -49,16 +44,20 @@ class Wait:
     whom: list[asyncio.Task[Any]] = field(default_factory=list)
 
 
+# What a DeadlockError says first.
+NOTHING_CAN_HAPPEN = (
+    "no task is ready, no timer is set, nothing outside the event loop is in flight, and no other thread is alive. "
+    "What the tasks of the loop wait for:"
+)
+
+# What a report calls each task.
+Names = Mapping[asyncio.Task[Any], str]
+
+
 def describe_deadlock(loop: asyncio.AbstractEventLoop) -> str:
-    """What a DeadlockError says: what each task of the loop waits for, and who waits for each other."""
+    """What each task of the loop waits for, where nothing can happen any more, and which wait for each other."""
     waits = find_waits(_all_tasks(loop))
-    lines = [
-        "nothing can happen any more: no task is ready, no timer is set, nothing outside the event loop is in flight, "
-        "and no other thread is alive. What the tasks of the loop wait for:",
-        *describe_waits(waits),
-        *describe_cycle(waits),
-    ]
-    return "\n".join(lines)
+    return "\n".join([f"Nothing can happen: {NOTHING_CAN_HAPPEN}", *describe_waits(waits), *describe_cycle(waits)])
 
 
 def find_waits(tasks: Iterable[asyncio.Task[Any]]) -> list[Wait]:
@@ -74,14 +73,15 @@ def find_waits(tasks: Iterable[asyncio.Task[Any]]) -> list[Wait]:
     return waits
 
 
-def describe_waits(waits: Iterable[Wait]) -> Iterator[str]:
+def describe_waits(waits: Iterable[Wait], names: Names | None = None) -> Iterator[str]:
     """A line for each task: what it waits for, for whom, and where."""
     for wait in waits:
         place = innermost_place(places_of_task(wait.task))
         what = f" in {wait.what}" if wait.what else ""
         whom = ", ".join(repr(task.get_name()) for task in wait.whom)
+        name = names[wait.task] if names else describe_task(wait.task)
         text = f", {'held by' if wait.lock is not None else 'for'} {whom}" if whom else ""
-        yield f"  - {describe_task(wait.task)} waits{what}{text}, at {place}"
+        yield f"  - {name} waits{what}{text}, at {place}"
 
 
 def describe_cycle(waits: Iterable[Wait]) -> list[str]:

@@ -18,16 +18,18 @@ Linux only; `derived` refuses the rest.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import math
 import selectors
 import signal
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from asyncunit.errors import ConfigurationError
-from asyncunit.loops.deadlock import DeadlockError, describe_deadlock
+from asyncunit.errors import ConfigurationError, DeadlockError
+from asyncunit.loops.deadlock import describe_deadlock
 from asyncunit.loops.holds import holds, waiting
 from asyncunit.loops.others import Others, running_children, signals_may_come
 from asyncunit.loops.sockets import Sockets
@@ -43,7 +45,7 @@ POLL = 0.05
 # Real seconds that something had to happen in, before a deadlock is called one.
 DEADLOCK_WAIT = 0.05
 
-# Jumps in one step, after which each timer is recorded: for the report, should the step never end.
+# Jumps in one step after which timers are counted: for the report, should the step never end.
 _MANY_JUMPS = 1_000
 
 # Up to here the clock counts whole nanoseconds: 0.1 + 0.2 is 0.3.
@@ -56,6 +58,8 @@ _monotonic = time.monotonic
 _Future = asyncio.Future
 _current_task = asyncio.current_task
 _getitimer = signal.getitimer
+
+_numbers = itertools.count()
 
 
 class VirtualTime:
@@ -148,8 +152,8 @@ class ClockSelector(selectors.BaseSelector):
         if timeout is None:
             return self._wait_for_ever()
         self._time.jump(timeout)
-        if self._time.jumps == _MANY_JUMPS:
-            self._loop.record_timers()
+        if self._time.jumps >= _MANY_JUMPS:
+            loop.count_timers()
         return []
 
     def _wait(self, timeout: float | None, work: bool, outside: list[str]) -> list[tuple[selectors.SelectorKey, int]]:
@@ -216,7 +220,9 @@ class VirtualClock(asyncio.AbstractEventLoop if TYPE_CHECKING else object):  # t
         # The calls in threads that this loop waits for.
         self._work: set[object] = set()
         self._has_alarm = False
-        self._timers: deque[tuple[asyncio.TimerHandle, str]] | None = None
+        # Once there were many jumps in a step: the timers that were set since, and how often those of each have fired.
+        self._timers: list[tuple[float, int, asyncio.TimerHandle, str]] | None = None
+        self._fired: Counter[str] = Counter()
         self.clock_selector: ClockSelector | None = None
         super().__init__(*args, **kwargs)
         if self.clock_selector is None:
@@ -301,19 +307,26 @@ class VirtualClock(asyncio.AbstractEventLoop if TYPE_CHECKING else object):  # t
         """Count the time that passes, and the jumps, from here on."""
         self.virtual_time.begin_step()
         self._timers = None
+        self._fired.clear()
         self.__dict__.pop("call_at", None)
 
-    def record_timers(self) -> None:
-        """Record from here on who sets timers. It costs, so only once there were many jumps."""
-        self._timers = deque(maxlen=10 * _MANY_JUMPS)
-        self.__dict__["call_at"] = self._call_at_recorded
+    def count_timers(self) -> None:
+        """Count those that fire now. It costs, so only once there were many jumps, from the first such call on."""
+        if self._timers is None:
+            self._timers = []
+            self.__dict__["call_at"] = self._call_at_recorded
+        while self._timers and self._timers[0][0] <= self.virtual_time.now:
+            _, _, handle, name = heapq.heappop(self._timers)
+            if not handle.cancelled():
+                self._fired[name] += 1
 
     def _call_at_recorded(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
         handle: asyncio.TimerHandle = type(self).call_at(self, when, callback, *args, context=context)
         if self._timers is not None:
             task = _current_task(self)
-            coroutine = task.get_coro() if task is not None else callback
-            self._timers.append((handle, getattr(coroutine, "__qualname__", None) or repr(coroutine)))
+            setter = task.get_coro() if task is not None else callback
+            name = getattr(setter, "__qualname__", None) or type(setter).__qualname__
+            heapq.heappush(self._timers, (when, next(_numbers), handle, name))
         return handle
 
     def describe_time(self) -> str:
@@ -323,12 +336,9 @@ class VirtualClock(asyncio.AbstractEventLoop if TYPE_CHECKING else object):  # t
         if passed.held:
             what = max(passed.held, key=passed.held.__getitem__)
             text += f" For {passed.held[what]:.1f} real seconds it was held by {what}."
-        fired = Counter(
-            name for handle, name in self._timers or () if not handle.cancelled() and handle.when() <= passed.now
-        )
-        if fired:
-            name, times = fired.most_common(1)[0]
-            text += f" Of the last {fired.total():,} timers that fired, {times:,} were set by {name}()."
+        if self._fired:
+            name, times = self._fired.most_common(1)[0]
+            text += f" Of the last {self._fired.total():,} timers that fired, {times:,} were set by {name}()."
         return text
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncunit.loops.deadlock import DeadlockError
+from asyncunit.errors import DeadlockError
 from asyncunit.loops.derived import virtual_clock_factory
 from asyncunit.loops.holds import hold_clock
 from tests.loops.virtual_loops import HOUR, now, run
