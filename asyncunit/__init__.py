@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         AsyncUnitWarning,
         ConfigurationError,
         CutShortError,
+        DeadlockError,
         DefinitionError,
         FixtureNotSetUpError,
         LeftBehindError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         TestTimeoutError,
         UnfinishedError,
     )
+    from asyncunit.loops.holds import hold_clock
     from asyncunit.plans.fixtures import Fixture, Request, fixture
     from asyncunit.plans.params import param, parametrize
     from asyncunit.pytest_plugin.function_plans import is_async_test
@@ -60,6 +62,7 @@ _HOMES = {
     "ClassLoopTestCase": "cases.case",
     "ConfigurationError": "errors",
     "CutShortError": "errors",
+    "DeadlockError": "errors",
     "DefinitionError": "errors",
     "Fixture": "plans.fixtures",
     "FixtureNotSetUpError": "errors",
@@ -77,6 +80,7 @@ _HOMES = {
     "addAsyncModuleCleanup": "cases.case",
     "enterAsyncModuleContext": "cases.case",
     "fixture": "plans.fixtures",
+    "hold_clock": "loops.holds",
     "is_async_test": "pytest_plugin.function_plans",
     "load_tests": "cases.loader",
     "main": "cases.program",
@@ -96,6 +100,7 @@ __all__ = [
     "ClassLoopTestCase",
     "ConfigurationError",
     "CutShortError",
+    "DeadlockError",
     "DefinitionError",
     "Fixture",
     "FixtureNotSetUpError",
@@ -113,6 +118,7 @@ __all__ = [
     "addAsyncModuleCleanup",
     "enterAsyncModuleContext",
     "fixture",
+    "hold_clock",
     "is_async_test",
     "load_tests",
     "main",

@@ -9,7 +9,7 @@ from asyncio import CancelledError, Future, Task, _register_task, _unregister_ta
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol, TypeVar
 
-from asyncunit.errors import TestTimeoutError
+from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.frames import generator_of
 from asyncunit.introspection.functions import discard
 from asyncunit.introspection.tracebacks import is_error, trim
@@ -56,16 +56,16 @@ class Step:
 
     ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``continuation`` tells what
     follows in the same run of the loop, step by step: ``last`` is the last of them that has begun, and this one
-    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, and ``last_call``
-    what gives it up where it does not. ``stray`` was thrown out of the loop meanwhile. ``is_cancelled_by_caller`` is
-    true where whoever waited for it was cancelled.
+    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, or would never end,
+    and ``last_call`` what gives it up where it does not. ``stray`` was thrown out of the loop meanwhile.
+    ``is_cancelled_by_caller`` is true where whoever waited for it was cancelled.
     """
 
     waiter: Future[None] | None = None
     continuation: Continuation | None = None
     last: Step | None = None
     first: Step | None = None
-    expired: TestTimeoutError | None = None
+    expired: AsyncUnitError | None = None
     last_call: Deadline | None = None
     is_cancelled_by_caller = False
     done = False
@@ -153,7 +153,7 @@ class Step:
         name = getattr(step, "__qualname__", None)
         return f"{name}()" if name else repr(step)
 
-    def end_expired(self, expired: TestTimeoutError) -> None:
+    def end_expired(self, expired: AsyncUnitError) -> None:
         """End with the error of a step that took too long; its traceback ends where the step was waiting."""
         if self.error is not None and is_error(self.error, CancelledError):
             expired.__traceback__ = trim(self.error).__traceback__ or expired.__traceback__

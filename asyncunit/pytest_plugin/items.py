@@ -254,8 +254,10 @@ class ItemRunner:
     def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
         """The loop factory that an item runs with."""
         callspec = getattr(item, "callspec", None)
-        configured = plan.config.loop_factory
-        return configured if callspec is None else callspec.params.get(factories.PARAM, configured)
+        factory = plan.config.loop_factory
+        if callspec is not None:
+            factory = callspec.params.get(factories.PARAM, factory)
+        return plan.config.clocked(factory)
 
     def _close(self, item: Any) -> None:
         """Close the scope of a test function; raises what that raised."""
