@@ -69,8 +69,8 @@ def test_settings_refuse_an_unknown_key_and_offer_those_that_they_take():
     with pytest.raises(ConfigurationError) as caught:
         settings(mod="auto")
     assert str(caught.value) == (
-        "asyncunit.settings(...): there is no key 'mod'; expected one of background_tasks, clock, clock_quiet, fail_on, loop_debug, "
-        "loop_factories, loop_factory, loop_scope, timeout."
+        "asyncunit.settings(...): there is no key 'mod'; expected one of background_tasks, clock, "
+        "clock_quiet, fail_on, loop_debug, loop_factories, loop_factory, loop_scope, timeout."
     )
     with pytest.raises(ConfigurationError, match=r"settings\(\.\.\.\): mode is for the whole run"):
         settings(mode="auto")

@@ -100,8 +100,8 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
         (
             "setup.cfg",
             "[asyncunit]\nloop_scpe = module\n",
-            "{path}: there is no key 'loop_scpe'; expected one of background_tasks, clock, clock_quiet, fail_on, loop_debug, "
-            "loop_factories, loop_factory, loop_scope, mode, timeout. "
+            "{path}: there is no key 'loop_scpe'; expected one of background_tasks, clock, "
+            "clock_quiet, fail_on, loop_debug, loop_factories, loop_factory, loop_scope, mode, timeout. "
             "Did you mean 'loop_scope'?",
         ),
         (
