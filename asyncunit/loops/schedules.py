@@ -65,9 +65,9 @@ class Step:
         self, task: _TaskState, callback: Callable[..., object], args: Any, context: Context, is_yield: bool
     ) -> None:
         self.task = task
-        self.callback = callback
-        self.args = args
-        self.context = context
+        self.callback: Any = callback
+        self.args: Any = args
+        self.context: Any = context
         self.is_yield = is_yield
         self.is_taken = False
         self.arrived = self.since = 0
@@ -140,8 +140,7 @@ class Priorities:
         self._random = random
         self._steps: list[tuple[float, Step]] = []
         self._lowest = 1.0
-        length = 2.0 ** (3 + 8 * random())
-        self._changes = {int(random() * length) for _ in range(1 + int(random() * 4))}
+        self._changes = {int(2.0 ** (1 + 8 * random())) for _ in range(1 + int(random() * 5))}
         self._taken = 0
         self._last: object = None
         self._in_a_row = 0
@@ -227,7 +226,7 @@ class Turns:
 
     def _take(self, step: Step) -> None:
         self.steps += 1
-        task = step.callback.__self__  # type: ignore[attr-defined]
+        task = step.callback.__self__
         self.switches.note(self.steps, step.task, task)
         if self.timeline is None:
             step.context.run(step.callback, *step.args)
@@ -333,7 +332,8 @@ class OrderedTurns(Turns):
             self._take(step)
         finally:
             self._is_stepping = False
-            self._batch = None
+            self._batch = self._handle = None
+            step.callback = step.args = step.context = None  # the task is not to be held while this is still in a line
             if self._ready:
                 self._queue_turn()
             else:

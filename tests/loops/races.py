@@ -205,7 +205,8 @@ async def forgotten_wakeup():
         while waiters:
             waiter = waiters.popleft()
             if not waiter.done():
-                return waiter.set_result(None)
+                waiter.set_result(None)
+                break
 
     async def hold(count):
         await acquire()
@@ -243,7 +244,8 @@ async def torn_read():
 
     async def look():
         await replies(24)
-        assert not (await read() or await read())
+        assert not await read()
+        assert not await read()
 
     await asyncio.gather(write(), look(), *(replies(24) for _ in range(4)))
 
