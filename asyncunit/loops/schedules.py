@@ -240,6 +240,9 @@ class Turns:
         finally:
             timeline.note(number, step.task, standing, loop_time, began, perf_counter_ns())
 
+    def finish(self) -> None:
+        """Follow asyncio's own order from here on."""
+
     def drop(self) -> None:
         """Let go of what waits: the loop is closed."""
         self._tasks.clear()
@@ -264,8 +267,9 @@ class OrderedTurns(Turns):
         self._batch: list[Step] | None = None
         self._handle: Handle | None = None
         self._is_stepping = False
+        # True once asyncio's own order is followed again.
         # Whether `_turn` is queued. It waits while anything is queued after it, for so many turns.
-        self._is_turning = False
+        self._is_over = self._is_turning = False
         self._is_stirred = False
         self._turns = 0
 
@@ -282,6 +286,8 @@ class OrderedTurns(Turns):
         if self._batch is not None and self._handle is not None:
             self._batch.append(step)
             return self._handle
+        if self._is_over:
+            return self._queue(self._take, step, context=self._empty)
         batch = [step]
         handle = self._queue(self._arrive, batch, context=self._empty)
         self._is_stirred = True
@@ -294,6 +300,9 @@ class OrderedTurns(Turns):
 
     def _arrive(self, batch: list[Step]) -> None:
         """All has run that was queued before these steps."""
+        if self._is_over:
+            self._take_all(batch)
+            return
         for step in batch:
             if step.is_yield and self._ready:
                 self._yielded.append((self._arrived, step))
@@ -317,6 +326,8 @@ class OrderedTurns(Turns):
         self._queue(self._turn, context=self._empty)
 
     def _turn(self) -> None:
+        if self._is_over:
+            return
         if self._is_stirred and self._turns:
             self._turns -= 1
             self._is_stirred = False
@@ -334,7 +345,7 @@ class OrderedTurns(Turns):
             self._is_stepping = False
             self._batch = self._handle = None
             step.callback = step.args = step.context = None  # the task is not to be held while this is still in a line
-            if self._ready:
+            if self._ready and not self._is_over:
                 self._queue_turn()
             else:
                 self._is_turning = False
@@ -354,6 +365,20 @@ class OrderedTurns(Turns):
         oldest = self._oldest().arrived if self._ready else self._arrived
         while self._yielded and self._yielded[0][0] <= oldest:
             self._admit(self._yielded.popleft()[1])
+
+    def finish(self) -> None:
+        """Follow asyncio's own order from here on."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._take_all([step for step in self._arrivals if not step.is_taken])
+        self._take_all([step for _, step in self._yielded])
+        self._arrivals.clear()
+        self._yielded.clear()
+
+    def _take_all(self, steps: list[Step]) -> None:
+        for step in steps:
+            self._queue(self._take, step, context=self._empty)
 
     def drop(self) -> None:
         """Let go of what waits: the loop is closed."""

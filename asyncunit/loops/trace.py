@@ -39,8 +39,10 @@ class TracedTask:
         """Remember what the task is called: by its user, else as its coroutine is."""
         name = task.get_name()
         if fullmatch(r"(Task-\d+)?", name or ""):  # a number that asyncio counts over all loops says nothing
-            coroutine = task.get_coro()
-            name = f"{getattr(coroutine, '__name__', None) or type(coroutine).__name__}()"
+            coroutine: Any = task.get_coro()
+            frame = getattr(coroutine, "cr_frame", None)
+            is_ours = frame is not None and "__unittest" in frame.f_globals
+            name = "the test" if is_ours else f"{getattr(coroutine, '__name__', None) or type(coroutine).__name__}()"
         self.name = name
 
 
@@ -112,18 +114,28 @@ def _at(standing: Standing | None) -> str:
 
 
 def standing_of(task: Task[Any]) -> Standing | None:
-    """Where the task waits: in the innermost function that is no library's and not asyncunit's, else the outermost."""
+    """Where the task waits: in the innermost function that is no library's, else the outermost; None if that is ours."""
     found: types.FrameType | None = None
     awaitable: Any = task.get_coro()
     while awaitable is not None:
         if type(awaitable) is types.CoroutineType:
             frame, awaitable = awaitable.cr_frame, awaitable.cr_await
         else:
-            frame = getattr(awaitable, "gi_frame", None) or getattr(awaitable, "ag_frame", None)
-            awaitable = getattr(awaitable, "gi_yieldfrom", None) or getattr(awaitable, "ag_await", None)
+            frame, awaitable = _first(awaitable, _FRAMES), _first(awaitable, _AWAITED)
         if frame is not None and (found is None or _is_users(frame)):
             found = frame
-    return None if found is None else Standing(found.f_code, found.f_lasti)
+    if found is None or "__unittest" in found.f_globals:
+        return None
+    return Standing(found.f_code, found.f_lasti)
+
+
+# What generators and the like have of what a coroutine has.
+_FRAMES = ("gi_frame", "ag_frame")
+_AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
+
+
+def _first(awaitable: Any, names: tuple[str, ...]) -> Any:
+    return next((found for name in names if (found := getattr(awaitable, name, None)) is not None), None)
 
 
 # By the name of a file, whether it is a user's.
