@@ -114,7 +114,7 @@ def _at(standing: Standing | None) -> str:
 
 
 def standing_of(task: Task[Any]) -> Standing | None:
-    """Where the task waits: in the innermost function that is no library's; else the outermost, None if that is ours."""
+    """Where the task waits: in the innermost function that is no library's; else in the outermost, if not ours."""
     found: types.FrameType | None = None
     awaitable: Any = task.get_coro()
     while awaitable is not None:

@@ -366,7 +366,7 @@ class AsyncRun:
             return None
         from asyncunit.pytest_plugin import under_schedules
 
-        under_schedules.Schedules(self._runner()).run(item, nextitem, attempts)
+        under_schedules.Schedules(self._runner().follow).run(item, nextitem, attempts)
         return True
 
     def _runner(self) -> ItemRunner:

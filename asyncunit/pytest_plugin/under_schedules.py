@@ -12,24 +12,21 @@ import copy
 import functools
 import shlex
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from _pytest.runner import call_and_report
 
 from asyncunit.loops.attempts import Attempt
 
-if TYPE_CHECKING:
-    from asyncunit.pytest_plugin.items import ItemRunner
-
 __tracebackhide__ = True
 
 
 class Schedules:
-    """Runs items under schedules."""
+    """Runs items under schedules. ``follow`` is told of the one that an item follows from now on; None is none."""
 
-    def __init__(self, items: ItemRunner) -> None:
-        self._items = items
+    def __init__(self, follow: Callable[[Attempt | None], object]) -> None:
+        self._follow = follow
 
     def run(self, item: pytest.Item, nextitem: pytest.Item | None, attempts: Sequence[Attempt]) -> None:
         """Run an item under each schedule until it does not pass; report that, or the first."""
@@ -52,7 +49,7 @@ class Schedules:
     def _run_once(
         self, item: Any, nextitem: pytest.Item | None, attempt: Attempt, *, is_last: bool
     ) -> list[pytest.TestReport]:
-        self._items.follow(attempt)
+        self._follow(attempt)
         sections = getattr(item, "_report_sections", None)
         if sections is not None:  # what was printed under another schedule
             sections.clear()
@@ -62,7 +59,7 @@ class Schedules:
             return self._phases(item, nextitem, is_last=is_last)
         finally:
             vars(item).pop("addSubTest", None)
-            self._items.follow(None)
+            self._follow(None)
             attempt.write_timeline()
 
     def _phases(self, item: Any, nextitem: pytest.Item | None, *, is_last: bool) -> list[pytest.TestReport]:

@@ -1,14 +1,12 @@
 import asyncio
 import contextvars
 import hashlib
-import json
 import threading
 import weakref
 
 import pytest
 
 from asyncunit.loops.schedules import RandomWalk, order_of, scheduled
-from asyncunit.loops.trace import Timeline
 from tests.loops import races
 from tests.loops.idle import IdleError, IdleLoop
 
@@ -338,37 +336,6 @@ def test_the_first_part_of_an_eager_task_is_not_moved():
     found = {run(main(), number)[0] for number in range(1, 11)}
     assert {begun for begun, _ in found} == {"abc"}
     assert len(found) > 1
-
-
-def test_the_last_switches_are_told_by_task_and_line():
-    async def waits():
-        await races.reply()
-        await races.reply()
-
-    async def main():
-        await asyncio.gather(
-            asyncio.create_task(waits(), name="first"), asyncio.create_task(waits(), name="second"), waits()
-        )
-
-    _, loop = run(main(), 4)
-    lines = loop.turns.switches.lines()
-    assert len(lines) == 8
-    text = "\n".join(lines)
-    assert "first [" in text
-    assert "waits() [" in text
-    assert all(" -> " in line for line in lines)
-    assert "test_schedules.py:" not in text or "races.py:" in text
-
-
-def test_a_timeline_has_a_track_for_each_task_and_a_slice_for_each_step(tmp_path):
-    timeline = Timeline()
-    _, loop = run(tasks("ab", 3, []), 2, timeline=timeline)
-    timeline.write(str(tmp_path / "trace.json"))
-    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    slices = [event for event in events if event["ph"] == "X"]
-    assert len(slices) == loop.turns.steps
-    assert {event["tid"] for event in slices} == {event["tid"] for event in events if event["ph"] == "M"}
-    assert all(event["dur"] >= 0 and event["args"]["step"] for event in slices)
 
 
 async def clients_and_servers(log):
