@@ -461,6 +461,8 @@ class ScopeTask:
         error = step.stray or step.error
         assert error is not None
         step.stray = step.error = None
+        if self.loop_runner.attempt is not None:
+            self.loop_runner.attempt.failed()
         if type(error) is GeneratorExit and self._task is not None and self._task.done():
             self._task.exception()  # which it was, too: else it is logged, though it is raised or reported
         explain(error, self._loop)

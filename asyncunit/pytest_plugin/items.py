@@ -6,6 +6,7 @@ fixture that is being set up; nothing else tells which function is to be called,
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 from asyncunit.cases.suite import has_module_hooks
 from asyncunit.checks.findings import warn_of
 from asyncunit.config.keys import MARKER, PEER_MARKER
+from asyncunit.config.settings import Config
 from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all
 from asyncunit.introspection.functions import (
     inner_test,
@@ -25,6 +27,7 @@ from asyncunit.introspection.functions import (
     substitute,
 )
 from asyncunit.introspection.tracebacks import print_all
+from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
@@ -59,6 +62,8 @@ class ItemRunner:
         # Whether it is one of asyncunit's test cases.
         self._is_case = False
         self._standings: dict[Any, Standing] = {}
+        # Of test cases: their loop, and the configuration of those tests that have one of their own.
+        self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
         # The test function that pytest has come to, while its scope is open.
         self._test: FunctionTest | None = None
 
@@ -203,6 +208,46 @@ class ItemRunner:
         self._run.catch_up(runner.scope)
         test.outer.append(finish)
         return runner, runner.scope.context
+
+    # Schedules.
+
+    def attempts_for(self, item: Any) -> list[Attempt] | None:
+        """The schedules to run an item under; None where it is run as ever."""
+        found = self._config_and_scope(item)
+        if found is None or not found[0].explores:
+            return None
+        config, scope = found
+        if scope is Scope.FUNCTION:
+            return attempts_of(config)
+        if config.schedules > 1 or config.schedule is not None:
+            self._run.ran_once += 1
+        return None
+
+    def _config_and_scope(self, item: Any) -> tuple[Config, Scope] | None:
+        """What is configured for an item, and which scope owns its loop; None where it has none, or that is wrong."""
+        cls: Any = getattr(item, "cls", None)
+        if not is_case(cls):
+            plan = self._collected.plan_of(item)
+            return None if plan is None else (plan.config, plan.loop_scope)
+        if cls not in self._choices:
+            self._choices[cls] = None
+            with contextlib.suppress(AsyncUnitError):  # it is raised again, to be reported, as the class opens
+                choice = loop_choice.choose(cls, self._run.config)
+                self._choices[cls] = choice, loop_choice.configs_of_tests(cls, choice.configs[0])
+        found = self._choices[cls]
+        if found is None:
+            return None
+        choice, configs = found
+        return configs.get(item.name, choice.configs[0]), choice.scope
+
+    def follow(self, attempt: Attempt | None) -> None:
+        """The item is run under this schedule now; under none from None on."""
+        self._run.attempt = attempt
+
+    @property
+    def ran_once(self) -> int:
+        """How many tests were asked to follow schedules, and could not."""
+        return self._run.ran_once
 
     # Test functions.
 
