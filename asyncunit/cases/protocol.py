@@ -24,7 +24,7 @@ from asyncunit.cases.under_schedules import attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions as examples
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
-from asyncunit.introspection.tracebacks import report_on_stderr
+from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.running import AwaitingContext, RunningTest
 from asyncunit.loops.attempts import Attempt
@@ -239,6 +239,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         except (TypeError, AttributeError) as error:
             if note := parameter_note(plans.plan_of(type(self)), error, self._testMethodName, method, arguments):
                 error.add_note(note)
+                stand_at_function(method, error)
             raise
         if cut is not None:
             raise test.cut_short(cut, is_expected=runs.expects_failure(self))

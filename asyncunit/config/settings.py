@@ -134,7 +134,10 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
     """
 
     def __init__(self, **values: object) -> None:
-        self.values = parse_settings(values, "asyncunit.settings(...)")
+        try:
+            self.values = parse_settings(values, "asyncunit.settings(...)")
+        except ConfigurationError as error:
+            raise error.with_traceback(None)  # noqa: B904 - where it was found is nobody's: one line of ours is enough
 
     def __call__(self, target: Target, /) -> Target:
         """Attach the values to a class or a function, and return it."""

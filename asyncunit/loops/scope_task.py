@@ -577,7 +577,7 @@ class ScopeTask:
             return
         late = TestTimeoutError(took_too_long(self.scope, step.name, deadline.seconds, took))
         if step.error is None:
-            step.error = late
+            step.error = stand_at(deadline.place, late)
         elif is_error(step.error, Exception):
             BaseException.add_note(step.error, str(late))
 

@@ -387,7 +387,11 @@ class AsyncRun:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
-        """Run an async fixture in the task of its scope."""
+        """Run an async fixture in the task of its scope; know that a test takes the log."""
+        if fixturedef.argname == "caplog":
+            from asyncunit.checks.unhandled_errors import take_the_log
+
+            fixturedef.addfinalizer(take_the_log())
         other = None if self._items is None else self._items.in_place_of(fixturedef, request)
         if other is None:
             return (yield)
