@@ -337,7 +337,7 @@ def test_fixtures_have_their_place_among_the_hooks(notes):
     order = """
         of_module up, setUpModule, asyncSetUpModule,
         of_class up, setUpClass, asyncSetUpClass,
-        of_test up, setUp, asyncSetUp, wide_named up, named up,
+        wide_named up, of_test up, setUp, asyncSetUp, named up,
         test,
         asyncTearDown, tearDown, cleanup, named down, of_test down,
         asyncTearDownClass, tearDownClass, class cleanup, of_class down,
@@ -461,7 +461,7 @@ def test_one_that_some_tests_name_fails_those(notes, scope):
     result = run(Test)
     assert result.errors_by_name == [("test_x", ValueError), ("test_z", ValueError)]
     assert result.passed == ["test_y"]
-    assert notes == ["up", "tearDown", "tearDown", "tearDown"]
+    assert notes == ["up", "tearDown"]
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
@@ -1094,8 +1094,9 @@ def test_a_crash_inside_leaves_the_fixtures_of_wider_scopes_alone(notes):
             notes.append("slow")
             await asyncio.sleep(0.05 if notes.count("slow") == 1 else 0)
 
-        async def asyncSetUp(self):
-            await self.enterAsyncContext(asyncio.timeout(0.01 if self._testMethodName == "test_a" else 60))
+        @classmethod
+        async def asyncSetUpClass(cls):
+            await cls.enterAsyncClassContext(asyncio.timeout(60 if "slow" in notes else 0.01))
 
         async def test_a(self, slow): ...
 
