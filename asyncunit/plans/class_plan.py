@@ -86,6 +86,11 @@ class Plan(NamedTuple):
         has_usual_tests = all(plan is self.usual for plan in self.tests.values())
         return has_usual_tests and not self.whole and not self.resolver.names
 
+    def used_by(self, name: str) -> tuple[Node, ...]:
+        """What is set up for a test of that name, whether for it alone or for others, too."""
+        plan = self.tests.get(name, self.usual)
+        return (*self.whole, *plan.wide, *plan.named)
+
     def of_test(self, name: str, function: Callable[..., Any]) -> TestPlan:
         """The plan of a test; made now, where the test has come into the class after it was defined."""
         found = self.tests.get(name)

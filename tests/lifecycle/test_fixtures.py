@@ -1324,7 +1324,7 @@ def test_a_fixture_that_is_set_up_is_found_and_one_that_failed_is_not(fixtures, 
     assert fixtures.find(one, None) == ("one",)
     made.error = ValueError()
     assert fixtures.find(one, None) is None
-    assert fixtures.shared(one, None) is None
+    assert fixtures.shared(ONE, None) is None
 
 
 def test_a_class_sees_no_more_than_what_it_uses(fixtures, events):
@@ -1341,20 +1341,26 @@ def test_a_value_is_found_by_its_fixture_and_none_is_a_value():
 
 def test_what_needs_a_loop_is_shared_on_that_loop_only(fixtures, events, async_scope, loop_runner):
     made = open_fixture(fixtures, events, GENERATOR, async_scope)
-    assert fixtures.shared(generator, loop_runner) is made
-    assert fixtures.shared(generator, None) is None
+    assert fixtures.shared(GENERATOR, loop_runner) is made
+    assert fixtures.shared(GENERATOR, None) is None
 
 
 def test_what_has_params_is_not_shared(fixtures, events):
-    open_fixture(fixtures, events, Node(varying, ()))
-    assert fixtures.shared(varying, None) is None
+    node = Node(varying, ())
+    open_fixture(fixtures, events, node)
+    assert fixtures.shared(node, None) is None
+
+
+def test_a_fixture_that_is_made_of_another_one_is_not_shared(fixtures, events):
+    open_fixture(fixtures, events, TWO)
+    assert fixtures.shared(Node(two, (("one", Node(one, ())),)), None) is None
 
 
 def test_what_rests_on_a_fixture_goes_down_with_it_the_last_first(fixtures, events):
     open_fixture(fixtures, events, ONE)
     open_fixture(fixtures, events, GENERATOR)
     open_fixture(fixtures, events, TWO)
-    assert fixtures.tear_down_what_rests_on(one) == []
+    assert fixtures.tear_down_what_rests_on(ONE) == []
     assert events == ["two", "one"]
     assert list(fixtures.open_fixtures) == [GENERATOR]
 
