@@ -18,7 +18,8 @@ from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
 from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures
 from asyncunit.loops.loop import LoopRunner, current_loop
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.plans.fixture_graph import Node
+from asyncunit.plans.class_plan import plan_of
+from asyncunit.plans.fixture_graph import Node, node_of
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin.asyncio_compat import Taker
 from asyncunit.pytest_plugin.nodes import Place, depth_of
@@ -33,9 +34,9 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 _Within = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
 
-def value_in(scope: OpenScope, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> OpenFixture | None:
-    """The fixture as it is live in a scope, on that loop."""
-    return scope.fixtures.shared(fixture, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
+def value_in(scope: OpenScope, node: Node, loop_runner: LoopRunner | None) -> OpenFixture | None:
+    """The fixture as it is set up in a scope, on that loop."""
+    return scope.fixtures.shared(node, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
 
 
 class HostedFixture:
@@ -44,9 +45,10 @@ class HostedFixture:
     What it sets in context variables is set around the run until it is torn down.
     """
 
-    def __init__(self, run: HostedRun, fixture: Fixture[Any], key: Hashable) -> None:
+    def __init__(self, run: HostedRun, node: Node, key: Hashable) -> None:
         self._run = run
-        self._fixture = fixture
+        self._node = node
+        self._fixture = node.fixture
         self._key = key
         self._exit: Exit | None = None
         self._carried: Carried | None = None
@@ -63,7 +65,7 @@ class HostedFixture:
 
     def share(self, scope: OpenScope, async_scope: AsyncScope | None, value: Any, finish: Callable[[], None]) -> None:
         """Have it found in its scope. ``finish`` has the host tear it down, if the scope breaks, or closes."""
-        open_fixture = OpenFixture(Node(self._fixture, ()), async_scope)
+        open_fixture = OpenFixture(self._node, async_scope)
         open_fixture.value, open_fixture.exit_ = value, finish
         self._in = scope.fixtures or ScopeFixtures(scope)
         self._in.open_fixtures[self._key] = open_fixture
@@ -129,7 +131,7 @@ class HostedFixture:
             self._in.open_fixtures.pop(self._key, None)
             for fixtures in [each.fixtures for each in reversed(self._run.chain)]:
                 if isinstance(fixtures, ScopeFixtures):
-                    errors += fixtures.tear_down_what_rests_on(self._fixture)
+                    errors += fixtures.tear_down_what_rests_on(self._node)
         exit_, self._exit = self._exit, None
         try:
             if exit_ is not None:
@@ -241,10 +243,22 @@ class AdoptedFixtures:
         found = self.find(definition)
         return self._adopted(definition) if found is None and is_case else found
 
-    def is_of_cases(self, definition: Any) -> bool:
-        """Whether asyncunit's test cases set the fixture up themselves, for each test or class."""
-        made = getattr(written_of(definition.func), ATTRIBUTE, None)
-        return made is not None and made.scope <= Scope.CLASS
+    def node_of(self, found: AdoptedFixture, item: Any) -> Node:
+        """The fixture with what its parameters mean to pytest, the same as a class has that sees it so."""
+        nodes = []
+        for name in found.fixture.asks_for:
+            behind = self._find_behind(found.definition, name, item)
+            if behind is None:
+                return Node(found.fixture, ())  # nobody else's, because what it is made of is pytest's alone
+            nodes.append((name, self.node_of(behind, item)))
+        return node_of(found.fixture, tuple(nodes))
+
+    def _find_behind(self, definition: Any, name: str, item: Any) -> AdoptedFixture | None:
+        """What a parameter of a fixture means for an item; None where that is not asyncunit's to run."""
+        definitions = list(item._fixtureinfo.name2fixturedefs.get(name, ()))
+        if definition in definitions:
+            definitions = definitions[: definitions.index(definition)]
+        return self.find(definitions[-1]) if definitions else None
 
     def _adopted(self, definition: Any) -> AdoptedFixture | None:
         """The fixture of pytest's if it is async, whoever would run it for test functions."""
@@ -264,14 +278,74 @@ class AdoptedFixtures:
         return AdoptedFixture(made, definition, is_peers)
 
 
+def declared(definition: Any) -> Fixture[Any] | None:
+    """The fixture that a definition of pytest's was made of; None where it was declared for pytest."""
+    found: Fixture[Any] | None = getattr(written_of(definition.func), ATTRIBUTE, None)
+    return found
+
+
+def is_set_up_by_case(definition: Any, item: Any, widest: Scope = Scope.SESSION) -> bool:
+    """Whether the test case sets the fixture up itself, in the order that it has under unittest."""
+    found = declared(definition)
+    return (
+        found is not None
+        and found.scope <= widest
+        and any(node.fixture is found for node in plan_of(item.cls).used_by(item.name))
+    )
+
+
+def leave_to_case(item: Any) -> None:
+    """Have pytest not set up what a test case sets up itself.
+
+    Raises as `plan_of` does.
+    """
+    definitions = item._fixtureinfo.name2fixturedefs
+    item.fixturenames[:] = [
+        name
+        for name in item.fixturenames
+        if name not in definitions or not is_set_up_by_case(definitions[name][-1], item)
+    ]
+
+
+def order_fixtures(item: Any) -> None:
+    """Have pytest set up those that are declared with ``asyncunit.fixture`` as unittest's runner does, scope by scope.
+
+    Their dependencies come first anyway, and so do wider scopes; within one, they come as they are defined.
+    """
+    info = getattr(item, "_fixtureinfo", None)
+    if info is None or not info.name2fixturedefs:
+        return
+    names = item.fixturenames
+    found = {}
+    for index, name in enumerate(names):
+        definition = info.name2fixturedefs[name][-1] if name in info.name2fixturedefs else None
+        if definition is not None and (made := declared(definition)) is not None:
+            # What is declared further out comes first.
+            found[index] = (-made.scope, len(definition.baseid), _line(made)), name
+    for index, (_, name) in zip(found, sorted(found.values()), strict=True):
+        names[index] = name
+
+
+def _line(fixture: Fixture[Any]) -> int:
+    """The line at which a fixture is written."""
+    code = getattr(inspect.unwrap(fixture.function), "__code__", None)
+    return 0 if code is None else int(code.co_firstlineno)
+
+
 def depth_of_fixture(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
     """As `depth_of`, for where pytest has a fixture live."""
     scope = found.fixture.scope
-    if scope is not Scope.PACKAGE:
+    if scope is not Scope.PACKAGE or _is_in_module(found.definition, places):
         return depth_of(scope, places)
     depth = _depth_of_package(found.definition, places)
     # pytest-asyncio's loops of packages last as long as its fixtures of packages, wherever pytest has these live.
     return depth_of(scope, places) if found.is_peers and depth == 1 else depth
+
+
+def _is_in_module(definition: Any, places: tuple[Place, ...]) -> bool:
+    """Whether an ``asyncunit.fixture`` is at the top of the module: its package is that of the module."""
+    module = next((place.node for place in places if place.scope is Scope.MODULE), None)
+    return declared(definition) is not None and module is not None and definition.baseid == module.nodeid
 
 
 def _depth_of_package(definition: Any, places: tuple[Place, ...]) -> int:

@@ -17,7 +17,7 @@ from asyncunit.cases.suite import has_module_hooks
 from asyncunit.checks.findings import warn_of
 from asyncunit.config.keys import MARKER, PEER_MARKER
 from asyncunit.config.settings import Config
-from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all
+from asyncunit.errors import AsyncUnitError, FixtureNotSetUpError, RunningLoopError, raise_all
 from asyncunit.introspection.functions import (
     inner_test,
     is_async_def,
@@ -31,11 +31,19 @@ from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
+from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixtures import AdoptedFixture, HostedFixture, depth_of_fixture, value_in
+from asyncunit.pytest_plugin.fixtures import (
+    AdoptedFixture,
+    HostedFixture,
+    declared,
+    depth_of_fixture,
+    is_set_up_by_case,
+    value_in,
+)
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.nodes import Place, depth_of
 from asyncunit.pytest_plugin.run import FunctionTest, HostedRun, Standing, wide_runner
@@ -135,21 +143,22 @@ class ItemRunner:
     def in_place_of(self, definition: Any, request: Any) -> Callable[..., Any] | None:
         """What pytest is to call in the place of a fixture's function; None where that is not asyncunit's to run."""
         found = self._collected.fixtures.find_for(definition, is_case=self._is_case)
-        if self._is_case and self._collected.fixtures.is_of_cases(definition):
-            return _nothing
+        if self._is_case and is_set_up_by_case(definition, self._item, widest=Scope.CLASS):
+            return functools.partial(_refuse, declared(definition), request)
         if found is None:
             return None
         return functools.partial(self._set_up, found, request, _bound(definition.func, request.instance))
 
     def _set_up(self, found: AdoptedFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         definition = found.definition
-        hosted = HostedFixture(self._run, found.fixture, id(definition))
+        node = self._collected.fixtures.node_of(found, self._item)
+        hosted = HostedFixture(self._run, node, id(definition))
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
         request.addfinalizer(hosted.tear_down)
         if not found.fixture.is_async and not found.is_peers:
             scope = self._scope_for(found)
-            if open_fixture := value_in(scope, found.fixture, None):
+            if open_fixture := value_in(scope, node, None):
                 return open_fixture.value
             value = hosted.set_up_beside(call, None)
             hosted.share(scope, None, value, finish)
@@ -162,7 +171,7 @@ class ItemRunner:
         runner, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
             return hosted.set_up_beside(call, runner.loop_runner.loop)
-        if open_fixture := value_in(runner.scope, found.fixture, runner.loop_runner):
+        if open_fixture := value_in(runner.scope, node, runner.loop_runner):
             return open_fixture.value
         return hosted.set_up(call, runner, finish, context)
 
@@ -334,8 +343,12 @@ def _sync_test(item: Any, plan: FunctionPlan) -> str | None:
     )
 
 
-def _nothing(**_: object) -> None:
-    """In the place of a fixture that asyncunit's test cases set up themselves."""
+def _refuse(fixture: Fixture[Any] | None, request: Any, **_: object) -> None:
+    """In the place of a fixture that a fixture of pytest's asks for before the test case has set it up."""
+    raise FixtureNotSetUpError(
+        f"the {fixture} is set up by the test case {request.cls.__qualname__} itself, after the fixtures of pytest's, "
+        f"one of which asks for it. Declare that one with asyncunit.fixture, too."
+    )
 
 
 def _bound(function: Any, instance: object) -> Any:
