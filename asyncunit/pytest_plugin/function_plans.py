@@ -16,7 +16,7 @@ from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import is_plain, written_of
 from asyncunit.plans.loop_choice import config_of_module
 from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.fixtures import AdoptedFixture, AdoptedFixtures, depth_needed
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, AdoptedFixtures, depth_needed
 from asyncunit.pytest_plugin.markers import check_agreement, parse_marker, parse_peer_marker
 from asyncunit.pytest_plugin.nodes import Place, depth_of, places_of
 from asyncunit.scope import Scope, ScopePath

@@ -32,7 +32,8 @@ from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixtures import AdoptedFixture, HostedFixture, depth_of_fixture, value_in
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, depth_of_fixture
+from asyncunit.pytest_plugin.fixtures import HostedFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.nodes import Place, depth_of
 from asyncunit.pytest_plugin.run import FunctionTest, HostedRun, Standing, wide_runner
