@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,7 @@ from asyncunit.pytest_plugin.detection import has_async_tests, is_case
 from asyncunit.pytest_plugin.effective_markers import Marking
 from asyncunit.pytest_plugin.fixture_plans import param_of
 from asyncunit.pytest_plugin.loop_factories import PARAM, LoopFactories
+from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, current_policy, is_default
 
 if TYPE_CHECKING:
     from asyncunit.config.settings import Config
@@ -31,6 +33,8 @@ class AsyncRun:
         self.config = config
         self.collected = collected
         self._factories = LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
+        if not collected.taker.is_peer_active:
+            config.pluginmanager.register(_DefaultPolicy(), "asyncunit-policy")
         self._marking = Marking(collected, pytest.mark)
         # None until the first of them is set up.
         self._items: ItemRunner | None = None
@@ -70,6 +74,8 @@ class AsyncRun:
             wrong = str(error)
         if wrong is not None:  # not above, for pytest would show both
             pytest.fail(wrong if wrong.startswith(node.nodeid) else f"{node.nodeid}: {wrong}", pytrace=False)
+        if self.collected.policy_of(node) is not None:
+            ask_for_policy(node)
         for each in param_sets:
             metafunc.parametrize(each.names, [param_of(param) for param in each.params])
         if plan is not None and factories is not None:
@@ -110,7 +116,15 @@ class AsyncRun:
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
         """Run an async fixture in the task of its scope."""
-        other = None if self._items is None else self._items.in_place_of(fixturedef, request)
+        if self._items is None:
+            return (yield)
+        if fixturedef.argname == POLICY:
+            policy = yield
+            if not self.collected.taker.is_peer_active and not is_default(fixturedef):
+                self._items.given_policy(fixturedef, policy)
+                warnings.warn(pytest.PytestDeprecationWarning(DEPRECATED), stacklevel=1)
+            return policy
+        other = self._items.in_place_of(fixturedef, request)
         if other is None:
             return (yield)
         definition: Any = fixturedef
@@ -146,6 +160,15 @@ class AsyncRun:
         items, self._items = self._items, None
         if items is not None:
             items.end()
+
+
+class _DefaultPolicy:
+    """The fixture that suites for pytest-asyncio override."""
+
+    @pytest.fixture(scope="session")
+    def event_loop_policy(self) -> Any:
+        """The event loop policy that is in force."""
+        return current_policy()
 
 
 class _CaseCollection:

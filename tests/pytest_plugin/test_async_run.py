@@ -755,40 +755,79 @@ def test_without_the_plugin_test_cases_run_and_what_is_missing_is_said(pytester)
 # Configuration.
 
 
-def test_an_overridden_event_loop_policy_is_a_collection_error_that_shows_the_hook(run):
-    result = run(
-        """
+POLICY = """
+    class Loop(asyncio.SelectorEventLoop):
+        pass
+
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        def new_event_loop(self):
+            return Loop()
+
+    POLICIES = [Policy(), asyncio.DefaultEventLoopPolicy()]
+    is_own = lambda: isinstance(asyncio.get_running_loop(), Loop)
+"""
+needs_policies = pytest.mark.skipif(sys.version_info >= (3, 16), reason="there are no policies")
+
+
+@needs_policies
+@pytest.mark.parametrize("marker", ["asyncio", "asyncunit"])
+def test_a_policy_makes_the_loops_of_async_tests_once_for_each_param(run, marker):
+    text = (
+        POLICY
+        + f"""
+    @pytest.fixture(scope="module", params=POLICIES, ids=["own", "default"])
+    def event_loop_policy(request):
+        return request.param
+
+    @asyncunit.fixture(scope="module")
+    async def wide():
+        yield asyncio.get_running_loop(), is_own()
+
+    @pytest.mark.{marker}(loop_scope="module")
+    async def test_it(wide, request):
+        assert asyncio.get_event_loop_policy() is request.getfixturevalue("event_loop_policy")
+        assert wide == (asyncio.get_running_loop(), is_own())
+        assert is_own() is ("own" in request.node.name)
+
+    @pytest.mark.{marker}
+    @pytest.mark.parametrize("x", [1])
+    async def test_param(x, request):
+        assert is_own() is ("own" in request.node.name)
+
+    def test_sync_behind_an_async_fixture(wide, request):
+        assert wide[1] is ("own" in request.node.name)
+
+    def test_sync():
+        pass
+    """
+    )
+    result = run(text)
+    assert outcomes(result)["passed"] == 7
+    result.stdout.fnmatch_lines("*PytestDeprecationWarning*event_loop_policy*deprecated*")
+
+
+@needs_policies
+def test_a_policy_is_in_force_for_what_it_is_given_to(run):
+    text = (
+        POLICY
+        + """
+    before = asyncio.get_event_loop_policy()
+
+    class TestOwn:
         @pytest.fixture
-        def event_loop_policy(): return None
+        def event_loop_policy(self):
+            return Policy()
 
         @pytest.mark.asyncio
-        async def test_x(): pass
-        """
+        async def test_it(self):
+            assert is_own() and type(asyncio.get_event_loop_policy()) is Policy
+
+    @pytest.mark.asyncio
+    async def test_other(event_loop_policy):
+        assert not is_own() and asyncio.get_event_loop_policy() is before is event_loop_policy
+    """
     )
-    assert outcomes(result) == {"errors": 1}
-    result.stdout.fnmatch_lines("*def pytest_asyncunit_loop_factories(config, item):*")
-
-
-def test_a_policy_is_an_error_for_tests_of_either_marker_and_no_sync_one(run):
-    result = run(
-        """
-        @pytest.fixture
-        def event_loop_policy(): return None
-
-        def test_sync(): pass
-        """
-    )
-    assert outcomes(result) == {"passed": 1}
-    result = run(
-        """
-        @pytest.fixture
-        def event_loop_policy(): return None
-
-        @pytest.mark.asyncunit
-        async def test_x(): pass
-        """
-    )
-    assert outcomes(result) == {"errors": 1}
+    assert outcomes(run(text))["passed"] == 2
 
 
 def test_a_class_that_pytest_does_not_collect_is_left_alone(run):
