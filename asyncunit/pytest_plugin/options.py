@@ -1,12 +1,15 @@
 """asyncunit's configuration keys as options and ini keys of pytest, and pytest-asyncio's, where that is not active.
 
-``config`` and ``parser`` are pytest's own.
+``config`` and ``parser`` are pytest's own. Of its private names, this uses ``config._inicfg`` (since pytest 9), the only
+place that has the typed value of a key that may be of several types.
 """
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from asyncunit.config.keys import KEYS, MEANINGS
 from asyncunit.pytest_plugin import asyncio_stand_in
@@ -54,13 +57,13 @@ class Written:
     def __init__(self, config: Any) -> None:
         self._config = config
         self.is_peer_active = asyncio_stand_in.is_active(config.pluginmanager)
-        self._ini = _said({key: config.getini(f"asyncunit_{key}") for key in KEYS})
+        self._ini = _said({key: _ini(config, f"asyncunit_{key}") for key in KEYS})
         self._options = _said({key: config.getoption(f"asyncunit_{key}") for key in KEYS})
         # By the keys of pytest-asyncio, where that is not active.
         self._for_peer: dict[str, Any] = {}
         if not self.is_peer_active:
             self._for_peer = _said(
-                {key: config.getoption(key, None) or config.getini(key) or None for key in PEER_KEYS}
+                {key: config.getoption(key, None) or _ini(config, key) or None for key in PEER_KEYS}
             )
 
     @property
@@ -97,3 +100,11 @@ class Written:
 
 def _said(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _ini(config: Any, name: str) -> Any:
+    """What the ini file says; a typed value, where it is pytest's own TOML, as that has it."""
+    try:
+        return config.getini(name)
+    except (TypeError, pytest.UsageError):  # pytest takes one type for a key; what may be said is asyncunit's to judge
+        return config._inicfg[name].value
