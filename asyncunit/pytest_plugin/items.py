@@ -1,7 +1,8 @@
 """The items of pytest while they run: in which scopes each stands, and where its fixtures and the test itself run.
 
 Nothing here imports pytest. ``request.instance``, ``definition.func`` and ``definition.finish`` are what it has of a
-fixture that is being set up; nothing else tells which function is to be called, and how it is torn down.
+fixture that is being set up; nothing else tells which function is to be called, and how it is torn down. Of its private
+names, this uses ``item._request``, the only request there is of a test that names none.
 """
 
 from __future__ import annotations
@@ -36,16 +37,11 @@ from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixtures import (
-    AdoptedFixture,
-    HostedFixture,
-    declared,
-    depth_of_fixture,
-    is_set_up_by_case,
-    value_in,
-)
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, declared, depth_of_fixture, is_set_up_by_case
+from asyncunit.pytest_plugin.fixtures import HostedFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.nodes import Place, depth_of
+from asyncunit.pytest_plugin.policies import POLICY, Policies
 from asyncunit.pytest_plugin.run import FunctionTest, HostedRun, Standing, wide_runner
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -69,6 +65,7 @@ class ItemRunner:
         self._parent: Any = None
         # Whether it is one of asyncunit's test cases.
         self._is_case = False
+        self._policies = Policies()
         self._standings: dict[Any, Standing] = {}
         # Of test cases: their loop, and the configuration of those tests that have one of their own.
         self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
@@ -103,6 +100,7 @@ class ItemRunner:
                 run.paths[str(path[-1][1])] = path
                 if self._is_case and _stands_where_found(cls, str(path[-1][1])):
                     run.paths[cls.__module__] = path
+        self._policies.come_to(item, self._collected.surroundings(item).policy)
         plan = self._collected.plan_of(item)
         if plan is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
@@ -136,6 +134,7 @@ class ItemRunner:
     def end(self) -> None:
         """The run is over; nobody reports what is raised from now on, so it goes to stderr."""
         registry.end(self._run)
+        self._policies.put_back()
         print_all("session", self._run.take_pending())
 
     # Fixtures.
@@ -196,6 +195,8 @@ class ItemRunner:
             standing = Standing(path, depth_of(choice.scope, places), choice.factory, choice.configs[0], configs)
             return wide_runner(run, standing, depth, min(standing.depth, depth)), None
         plan = self._collected.plan_for_fixtures(item)
+        if self._collected.policy_of(item) is not None:
+            request.getfixturevalue(POLICY)
         loop_depth = self._collected.loop_depth(found, plan, places)
         if is_of_test:
             test = self._open_test(item, plan)
@@ -291,8 +292,14 @@ class ItemRunner:
             self._close(item)
         return value
 
+    def given_policy(self, definition: Any, policy: Any) -> None:
+        """A suite's fixture has given the policy by which the loops of the item are made."""
+        self._policies.given(self._item, definition, policy)
+
     def _open_test(self, item: Any, plan: FunctionPlan) -> FunctionTest:
         if self._test is None:
+            if self._collected.policy_of(item) is not None:
+                item._request.getfixturevalue(POLICY)
             self._test = FunctionTest(self._run, self._standing_of(item, plan), item.name, item.obj)
         return self._test
 
@@ -308,10 +315,10 @@ class ItemRunner:
     def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
         """The loop factory that an item runs with."""
         callspec = getattr(item, "callspec", None)
-        factory = plan.config.loop_factory
-        if callspec is not None:
-            factory = callspec.params.get(factories.PARAM, factory)
-        return plan.config.clocked(factory)
+        configured = plan.config.loop_factory
+        factory = configured if callspec is None else callspec.params.get(factories.PARAM, configured)
+        policy = None if factory is not None else self._collected.surroundings(item).policy
+        return plan.config.clocked(factory if policy is None else self._policies.factory_of(item, policy))
 
     def _close(self, item: Any) -> None:
         """Close the scope of a test function; raises what that raised."""

@@ -1,8 +1,8 @@
 """What the virtual clock costs, beside looptime; and whether anything ever fires early. By hand.
 
 ``python -m tests.benchmarks.virtual_clock`` prints the costs; looptime's too, where it is installed.
-``python -m tests.benchmarks.virtual_clock soak 10000 4`` runs clients of real peers, in a thread and in another process, that
-often, beside so many processes that use up the machine. The first timeout that comes too early ends it.
+``python -m tests.benchmarks.virtual_clock soak 10000 4`` runs clients of real peers, in a thread and in another
+process, that often, beside so many processes that use up the machine. The first timeout that comes too early ends it.
 """
 
 from __future__ import annotations
