@@ -12,8 +12,9 @@ MODES = ("strict", "auto")
 # What each key means, in a line of help.
 MEANINGS = {
     "background_tasks": "patterns (pymongo.*) of the coroutines whose tasks live as long as their loop",
-    "fail_on": "the checks that fail a test instead of warning: all, or some of unhandled_errors, leaked_tasks, "
-    "unawaited_coroutines, unclosed_resources, slow_callbacks",
+    "fail_on": "the checks that fail a test instead of warning: all (but slow_callbacks), or some of unhandled_errors, "
+    "leaked_tasks, unawaited_coroutines, unclosed_resources, left_callbacks, left_threads, slow_callbacks",
+    "left_open": "patterns (asyncpg.*) of the functions that may leave open what they open, and threads and callbacks",
     "loop_debug": "asyncio's debug mode",
     "loop_factories": "several loop factories by name, each test once with each: name=package.module:callable",
     "loop_factory": "what makes the event loops: package.module:callable",

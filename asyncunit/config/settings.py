@@ -26,7 +26,7 @@ ATTRIBUTE = "__asyncunit_settings__"
 CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
 
 # The checks that cost nothing, and are made whether ``fail_on`` names them or not.
-ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS})
+ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS, Check.LEFT_CALLBACKS})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Config:
     ``loop_scope`` is the least loop scope of a class that sets none. ``loop_factory`` makes the loops; None
     is asyncio's own loop. ``loop_debug`` is asyncio's debug mode; None leaves it to ``PYTHONASYNCIODEBUG`` and
     ``-X dev``. ``timeout`` is what each step may take, in seconds; None is for ever. ``fail_on`` names the checks that
-    fail a test; ``background_tasks`` are patterns of the coroutines whose tasks may live as long as their loop.
+    fail a test; ``background_tasks`` are patterns of the coroutines whose tasks may live as long as their loop, and
+    ``left_open`` of the functions that may leave resources, callbacks and threads.
     ``loop_factories`` are several by name, each test being run once with each; ``mode`` is "auto" where every async
     test is taken, and else "strict". ``sources`` says for each key that was written somewhere where that is.
 
@@ -51,6 +52,7 @@ class Config:
     timeout: float | None = None
     fail_on: frozenset[Check] = frozenset({Check.UNHANDLED_ERRORS})
     background_tasks: tuple[str, ...] = ()
+    left_open: tuple[str, ...] = ()
     loop_factories: LoopFactories | None = None
     mode: str = "strict"
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -88,7 +88,7 @@ class LoopRunner:
         # Not by a method of its own: a cycle of references for each loop is much to collect.
         self.runner = asyncio.Runner(loop_factory=functools.partial(_made_by, self._made_by))
         self.loop = self.runner.get_loop()
-        self.observer = Observer(self.loop)
+        self.observer = Observer(self.loop, self.owner)
         know(self.loop, self.owner)
 
     def report_closed_by_user(self) -> LoopClosedError:

@@ -107,7 +107,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
         (
             "setup.cfg",
             "[asyncunit]\nloop_scpe = module\n",
-            "{path}: there is no key 'loop_scpe'; expected one of background_tasks, fail_on, loop_debug, "
+            "{path}: there is no key 'loop_scpe'; expected one of background_tasks, fail_on, left_open, loop_debug, "
             "loop_factories, loop_factory, loop_scope, mode, timeout. "
             "Did you mean 'loop_scope'?",
         ),
@@ -170,8 +170,8 @@ def test_an_unknown_variable_is_an_error_that_names_the_nearest():
         load(environ={"ASYNCUNIT_LOOPSCOPE": "class"})
     assert str(caught.value) == (
         "environment variable ASYNCUNIT_LOOPSCOPE is not one that asyncunit knows; expected one of "
-        "ASYNCUNIT_BACKGROUND_TASKS, ASYNCUNIT_FAIL_ON, ASYNCUNIT_LOOP_DEBUG, ASYNCUNIT_LOOP_FACTORIES, "
-        "ASYNCUNIT_LOOP_FACTORY, ASYNCUNIT_LOOP_SCOPE, ASYNCUNIT_MODE, ASYNCUNIT_TIMEOUT. "
+        "ASYNCUNIT_BACKGROUND_TASKS, ASYNCUNIT_FAIL_ON, ASYNCUNIT_LEFT_OPEN, ASYNCUNIT_LOOP_DEBUG, "
+        "ASYNCUNIT_LOOP_FACTORIES, ASYNCUNIT_LOOP_FACTORY, ASYNCUNIT_LOOP_SCOPE, ASYNCUNIT_MODE, ASYNCUNIT_TIMEOUT. "
         "Did you mean 'ASYNCUNIT_LOOP_SCOPE'?"
     )
 
@@ -266,8 +266,8 @@ def test_settings_refuse_an_unknown_key_and_offer_those_that_they_take():
     with pytest.raises(ConfigurationError) as caught:
         settings(mod="auto")
     assert str(caught.value) == (
-        "asyncunit.settings(...): there is no key 'mod'; expected one of background_tasks, fail_on, loop_debug, "
-        "loop_factories, loop_factory, loop_scope, timeout."
+        "asyncunit.settings(...): there is no key 'mod'; expected one of background_tasks, fail_on, left_open, "
+        "loop_debug, loop_factories, loop_factory, loop_scope, timeout."
     )
     with pytest.raises(ConfigurationError, match=r"settings\(\.\.\.\): mode is for the whole run"):
         settings(mode="auto")
