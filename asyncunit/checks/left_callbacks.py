@@ -59,14 +59,15 @@ def end_callbacks(owner: OpenScope, loop_runner: LoopRunner, case: object = None
         _hand_over(owner, each)
     ending = [each for each in left if not any(each is other for other in kept)]
     findings = list(map(_finding, ending))
+    if refused := [each for each in ending if each.end() is False]:
+        loop_runner.run_aside(_end(refused))
     if ending:
-        loop_runner.run_aside(_end(ending))
         Interrupt.of_this_thread()  # the loop has put Python's handler of Ctrl-C back, not ours
     return findings
 
 
 async def _end(callbacks: Sequence[Callback]) -> None:
-    """Take them off the loop, while it runs: uvloop knows of no signal handlers while it does not."""
+    """Take them off the loop while it runs: uvloop knows of no signal handlers while it does not."""
     for each in callbacks:
         each.end()
 
