@@ -11,6 +11,8 @@ Change the base class, and your async tests can share an event loop with the iso
             ...
 """
 
+__version__ = "0.1.0"
+
 TYPE_CHECKING = False  # not typing's: whoever imports asyncunit need not have imported that
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         AsyncUnitWarning,
         ConfigurationError,
         CutShortError,
+        DeadlockError,
         DefinitionError,
         FixtureNotSetUpError,
         LeftBehindError,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
         TestTimeoutError,
         UnfinishedError,
     )
+    from asyncunit.loops.holds import hold_clock
     from asyncunit.plans.fixtures import Fixture, Request, fixture
     from asyncunit.plans.params import param, parametrize
     from asyncunit.pytest_plugin.function_plans import is_async_test
@@ -58,6 +62,7 @@ _HOMES = {
     "ClassLoopTestCase": "cases.case",
     "ConfigurationError": "errors",
     "CutShortError": "errors",
+    "DeadlockError": "errors",
     "DefinitionError": "errors",
     "Fixture": "plans.fixtures",
     "FixtureNotSetUpError": "errors",
@@ -75,6 +80,7 @@ _HOMES = {
     "addAsyncModuleCleanup": "cases.case",
     "enterAsyncModuleContext": "cases.case",
     "fixture": "plans.fixtures",
+    "hold_clock": "loops.holds",
     "is_async_test": "pytest_plugin.function_plans",
     "load_tests": "cases.loader",
     "main": "cases.program",
@@ -94,6 +100,7 @@ __all__ = [
     "ClassLoopTestCase",
     "ConfigurationError",
     "CutShortError",
+    "DeadlockError",
     "DefinitionError",
     "Fixture",
     "FixtureNotSetUpError",
@@ -111,6 +118,7 @@ __all__ = [
     "addAsyncModuleCleanup",
     "enterAsyncModuleContext",
     "fixture",
+    "hold_clock",
     "is_async_test",
     "load_tests",
     "main",

@@ -20,6 +20,7 @@ from asyncunit.introspection.functions import bound, class_name, written_of
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of
 from asyncunit.lifecycle.cleanups import AsyncCleanup, enter_context
 from asyncunit.lifecycle.hooks import ClassScope, ModuleScope
+from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice, variants
@@ -93,16 +94,6 @@ def _refuse_other_runner(cls: type) -> None:
             )
 
 
-def _undefined(cls: type) -> DefinitionError:
-    """The error of a class that was defined without telling asyncunit, and has neither hooks nor plan."""
-    # What a class writes itself is for its subclasses.
-    base = next(base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base))
-    return DefinitionError(
-        f"{class_name(cls)} was defined without asyncunit, for {class_name(base)}.__init_subclass__ does not pass it "
-        f"on. Call  super().__init_subclass__(**kwargs)  in it."
-    )
-
-
 def _refuse_bare_name(cls: type, plan: plans.Plan, name: str) -> None:
     """Raise for the name of a test that has become many; unittest would run it without its parameters."""
     if plan.variants.get(name) and variants.is_bare_name(bare := getattr(cls, name, None)):
@@ -134,8 +125,8 @@ class AsyncTestCase(StepsInScope):
 
     def __init__(self, methodName: str = "runTest") -> None:
         cls = type(self)
-        if "_asyncunit_extended" not in vars(cls):
-            raise _undefined(cls)
+        if not suite.is_defined(cls):
+            suite.refuse_undefined(cls)
         plan = plans.planned(cls)
         if plan is not None and plan.variants:
             _refuse_bare_name(cls, plan, methodName)
@@ -245,7 +236,7 @@ class AsyncTestCase(StepsInScope):
             try:
                 yield
             except asyncio.CancelledError as error:
-                task = asyncio.current_task()
+                task = asyncio.current_task() if loop_is_running() else None
                 if task is None or not task.cancelling():
                     raise
                 cut = error

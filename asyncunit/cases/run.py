@@ -52,6 +52,12 @@ def _suite_run() -> Mapping[str, Any] | None:
     return next((frame.f_locals for frame in _frames() if frame.f_code is _SUITE_RUN), None)
 
 
+def _outermost_suite() -> unittest.TestSuite | None:
+    """The suite that a runner has called in this thread."""
+    suites = [frame.f_locals["self"] for frame in _frames() if frame.f_code is _SUITE_RUN]
+    return suites[-1] if suites else None
+
+
 def results() -> Iterator[Any]:
     """The results that unittest reports to in this thread, innermost first."""
     return (result for frame in _frames() if (result := frame.f_locals.get("result")) is not None)
@@ -138,12 +144,41 @@ def _in_a_test(run: Registry) -> bool:
 def _begin(result: Any) -> Registry:
     _warn_where_pytest_says_nothing()
     begun = Registry(result, functools.partial(_report_closing, result))
+    begun.is_executed = _is_executed
     begun.at_end(let_go_of_process)
+    if (outermost := _outermost_suite()) is not None:
+        outermost.addTest(_EndOfRun(begun))  # type: ignore[arg-type]  # which need only be callable
     if callable(getattr(result, "stopTestRun", None)):
         _end_with(result, begun)
         begun.notices = Notices()
         begun.at_end(begun.notices.show)
     return registry.begin(begun)
+
+
+def _is_executed() -> bool:
+    """Whether unittest is executing anything in this thread."""
+    return next(results(), None) is not None
+
+
+class _EndOfRun:
+    """What is last in the outermost suite of a run: it closes the scopes that are still open, while errors can be told.
+
+    Not every runner says when a run is over. When the suite has come here, it has torn down all classes and modules.
+    """
+
+    def __init__(self, run: Registry) -> None:
+        self._run = run
+
+    def __call__(self, _result: object) -> None:
+        registry.end(self._run)
+
+    def debug(self) -> None:
+        """The same, where the suite has no result."""
+        registry.end(self._run)
+
+    def countTestCases(self) -> int:
+        """None; for whoever counts tests."""
+        return 0
 
 
 def _warn_where_pytest_says_nothing() -> None:
@@ -259,7 +294,9 @@ def interruptible(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return function(*args, **kwargs)
+            value = function(*args, **kwargs)
+            Interrupt.of_this_thread().raise_deferred()
+            return value
         except KeyboardInterrupt as error:
             interrupt = error
         stop()

@@ -166,6 +166,8 @@ def _threads_of_executor(loop: asyncio.AbstractEventLoop) -> set[int]:
 
 
 def _is_exempt(owner: OpenScope, thread: threading.Thread) -> bool:
+    if type(thread).__module__.startswith("asyncunit."):
+        return True
     return bool(owner.config.left_open) and frame_is_exempt(owner, _frame_of(thread.ident))
 
 

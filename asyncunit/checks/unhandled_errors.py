@@ -48,12 +48,13 @@ class _LoopSettings(NamedTuple):
     handler: Any
     factory: Any
     debug: bool
-    slow_callback_duration: float
+    slow_callback_duration: float | None
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> _LoopSettings:
         """What is set now."""
-        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), loop.slow_callback_duration)
+        slow = getattr(loop, "slow_callback_duration", None)  # which not every loop has
+        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), slow)
 
     def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop so again, as far as it is not."""
@@ -63,7 +64,7 @@ class _LoopSettings(NamedTuple):
             loop.set_task_factory(self.factory)
         if loop.get_debug() is not self.debug:
             loop.set_debug(self.debug)
-        if loop.slow_callback_duration != self.slow_callback_duration:
+        if self.slow_callback_duration not in (None, getattr(loop, "slow_callback_duration", None)):
             loop.slow_callback_duration = self.slow_callback_duration
 
 
@@ -109,12 +110,14 @@ class Observer:
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if not isinstance(error, BaseException):
+        if not issubclass(type(error), BaseException):
             error = None
         generator = context.get("asyncgen")
         if is_reported(error) or (generator is not None and generator in self._forgotten):
             return
-        if self.is_ending and isinstance(error, asyncio.CancelledError):  # of a callback that asks a task for its error
+        if self.is_ending and issubclass(
+            type(error), asyncio.CancelledError
+        ):  # of a callback that asks a task for its error
             return
         if self._is_repeated(context.get("handle"), error):
             return
@@ -152,7 +155,9 @@ class Observer:
             if owner is None and self.test is not None and not self.test.is_over:
                 owner = self.test  # a future does not say where it is from
             message = f"{message}: {represent(thing)}"
-        return Unhandled(owner, Finding(Check.UNHANDLED_ERRORS, message, place, error))
+        # So libraries say, when a thing of theirs is let go, that nobody has closed it: "Unclosed client session".
+        check = Check.UNCLOSED_RESOURCES if error is None else Check.UNHANDLED_ERRORS
+        return Unhandled(owner, Finding(check, message, place, error))
 
     def expecting(
         self,
@@ -172,7 +177,7 @@ class Observer:
         finally:
             found, self.unhandled = self.unhandled, before
             for item in found:
-                if isinstance(item.finding.error, expected):
+                if issubclass(type(item.finding.error), expected):
                     caught.append(item.finding.error)
                 else:
                     self.unhandled.append(item)
@@ -198,7 +203,7 @@ class Observer:
         if owner is not None:
             found = self.unretrieved(loop, owner, case)
             self.unhandled += [Unhandled(owner, finding) for finding in found]
-        if not any(isinstance(item.finding.error, expected) for item in self.unhandled):
+        if not any(issubclass(type(item.finding.error), expected) for item in self.unhandled):
             gc.collect()  # a task says that its error was not retrieved when it is let go
 
     def unretrieved(self, loop: asyncio.AbstractEventLoop, owner: OpenScope, case: object = None) -> list[Finding]:

@@ -8,10 +8,14 @@ MARKER = "asyncunit"
 PEER_MARKER = "asyncio"
 
 MODES = ("strict", "auto")
+CLOCKS = ("real", "virtual")
 
 # What each key means, in a line of help.
 MEANINGS = {
     "background_tasks": "patterns (pymongo.*) of the coroutines whose tasks live as long as their loop",
+    "clock": "the clock of the loops: real (default), or virtual, which jumps to the next timer when nothing else can "
+    "happen",
+    "clock_quiet": "seconds of silence after which what is outside the loop holds a virtual clock no longer",
     "fail_on": "the checks that fail a test instead of warning: all (but slow_callbacks), or some of unhandled_errors, "
     "leaked_tasks, unawaited_coroutines, unclosed_resources, left_callbacks, left_threads, slow_callbacks",
     "left_open": "patterns (asyncpg.*) of the functions that may leave open what they open, and threads and callbacks",

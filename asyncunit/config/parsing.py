@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from asyncunit.config.keys import KEYS, MODES
+from asyncunit.config.keys import CLOCKS, KEYS, MODES
 from asyncunit.errors import ConfigurationError, did_you_mean
 from asyncunit.introspection.functions import required_parameters
 
@@ -136,6 +136,14 @@ def parse_mode(value: object, where: str) -> str:
     raise ConfigurationError(f"{where} is {value!r}; expected 'strict' or 'auto'.{hint}")
 
 
+def parse_clock(value: object, where: str) -> str:
+    """Whether loops have the real clock, or a virtual one of their own."""
+    if isinstance(value, str) and value in CLOCKS:
+        return value
+    hint = did_you_mean(value.lower(), list(CLOCKS)) if isinstance(value, str) else ""
+    raise ConfigurationError(f"{where} is {value!r}; expected 'real' or 'virtual'.{hint}")
+
+
 def parse_boolean(value: object, where: str) -> bool | None:
     """True or false, as TOML or configparser spell them; or none."""
     if _is_none(value):
@@ -215,6 +223,8 @@ def _parse_scope(value: object, where: str) -> object:
 
 _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
     "background_tasks": parse_patterns,
+    "clock": parse_clock,
+    "clock_quiet": parse_seconds,
     "fail_on": parse_checks,
     "left_open": parse_patterns,
     "loop_debug": parse_boolean,

@@ -99,6 +99,11 @@ def _toml_table(path: Path, text: str) -> Mapping[str, object] | None:
         table = tool.get("asyncunit") if isinstance(tool, dict) else None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+    except RecursionError:  # its frames are many, and say nothing
+        raise ConfigurationError(
+            f"{path} is nested too deeply for Python's own TOML parser, so asyncunit cannot read it. Take some of the "
+            f"brackets out."
+        ) from None
     if table is not None and not isinstance(table, dict):
         raise ConfigurationError(f"{path}: tool.asyncunit is {table!r}; expected a table, [tool.asyncunit].")
     return table

@@ -7,7 +7,7 @@ import traceback
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from asyncunit.introspection.frames import Place, is_ours
 
@@ -25,8 +25,18 @@ def trim(error: Error) -> Error:
     """
     for other in all_of(error):
         # Also of an error that lets nobody set an attribute.
-        BaseException.with_traceback(other, _begin(other.__traceback__))
+        BaseException.with_traceback(other, _begin(attribute_of(other, "__traceback__")))
     return error
+
+
+def is_error(error: object, kind: type[Error]) -> TypeGuard[Error]:
+    """Whether an error is of that kind; isinstance() would ask the error itself, and some classes do not bear that."""
+    return issubclass(type(error), kind)
+
+
+def attribute_of(error: BaseException, name: str) -> Any:
+    """What an error has under a name that each exception has; also where its class lets nobody ask for attributes."""
+    return object.__getattribute__(error, name)
 
 
 def all_of(error: BaseException) -> Iterator[BaseException]:
@@ -38,8 +48,8 @@ def all_of(error: BaseException) -> Iterator[BaseException]:
         if other is not None and id(other) not in seen:
             seen.add(id(other))
             yield other
-            left += (other.__cause__, other.__context__)
-            left += other.exceptions if isinstance(other, BaseExceptionGroup) else ()
+            left += (attribute_of(other, "__cause__"), attribute_of(other, "__context__"))
+            left += attribute_of(other, "exceptions") if issubclass(type(other), BaseExceptionGroup) else ()
 
 
 def _begin(traceback: types.TracebackType | None) -> types.TracebackType | None:

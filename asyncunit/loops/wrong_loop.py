@@ -143,5 +143,5 @@ def _loops_behind(text: str) -> Iterator[Loop]:
     for thing in gc.get_objects():
         if id(thing) in addresses:
             for other in gc.get_referents(thing):
-                values = other.values() if isinstance(other, dict) else (other,)
+                values = other.values() if issubclass(type(other), dict) else (other,)
                 yield from (value for value in values if _is_loop(value))

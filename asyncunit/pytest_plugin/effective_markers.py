@@ -110,9 +110,7 @@ class Marking:
             if found is None:
                 continue
             scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
-            known = loop_choice.asked_by_host.get(item.cls)
-            if scope > (Scope.FUNCTION if known is None else known.scope):
-                loop_choice.asked_by_host[item.cls] = Demand(scope, found.fixture, item.name)
+            loop_choice.ask(item.cls, Demand(scope, found.fixture, item.name))
 
     def group(self, items: Iterable[Any]) -> None:
         """Have pytest-xdist run in one worker what shares a loop, where nobody has grouped it."""

@@ -10,13 +10,14 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
 from typing import Any, NamedTuple
 
 from asyncunit.errors import raise_all
+from asyncunit.introspection.frames import is_at_yield
 from asyncunit.introspection.functions import as_coroutine, is_async_function, is_awaitable, written_of
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, cut_short, leave
 from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
 from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures
 from asyncunit.loops.loop import LoopRunner, current_loop
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin.asyncio_compat import Taker
@@ -70,7 +71,7 @@ class HostedFixture:
     def set_up(
         self,
         call: Callable[[], Any],
-        runner: ScopeRunner,
+        runner: ScopeTask,
         finish: Callable[[], None],
         context: contextvars.Context | None,
     ) -> Any:
@@ -96,21 +97,23 @@ class HostedFixture:
             self.share(scope, async_scope_of(scope, runner.loop_runner), value, finish)
         return value
 
-    def _first_half(self, made: Any, runner: ScopeRunner, within: _Within) -> Any:
+    def _first_half(self, made: Any, runner: ScopeTask, within: _Within) -> Any:
         """What the fixture gives, by what the call of its function has returned."""
         if inspect.isasyncgen(made):
             return self._begin(made, runner, within)
         return runner.run(within(as_coroutine(made))) if is_awaitable(made) else made
 
-    def _begin(self, made: AsyncGenerator[Any, Any], runner: ScopeRunner, within: _Within) -> Any:
+    def _begin(self, made: AsyncGenerator[Any, Any], runner: ScopeTask, within: _Within) -> Any:
         try:
             value = runner.run(within(_first(made)))
         except StopAsyncIteration:
             raise no_yield(self._fixture) from None
-        self._exit = _Exit(runner, self._fixture, made, within)
+        finally:
+            if is_at_yield(made):
+                self._exit = _Exit(runner, self._fixture, made, within)
         return value
 
-    def _cut_short(self, runner: ScopeRunner, cut: asyncio.CancelledError) -> BaseException:
+    def _cut_short(self, runner: ScopeTask, cut: asyncio.CancelledError) -> BaseException:
         """What is to be raised where a wider scope, or the fixture's own, was cancelled meanwhile."""
         scope = runner.scope
         if scope.scope is not Scope.FUNCTION:
@@ -153,7 +156,7 @@ class _Exit(AsyncExit):
 
     def __init__(
         self,
-        runner: ScopeRunner,
+        runner: ScopeTask,
         fixture: Fixture[Any],
         generator: AsyncGenerator[object, Any],
         within: _Within,

@@ -26,7 +26,7 @@ from asyncunit.introspection.functions import (
 )
 from asyncunit.introspection.tracebacks import print_all
 from asyncunit.loops.loop import loop_is_running
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
 from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
@@ -168,7 +168,7 @@ class ItemRunner:
 
     def _runner_for(
         self, found: AdoptedFixture, request: Any, finish: Callable[[], None]
-    ) -> tuple[ScopeRunner, contextvars.Context | None]:
+    ) -> tuple[ScopeTask, contextvars.Context | None]:
         """The task in which an async fixture runs, and the context, if that is the test's own."""
         run, item, places = self._run, self._item, self._places_of(self._item)
         depth = depth_of_fixture(found, places)
@@ -194,7 +194,7 @@ class ItemRunner:
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]
-    ) -> tuple[ScopeRunner, contextvars.Context]:
+    ) -> tuple[ScopeTask, contextvars.Context]:
         """The task of a test case, which is closed after the fixtures of pytest's that stand around it."""
         test, runner = case._asyncunit_open()
         if test.outer is None:
@@ -254,8 +254,10 @@ class ItemRunner:
     def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
         """The loop factory that an item runs with."""
         callspec = getattr(item, "callspec", None)
-        configured = plan.config.loop_factory
-        return configured if callspec is None else callspec.params.get(factories.PARAM, configured)
+        factory = plan.config.loop_factory
+        if callspec is not None:
+            factory = callspec.params.get(factories.PARAM, factory)
+        return plan.config.clocked(factory)
 
     def _close(self, item: Any) -> None:
         """Close the scope of a test function; raises what that raised."""

@@ -43,6 +43,8 @@ class Registry:
 
     host: Host | None = None
     notices: Any = None
+    # Whether the runner is executing tests in this thread, as far as it can tell.
+    is_executed: Callable[[], bool] = staticmethod(lambda: False)
 
     def __init__(self, reports_to: object, report: Callable[[OpenScope, Exception], None]) -> None:
         self.reports_to = reports_to
@@ -193,7 +195,13 @@ def end_inside(registry: Registry) -> None:
 
 
 def close_all() -> None:
-    """Close what is still open as the process ends, errors on stderr, but for threads that still run."""
+    """Close what is still open as the process ends, errors on stderr, but for threads that still run.
+
+    A test may have the finalizers of multiprocessing called, as processes that end do: then nothing has ended.
+    """
+    if any(registry.is_executed() for registry in _thread.runs):
+        _close_at_exit()
+        return
     for registry in reversed(_open.copy()):
         if registry.thread is threading.current_thread() or not registry.thread.is_alive():
             registry.report = report_on_stderr
