@@ -36,26 +36,62 @@ def outliving(
     a test: what only that reaches is the test's. Nor counts what is reached by way of what is ``apart``.
     """
     own = [owner, owner.hooks, owner.fixtures, getattr(owner.hooks, "fixtures", None), owner.key, case, *apart]
-    seen = {id(things), id(own), id(getattr(case, "__dict__", None)), *map(id, own)}
+    not_by = {id(things), id(own), id(getattr(case, "__dict__", None)), *map(id, own)}
     wider = {id(scope) for scope in owner.outwards() if scope is not owner}
-    # Of each object that is reached, which of the things it leads to.
-    leads_to: dict[int, set[int]] = {id(thing): {id(thing)} for thing in things}
-    frontier, kept = list(things), set[int]()
+    graph = _Graph(things, not_by)
     for _ in range(_STEPS):
-        seen.update(map(id, frontier))
-        ours = {id(frontier), id(leads_to), id(kept)}
-        found = [other for other in gc.get_referrers(*frontier) if id(other) not in seen and id(other) not in ours]
-        inside = {id(other): other for other in found if not issubclass(type(other), _IN_BETWEEN)}
-        for other in inside.values():
-            ways = [leads_to[id(each)] for each in gc.get_referents(other) if id(each) in leads_to]
-            leads_to[id(other)] = set().union(*ways)
-            if id(other) in wider or _stays(other, owner):
-                kept |= leads_to[id(other)]
-        # Not by way of a module: by way of sys, all is reached.
-        frontier = [other for other in inside.values() if _module_of(other) is None]
-        if not frontier or len(kept) == len(leads_to):
+        for other, is_new in graph.referrers():
+            if is_new and (id(other) in wider or _stays(other, owner)):
+                graph.keep(other)
+        if graph.is_done:
             break
-    return [thing for thing in things if id(thing) in kept]
+    return [thing for thing in things if id(thing) in graph.kept]
+
+
+class _Graph:
+    """What refers to some things, and to what refers to them, and so on; and what of all that something keeps."""
+
+    def __init__(self, things: Sequence[Any], not_by: set[int]) -> None:
+        self.kept: set[int] = set()
+        self._things = set(map(id, things))
+        self._nodes: dict[int, Any] = {id(thing): thing for thing in things}
+        # Those of the nodes that a node refers to.
+        self._children: dict[int, list[int]] = {}
+        # The nodes whose referrers are not known yet.
+        self._frontier: list[Any] = list(self._nodes.values())
+        self._not_by = not_by | {id(self._nodes), id(self._children)}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to look for."""
+        return not self._frontier or self._things <= self.kept
+
+    def referrers(self) -> list[tuple[Any, bool]]:
+        """What refers to what was found last, each with whether it is new."""
+        self._not_by.add(id(self._frontier))
+        found = [other for other in gc.get_referrers(*self._frontier) if id(other) not in self._not_by]
+        found = [other for other in found if not issubclass(type(other), _IN_BETWEEN)]
+        answer = [(other, id(other) not in self._nodes) for other in found]
+        self._nodes.update((id(other), other) for other in found)
+        # Not by way of a module: by way of sys, all is reached.
+        self._frontier = [other for other, is_new in answer if is_new and _module_of(other) is None]
+        for other in found:
+            self._children[id(other)] = [id(each) for each in gc.get_referents(other) if id(each) in self._nodes]
+            if id(other) in self.kept:
+                self._keep(self._children[id(other)])
+        return answer
+
+    def keep(self, node: Any) -> None:
+        """Something keeps the node, and with it all that it leads to."""
+        self._keep([id(node)])
+
+    def _keep(self, nodes: list[int]) -> None:
+        left = list(nodes)
+        while left:
+            node = left.pop()
+            if node not in self.kept:
+                self.kept.add(node)
+                left += self._children.get(node, ())
 
 
 def _stays(other: object, owner: OpenScope) -> bool:

@@ -55,3 +55,14 @@ def test_of_several_things_each_is_told(owner):
         Keeper.pool.free = {"kept": kept}
         case.left = left
         assert outliving([left, kept], owner, case) == [kept]
+
+
+def test_of_things_at_different_depths_each_is_told(owner):
+    """The way of the one leads over what the other was found by before."""
+
+    class Keeper:
+        pool = Pool()
+
+    with socket.socket() as near, socket.socket() as far:
+        Keeper.pool.near, Keeper.pool.behind = near, [[[far]]]
+        assert outliving([near, far], owner, Case()) == [near, far]
