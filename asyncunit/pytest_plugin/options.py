@@ -1,7 +1,7 @@
 """asyncunit's configuration keys as options and ini keys of pytest, and pytest-asyncio's, where that is not active.
 
-``config`` and ``parser`` are pytest's own. Of its private names, this uses ``config._inicfg`` (since pytest 9), the only
-place that has the typed value of a key that may be of several types.
+``config`` and ``parser`` are pytest's own. Of its private names, this uses ``config._inicfg`` (since pytest 9), the
+only place that has the typed value of a key that may be of several types.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ class Written:
         # By the keys of pytest-asyncio, where that is not active.
         self._for_peer: dict[str, Any] = {}
         if not self.is_peer_active:
-            self._for_peer = _said(
-                {key: config.getoption(key, None) or _ini(config, key) or None for key in PEER_KEYS}
-            )
+            self._for_peer = _said({key: config.getoption(key, None) or _ini(config, key) or None for key in PEER_KEYS})
 
     @property
     def says_anything(self) -> bool:
