@@ -6,7 +6,7 @@ import pytest
 from asyncunit import Scope
 from asyncunit.config.settings import Config
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.pytest_plugin.run import HostedRun, Standing
 from asyncunit.scope import path_of_module
 from asyncunit.scopes import registry
@@ -30,13 +30,13 @@ def loop_runner():
 @pytest.fixture
 def scope(loop_runner):
     """The task of a class on the loop."""
-    return ScopeRunner(loop_runner, open_scope())
+    return ScopeTask(loop_runner, open_scope())
 
 
 @pytest.fixture
 def inner(loop_runner):
     """The task of a test on the loop."""
-    return ScopeRunner(loop_runner, open_scope(Scope.FUNCTION))
+    return ScopeTask(loop_runner, open_scope(Scope.FUNCTION))
 
 
 @pytest.fixture

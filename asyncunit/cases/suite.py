@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from asyncunit.cases import run as executing
 from asyncunit.cases import run as runs
 from asyncunit.errors import ConfigurationError, DefinitionError
-from asyncunit.introspection.functions import is_async_function
+from asyncunit.introspection.functions import class_name, is_async_function
 from asyncunit.lifecycle.fixtures import ClassFixtures
 from asyncunit.lifecycle.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of
 from asyncunit.loops.loop import refuse_running_loop
@@ -85,6 +85,8 @@ class Alone:
 
     def open(self, cls: type[unittest.TestCase]) -> ClassScope:
         """Open the class of the test, with its async halves; the sync class hooks are for suites to call."""
+        if not is_defined(cls):
+            raise _undefined(cls)
         module = open_module(self._run, cls.__module__)
         choice, fixtures = prepare_class(module, cls)
         module.ensure()
@@ -99,6 +101,33 @@ class Alone:
         if self._is_new:
             registry.end(self._run)
         return errors
+
+
+def is_defined(cls: type) -> bool:
+    """Whether asyncunit has been told of the class when that was defined."""
+    return "_asyncunit_extended" in vars(cls)
+
+
+def refuse_undefined(cls: type[unittest.TestCase]) -> None:
+    """Have the set-up of a class fail that was defined without asyncunit: it has neither hooks nor a plan.
+
+    Its loader is told nothing, because unittest's ends the whole run for an error of one class.
+    """
+    error = _undefined(cls)
+
+    def setUpClass(_: type) -> None:
+        raise error.with_traceback(None)
+
+    cls.setUpClass = classmethod(setUpClass)  # type: ignore[assignment,method-assign]
+
+
+def _undefined(cls: type) -> DefinitionError:
+    # What a class writes itself is for its subclasses.
+    base = next(base for base in cls.__mro__[1:] if "__init_subclass__" in vars(base))
+    return DefinitionError(
+        f"{class_name(cls)} was defined without asyncunit, because {class_name(base)}.__init_subclass__ does not pass "
+        f"it on. Call  super().__init_subclass__(**kwargs)  in it."
+    )
 
 
 def innermost_class(cls: type) -> ClassScope | None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from asyncunit.checks.findings import Finding
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import caller
+from asyncunit.introspection.tracebacks import is_error
 from asyncunit.scopes.contexts import current_owner
 from asyncunit.scopes.open_scope import OpenScope
 
@@ -160,7 +161,7 @@ async def close(things: list[Any], errors: list[Exception]) -> None:
         await asyncio.wait(generators)
     for task in generators:
         raised = None if task.cancelled() else task.exception()
-        if isinstance(raised, Exception):
+        if is_error(raised, Exception):
             errors.append(raised)
 
 

@@ -11,7 +11,7 @@ import types
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.checks.findings import Finding
 from asyncunit.config.parsing import Check
@@ -34,6 +34,12 @@ _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 _DESTROYED = "Task was destroyed but it is pending"
 
 
+E = TypeVar("E", bound=BaseException)
+
+# What is seen of each loop of asyncunit's.
+_observers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Observer] = weakref.WeakKeyDictionary()
+
+
 class Unhandled(NamedTuple):
     """Something that reached the exception handler of a loop, and whose it is."""
 
@@ -47,12 +53,13 @@ class _LoopSettings(NamedTuple):
     handler: Any
     factory: Any
     debug: bool
-    slow_callback_duration: float
+    slow_callback_duration: float | None
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> _LoopSettings:
         """What is set now."""
-        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), loop.slow_callback_duration)
+        slow = getattr(loop, "slow_callback_duration", None)  # which not every loop has
+        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), slow)
 
     def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop so again, as far as it is not."""
@@ -62,7 +69,7 @@ class _LoopSettings(NamedTuple):
             loop.set_task_factory(self.factory)
         if loop.get_debug() is not self.debug:
             loop.set_debug(self.debug)
-        if loop.slow_callback_duration != self.slow_callback_duration:
+        if self.slow_callback_duration not in (None, getattr(loop, "slow_callback_duration", None)):
             loop.slow_callback_duration = self.slow_callback_duration
 
 
@@ -87,6 +94,7 @@ class Observer:
         self.is_new_to_tests = True
         # Async generators that have been reported, and say more when the loop closes.
         self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
+        _observers[loop] = self
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = self._make_task
         # How the loop was set before a test, by all that had run on it; None before the first.
@@ -101,12 +109,14 @@ class Observer:
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if not isinstance(error, BaseException):
+        if not issubclass(type(error), BaseException):
             error = None
         generator = context.get("asyncgen")
         if is_reported(error) or (generator is not None and generator in self._forgotten):
             return
-        if self.is_ending and isinstance(error, asyncio.CancelledError):  # of a callback that asks a task for its error
+        if self.is_ending and issubclass(
+            type(error), asyncio.CancelledError
+        ):  # of a callback that asks a task for its error
             return
         captured = _is_captured()
         if captured or self.is_closed or _logger.hasHandlers():
@@ -130,7 +140,9 @@ class Observer:
             if owner is None and self.test is not None and not self.test.is_over:
                 owner = self.test  # a future does not say where it is from
             message = f"{message}: {represent(thing)}"
-        return Unhandled(owner, Finding(Check.UNHANDLED_ERRORS, message, place, error))
+        # So libraries say, when a thing of theirs is let go, that nobody has closed it: "Unclosed client session".
+        check = Check.UNCLOSED_RESOURCES if error is None else Check.UNHANDLED_ERRORS
+        return Unhandled(owner, Finding(check, message, place, error))
 
     def expecting(
         self,
@@ -150,7 +162,7 @@ class Observer:
         finally:
             found, self.unhandled = self.unhandled, before
             for item in found:
-                if isinstance(item.finding.error, expected):
+                if issubclass(type(item.finding.error), expected):
                     caught.append(item.finding.error)
                 else:
                     self.unhandled.append(item)
@@ -176,7 +188,7 @@ class Observer:
         if owner is not None:
             found = self.unretrieved(loop, owner, case)
             self.unhandled += [Unhandled(owner, finding) for finding in found]
-        if not any(isinstance(item.finding.error, expected) for item in self.unhandled):
+        if not any(issubclass(type(item.finding.error), expected) for item in self.unhandled):
             gc.collect()  # a task says that its error was not retrieved when it is let go
 
     def unretrieved(self, loop: asyncio.AbstractEventLoop, owner: OpenScope, case: object = None) -> list[Finding]:
@@ -274,6 +286,32 @@ class Observer:
             self._before.put_back(loop)
 
 
+def observer_of(loop: asyncio.AbstractEventLoop | None) -> Observer | None:
+    """What is seen of a loop; None where that is not one of asyncunit's."""
+    return None if loop is None else _observers.get(loop)
+
+
+def expecting(
+    observer: Observer,
+    loop: asyncio.AbstractEventLoop,
+    expected: type[E] | tuple[type[E], ...],
+    failure: type[BaseException],
+    case: object = None,
+) -> Iterator[list[E]]:
+    """While the generator waits, errors of these types are expected; ``failure`` is raised if there is none."""
+    types_ = expected if isinstance(expected, tuple) else (expected,)
+    if not types_ or not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in types_):
+        raise TypeError(
+            f"expectUnhandledErrors() was given {expected!r}; expected an exception type, or a tuple of them, as in:  "
+            f"with self.expectUnhandledErrors(ValueError) as caught:"
+        )
+    caught: list[E] = []
+    yield from observer.expecting(loop, types_, caught, case)
+    if not caught:
+        names = " or ".join(cls.__name__ for cls in types_)
+        raise failure(f"{names} was expected to reach the exception handler of the event loop, and did not")
+
+
 class Task(asyncio.Task[Any]):
     """A task whose error is not taken for retrieved when somebody cancels it after it has failed."""
 
@@ -298,9 +336,22 @@ def _both(one: _Handler, other: _Handler | None) -> _Handler:
     return handle
 
 
+class _Taken(logging.NullHandler):
+    """On asyncio's logger while a test takes what it logs in another way than by assertLogs()."""
+
+
+def take_the_log() -> Callable[[], None]:
+    """Know that a test takes what asyncio logs, as with assertLogs("asyncio"), until what is returned is called."""
+    handler = _Taken()
+    _logger.addHandler(handler)
+    return lambda: _logger.removeHandler(handler)
+
+
 def _is_captured() -> bool:
-    """Whether a test takes what asyncio logs itself, with assertLogs("asyncio")."""
-    return any(type(handler).__module__.startswith("unittest.") for handler in _logger.handlers)
+    """Whether a test takes what asyncio logs itself, with assertLogs("asyncio") or pytest's caplog."""
+    return any(
+        type(handler).__module__.startswith("unittest.") or type(handler) is _Taken for handler in _logger.handlers
+    )
 
 
 def is_background(owner: OpenScope, coroutine: object) -> bool:

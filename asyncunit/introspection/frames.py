@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import functools
 import gc
 import inspect
 import os
@@ -63,6 +65,23 @@ def is_ours(frame: types.FrameType) -> bool:
     return "__unittest" in frame.f_globals
 
 
+# Where unittest goes from one test to the next: what is interrupted there is no test, and nothing of asyncunit's.
+_RUNNERS = frozenset({"unittest.suite", "unittest.runner", "unittest.main"})
+
+
+def is_in_own_code(frame: types.FrameType | None) -> bool:
+    """Whether a frame is one of asyncunit's, or of the standard library as asyncunit has called it."""
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] == "asyncunit":
+            return True
+        filename = frame.f_code.co_filename
+        if module in _RUNNERS or not (_is_library(filename) or filename.startswith("<frozen ")):
+            return False
+        frame = frame.f_back
+    return False
+
+
 def stack(frame: types.FrameType | None) -> list[types.FrameType]:
     """The frame and those that have called it, innermost first."""
     frames = []
@@ -114,6 +133,48 @@ def place_of_function(function: Any) -> Place | None:
 def generator_of(step: object) -> types.AsyncGeneratorType[Any, Any] | None:
     """The async generator that is run by what anext(), asend(), athrow() or aclose() returned: it refers to it."""
     return next((other for other in gc.get_referents(step) if isinstance(other, types.AsyncGeneratorType)), None)
+
+
+@functools.lru_cache(maxsize=1000)
+def _guarded_offsets(code: types.CodeType) -> list[tuple[int, int]]:
+    """The parts of a function's code that something stands around, by their offsets: from, and up to.
+
+    From Python 3.12 on there is a handler around the whole of a generator, which makes a RuntimeError of StopIteration:
+    that is nobody's.
+    """
+    whole = {
+        each.offset for each in dis.get_instructions(code) if (each.opname, each.arg) == ("CALL_INTRINSIC_1", _TO_ERROR)
+    }
+    entries = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
+    return [(entry.start, entry.end) for entry in entries if entry.target not in whole]
+
+
+# What the interpreter calls in that handler: INTRINSIC_STOPITERATION_ERROR.
+_TO_ERROR = 3
+
+
+def is_guarded_at_yield(generator: Any) -> bool:
+    """Whether a ``with`` or a ``try`` stands around the yield at which a generator waits, async or not."""
+    frame = generator.ag_frame if hasattr(generator, "ag_frame") else generator.gi_frame
+    if frame is None:
+        return False
+    return any(start <= frame.f_lasti < end for start, end in _guarded_offsets(frame.f_code))
+
+
+def is_at_yield(generator: Any) -> bool:
+    """Whether a generator, async or not, has begun and waits at a yield."""
+    is_async = hasattr(generator, "ag_frame")
+    frame = generator.ag_frame if is_async else generator.gi_frame
+    if frame is None or (generator.ag_running if is_async else generator.gi_running):
+        return False
+    return bool(frame.f_lasti > _first_offset(frame.f_code))
+
+
+@functools.lru_cache(maxsize=1000)
+def _first_offset(code: types.CodeType) -> int:
+    """Where a generator stands that has not begun: at what makes the generator, or the one after it."""
+    made = next((each.offset for each in dis.get_instructions(code) if each.opname == "RETURN_GENERATOR"), -1)
+    return made + 2 if made >= 0 else -1
 
 
 def innermost_place(places: list[Place]) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from asyncunit.checks.scope_end import after_scope, before
 from asyncunit.config.parsing import LoopFactory
-from asyncunit.introspection.tracebacks import printing_at_interrupt
-from asyncunit.lifecycle.cleanups import AsyncCleanup, as_errors, as_exception, call_hook, cut_short
+from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
+from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, as_errors, as_exception, call_hook, cut_short
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.loops.scope_task import ScopeRunner, WideRunner
+from asyncunit.loops.scope_task import ScopeTask, WideTask
 from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.scopes.open_scope import OpenScope
 from asyncunit.scopes.registry import Registry, runs
@@ -33,7 +34,7 @@ class AsyncScope:
     It is DOWN before `set_up` and after `tear_down`; from `break_down` until it is set up anew it is BROKEN.
     """
 
-    def __init__(self, runner: ScopeRunner) -> None:
+    def __init__(self, runner: ScopeTask) -> None:
         self.runner = runner
         self.set_up_hook: Callable[[], object] | None = None
         self.tear_down_hook: Callable[[], object] | None = None
@@ -73,7 +74,7 @@ class AsyncScope:
             if self.tear_down_hook is not None and not self.runner.loop_runner.is_interrupted:
                 call_hook(self.runner, self.tear_down_hook)
         except asyncio.CancelledError as error:
-            self.runner.cancelled(error)
+            return also_cancelled(self.runner, error)
         except (Exception, SystemExit) as error:
             return [as_exception(error, self.runner.scope)]
         return []
@@ -128,18 +129,18 @@ class AsyncScope:
 def async_scope_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncScope:
     """The async half that an open scope has on a loop."""
     return open_scope.keep(
-        (AsyncScope, loop_runner), lambda: AsyncScope(WideRunner(loop_runner, open_scope)), AsyncScope.close
+        (AsyncScope, loop_runner), lambda: AsyncScope(WideTask(loop_runner, open_scope)), AsyncScope.close
     )
 
 
-def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:
-    """The loop of that choice."""
-    return loop_in(run, run.innermost(choice.scope), choice.factory)
+def loop_of(run: Registry, choice: LoopChoice, attempt: Attempt | None = None) -> LoopRunner:
+    """The loop of that choice; where it is the test's own, it may follow a schedule."""
+    return loop_in(run, run.innermost(choice.scope), choice.factory, attempt)
 
 
-def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None) -> LoopRunner:
+def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> LoopRunner:
     """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
-    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory), LoopRunner.close)
+    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory, attempt), LoopRunner.close)
     for error in replace_closed_loop(run, loop):
         run.report(owner, error)
     return loop
@@ -170,7 +171,7 @@ def unwind(registry: Registry, loop_runner: LoopRunner, cancellation: BaseExcept
     cause = widest.runner.cancellation
     errors: list[Exception] = []
     for async_scope in async_scopes_on(registry, loop_runner):
-        if cancellation is None or isinstance(cancellation, asyncio.CancelledError):
+        if cancellation is None or is_error(cancellation, asyncio.CancelledError):
             # Its own first: cancel scopes know theirs by its message.
             cancellation = async_scope.runner.cancellation or cancellation or cause
         async_scope.runner.cancellation = cancellation

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from asyncunit.errors import CutShortError, DefinitionError, LoopClosedError
 from asyncunit.introspection.functions import class_name, is_awaitable
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.introspection.tracebacks import all_of, attribute_of, is_error
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import Continuation
 from asyncunit.loops.timeouts import call_in_time
 from asyncunit.scope import Scope
@@ -41,7 +42,7 @@ class AsyncCleanup:
 
     _is_done = False
 
-    def __init__(self, runner: ScopeRunner, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, runner: ScopeTask, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         self.runner = runner
         self._call = (function, args, kwargs)
 
@@ -56,8 +57,9 @@ class AsyncCleanup:
         self.runner.is_ending = True
         try:
             self._run()
-        except asyncio.CancelledError as error:
-            self.runner.cancelled(error)
+        except CancelledError as error:
+            if not self.runner.cancelled(error):
+                raise cut_short(self.runner.scope, error) from error
         except SystemExit as error:
             if self.runner.scope.scope is Scope.FUNCTION:  # unittest takes it as an error of the test
                 raise
@@ -75,7 +77,7 @@ class AsyncCleanup:
 class ContextExit(AsyncCleanup):
     """The exit of an async context that a scope has entered; it is told of the cancellation in flight."""
 
-    def __init__(self, runner: ScopeRunner, manager: object) -> None:
+    def __init__(self, runner: ScopeTask, manager: object) -> None:
         self.runner = runner
         self._manager: Any = manager
 
@@ -98,14 +100,30 @@ class ContextExit(AsyncCleanup):
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as replacement:
-            self.runner.cancellation = replacement
+            self.runner.cancellation = put_behind(replacement, error)
 
     async def _exit(self, error: BaseException) -> object:
         """Exit as ``async with`` would for the error; what is returned is true where that ends here."""
         return await type(self._manager).__aexit__(self._manager, type(error), error, error.__traceback__)
 
 
-async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[ContextExit], object]) -> Any:
+def put_behind(error: BaseException, earlier: BaseException) -> BaseException:
+    """Have the report of an error show the one that it came up while handling, as Python does in an ``async with``."""
+    if any(other is earlier for other in all_of(error)):
+        return error
+    first = error
+    while (context := attribute_of(first, "__context__")) is not None:
+        first = context
+    object.__setattr__(first, "__context__", earlier)
+    return error
+
+
+def also_cancelled(runner: ScopeTask, error: CancelledError) -> list[Exception]:
+    """Let a cancellation go through what the scope holds; where one does already, this one is an error of its own."""
+    return [] if runner.cancelled(error) else [cut_short(runner.scope, error)]
+
+
+async def enter_context(manager: Any, runner: ScopeTask, register: Callable[[ContextExit], object]) -> Any:
     """Enter an async context in the runner's task, register its exit, and return what it gave."""
     cls = type(manager)
     if not (hasattr(cls, "__aenter__") and hasattr(cls, "__aexit__")):
@@ -118,7 +136,7 @@ async def enter_context(manager: Any, runner: ScopeRunner, register: Callable[[C
     return value
 
 
-def call_hook(runner: ScopeRunner, hook: Callable[[], object], continuation: Continuation | None = None) -> None:
+def call_hook(runner: ScopeTask, hook: Callable[[], object], continuation: Continuation | None = None) -> None:
     """Call an async hook and await what it returns; raise DefinitionError if that cannot be awaited."""
     value = runner.call_sync(hook)
     if not is_awaitable(value):
@@ -134,7 +152,7 @@ def call_without_task(scope: OpenScope, function: Callable[..., T], /, *args: An
     """Call a sync step of a scope that has no task; a cancellation, which is nobody's then, is raised as an error."""
     try:
         return call_in_time(scope, function, *args, **kwargs)
-    except asyncio.CancelledError as error:  # unittest stops at it
+    except CancelledError as error:  # unittest stops at it
         raise cut_short(scope, error) from error
 
 
@@ -142,12 +160,12 @@ def as_errors(cancellation: BaseException | None, scope: OpenScope) -> list[Exce
     """What is left of a cancellation as errors for a report; unittest stops at what is not an Exception."""
     if cancellation is None:
         return []
-    return [cancellation if isinstance(cancellation, Exception) else cut_short(scope, cancellation)]
+    return [cancellation if is_error(cancellation, Exception) else cut_short(scope, cancellation)]
 
 
 def as_exception(error: BaseException, scope: OpenScope) -> Exception:
     """The error for the report of a class or a module; unittest stops at what is not an Exception."""
-    if isinstance(error, Exception):
+    if is_error(error, Exception):
         return error
     made = CutShortError(f"code of the scope '{scope}' raised {error!r}")
     made.__cause__ = error

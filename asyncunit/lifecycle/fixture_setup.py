@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import types
-from collections.abc import AsyncGenerator, Generator, Mapping
+from asyncio import CancelledError
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
 from asyncunit.errors import DefinitionError, LoopClosedError
+from asyncunit.introspection.frames import is_at_yield, is_guarded_at_yield
 from asyncunit.introspection.functions import discard
-from asyncunit.lifecycle.cleanups import ContextExit, Exit, call_without_task
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.lifecycle.cleanups import ContextExit, Exit, call_without_task, cut_short, put_behind
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import Half
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.scopes.open_scope import OpenScope
@@ -25,9 +26,13 @@ def make(
     arguments: tuple[object, ...],
     keywords: Mapping[str, object],
     scope: OpenScope,
-    runner: ScopeRunner | None,
-) -> tuple[Any, Exit | None]:
-    """Call the function of a fixture in its scope, and return the value and what tears it down, if it yields.
+    runner: ScopeTask | None,
+    register: Callable[[Exit], None],
+) -> Any:
+    """Call the function of a fixture in its scope, and return the value; register what tears it down, if it yields.
+
+    That is registered as soon as the first half has come to its yield, also where the step then raises all the same:
+    because it took too long, or was cancelled just then.
 
     What is async about it runs in the task of the scope, by ``runner``, and the rest outside the loop, in the same
     context. Raises CancelledError where the scope was cancelled meanwhile.
@@ -40,30 +45,38 @@ def make(
     else:
         made = runner.call_sync(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
-        return _begin(fixture, made, scope, runner)
-    return _value_of(fixture, made, runner), None
+        return _begin(fixture, made, scope, runner, register)
+    return _value_of(fixture, made, runner)
 
 
-def _begin(fixture: Fixture[Any], made: Any, scope: OpenScope, runner: ScopeRunner | None) -> tuple[Any, Exit]:
+def _begin(
+    fixture: Fixture[Any], made: Any, scope: OpenScope, runner: ScopeTask | None, register: Callable[[Exit], None]
+) -> Any:
     """Run the first half of a generator."""
     if runner is not None and type(made) is types.AsyncGeneratorType:
         first: Any = anext(made)
         try:
-            return runner.run(first), AsyncExit(runner, fixture, made)
+            return runner.run(first)
         except StopAsyncIteration:
             raise no_yield(fixture) from None
         finally:
             first.close()  # it may not have begun, and Python would warn
+            if is_at_yield(made):
+                register(AsyncExit(runner, fixture, made))
     if type(made) is types.GeneratorType:
         steps = _ScopedExit(fixture, made, scope, runner)
-        return call_without_task(scope, steps.enter) if runner is None else runner.call_sync(steps.enter), steps
+        try:
+            return call_without_task(scope, steps.enter) if runner is None else runner.call_sync(steps.enter)
+        finally:
+            if is_at_yield(made):
+                register(steps)
     raise DefinitionError(
         f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
         f"@asyncunit.fixture that makes something else of it."
     )
 
 
-def _value_of(fixture: Fixture[Any], made: Any, runner: ScopeRunner | None) -> Any:
+def _value_of(fixture: Fixture[Any], made: Any, runner: ScopeTask | None) -> Any:
     """The value that the function of a fixture has returned, awaited where it is a coroutine."""
     if inspect.isasyncgen(made) or inspect.isgenerator(made):
         raise DefinitionError(
@@ -83,14 +96,14 @@ def _value_of(fixture: Fixture[Any], made: Any, runner: ScopeRunner | None) -> A
 class AsyncExit(ContextExit, Half):
     """The second half of an async generator; may be awaited by whoever runs in the task of the scope."""
 
-    def __init__(self, runner: ScopeRunner, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:
+    def __init__(self, runner: ScopeTask, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:
         self.runner = runner
         self.fixture = fixture
         self._generator = generator
 
     async def leave(self) -> None:
         """Run the second half, in the task of the scope."""
-        if self.runner.cancellation is not None:
+        if self.runner.cancellation is not None and is_guarded_at_yield(self._generator):
             await super().leave()
             return
         try:
@@ -143,8 +156,13 @@ class SyncSteps:
         except StopIteration:
             raise no_yield(self.fixture) from None
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether something around the yield can see what is thrown into it."""
+        return is_guarded_at_yield(self._generator)
+
     def leave(self, cancellation: BaseException | None = None) -> None:
-        """Run the second half; a cancellation in flight is thrown into it."""
+        """Run the second half; a cancellation is thrown into it, where something around the yield can see it."""
         try:
             if cancellation is None:
                 next(self._generator)
@@ -166,7 +184,7 @@ class _ScopedExit(SyncSteps):
         fixture: Fixture[Any],
         generator: Generator[object, Any, object],
         scope: OpenScope,
-        runner: ScopeRunner | None,
+        runner: ScopeTask | None,
     ) -> None:
         super().__init__(fixture, generator)
         self._scope = scope
@@ -177,19 +195,23 @@ class _ScopedExit(SyncSteps):
         if runner is None:
             call_without_task(self._scope, self.leave)
             return
-        cancellation = runner.cancellation
+        runner.is_ending = True
+        cancellation = runner.cancellation if self.is_guarded else None
         try:
             runner.call_sync(self.leave, cancellation)
-            runner.cancellation = None
+            if cancellation is not None:
+                runner.cancellation = None
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:
+        except CancelledError as error:
             if cancellation is not None:
-                runner.cancellation = error
-            elif isinstance(error, asyncio.CancelledError):
-                runner.cancelled(error)
-            else:
+                runner.cancellation = put_behind(error, cancellation)
+            elif not runner.cancelled(error):
+                raise cut_short(runner.scope, error) from error
+        except BaseException as error:
+            if cancellation is None:
                 raise
+            runner.cancellation = put_behind(error, cancellation)
 
 
 def no_yield(fixture: Fixture[Any]) -> DefinitionError:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import types
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from typing import Any
 
 from asyncunit.errors import LoopScopeError
 from asyncunit.introspection.functions import class_name
-from asyncunit.introspection.tracebacks import printing_at_interrupt
+from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
-from asyncunit.lifecycle.cleanups import Exit, as_exception, cut_short, leave
+from asyncunit.lifecycle.cleanups import Exit, also_cancelled, as_exception, cut_short, leave
 from asyncunit.lifecycle.fixture_setup import AsyncExit, make
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans.class_plan import Plan, TestPlan
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture, Request, is_fixture
@@ -69,23 +69,19 @@ class ScopeFixtures:
             None,
         )
 
-    def shared(self, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> OpenFixture | None:
-        """The fixture as it is live here, on that loop, whoever has set it up; not one with params."""
+    def shared(self, node: Node, loop_runner: LoopRunner | None) -> OpenFixture | None:
+        """The fixture as it is set up here, on that loop, whoever has done so; not one with params."""
         for open_fixture in self.open_fixtures.values():
             on = None if open_fixture.async_scope is None else open_fixture.async_scope.runner.loop_runner
-            if (
-                open_fixture.node.fixture is fixture
-                and on is loop_runner
-                and not open_fixture.node.varies
-                and open_fixture.error is None
-            ):
+            is_it = open_fixture.node is node and on is loop_runner
+            if is_it and not node.varies and open_fixture.error is None:
                 return open_fixture
         return None
 
-    def tear_down_what_rests_on(self, fixture: Fixture[Any]) -> list[Exception]:
+    def tear_down_what_rests_on(self, node: Node) -> list[Exception]:
         """Tear down what would outlive a fixture that it needs, and return what that raised."""
         return self._tear_down(
-            [key for key, open_fixture in self.open_fixtures.items() if open_fixture.node.rests_on(fixture)]
+            [key for key, open_fixture in self.open_fixtures.items() if open_fixture.node.rests_on(node)]
         )
 
     def tear_down(self, async_scope: AsyncScope) -> list[Exception]:
@@ -166,7 +162,7 @@ class ClassFixtures:
         try:
             for node in nodes:
                 values[node] = self.obtain(node, values, chosen)
-        except asyncio.CancelledError as error:
+        except CancelledError as error:
             cut = error
         if cut is not None:
             # `obtain` lets no cancellation through but that of a task on the loop.
@@ -192,11 +188,11 @@ class ClassFixtures:
         key = (node, loop_runner, *(chosen[varying].id for varying in node.varies))
         open_fixture = fixtures.open_fixtures.get(key)
         if open_fixture is None and self._run.host is not None:
-            open_fixture = fixtures.shared(node.fixture, loop_runner)
+            open_fixture = fixtures.shared(node, loop_runner)
         if open_fixture is None:
             async_scope = self._async_scope_for(node, open_scope)
             open_fixture = OpenFixture(node, async_scope if node.needs_loop else None)
-            self._make(open_fixture, values, chosen, open_scope, async_scope)
+            self._make(open_fixture, key, values, chosen, open_scope, async_scope)
             fixtures.open_fixtures[key] = open_fixture
         if open_fixture.error is not None:
             raise open_fixture.error.with_traceback(open_fixture.traceback)
@@ -217,6 +213,7 @@ class ClassFixtures:
     def _make(
         self,
         open_fixture: OpenFixture,
+        key: Hashable,
         values: Mapping[Node, Any],
         chosen: Mapping[Node, Param],
         open_scope: OpenScope,
@@ -230,10 +227,15 @@ class ClassFixtures:
         runner = None if async_scope is None else async_scope.runner
         if runner is not None:
             runner.begin_set_up()
+
+        def register(exit_: Exit) -> None:
+            open_fixture.exit_ = exit_
+            open_scope.fixtures.open_fixtures[key] = open_fixture
+
         try:
             with self._run.spreading(open_scope):
-                open_fixture.value, open_fixture.exit_ = make(fixture, arguments, keywords, open_scope, runner)
-        except asyncio.CancelledError as error:
+                open_fixture.value = make(fixture, arguments, keywords, open_scope, runner, register)
+        except CancelledError as error:
             assert runner is not None  # else it was raised as another error
             runner.set_up_was_cut(error)
             raise
@@ -255,7 +257,7 @@ class TestFixtures:
         of_class: ClassFixtures,
         plan: TestPlan,
         case: Any,
-        runner: ScopeRunner,
+        runner: ScopeTask,
         values: dict[Node, Any],
         clean_up: Callable[[], list[BaseException]],
     ) -> None:
@@ -282,14 +284,17 @@ class TestFixtures:
             if node.is_of_test:
                 arguments = () if fixture.owner is None else (case,)
                 keywords = _keywords(node, values, chosen, of_class.cls, case)
-                value, exit_ = make(fixture, arguments, keywords, runner.scope, runner)
-                if exit_ is not None:
-                    self.exits.append(exit_)
+                value = make(fixture, arguments, keywords, runner.scope, runner, self.exits.append)
             else:
                 value = of_class.obtain(node, values, chosen)
             values[node] = value
             for name in attributes.get(node, ()):
                 own[name] = value
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which the test has values of fixtures among its attributes."""
+        return self._of_class.plan.names
 
     @property
     def arguments(self) -> dict[str, object]:
@@ -322,8 +327,8 @@ class TestFixtures:
 
     def step_failed(self, error: BaseException) -> None:
         """Take what that raised; the rest is left for `tear_down`."""
-        if isinstance(error, asyncio.CancelledError):
-            self._runner.cancelled(error)
+        if is_error(error, CancelledError):
+            self._errors += also_cancelled(self._runner, error)
         else:
             self._errors.append(error)
 
@@ -337,7 +342,7 @@ class TestFixtures:
                     errors += self._clean_up()
         self._runner.scope.fixtures = None
         own = vars(self._case)
-        for name in self._of_class.plan.names:
+        for name in self.names:
             own.pop(name, None)
         return errors
 

@@ -12,11 +12,13 @@ from asyncunit.checks.findings import judge
 from asyncunit.checks.scope_end import after_test, before
 from asyncunit.errors import LoopClosedError
 from asyncunit.introspection.functions import is_async_def
+from asyncunit.introspection.tracebacks import is_error
 from asyncunit.lifecycle.async_scope import loop_of, replace_closed_loop, replace_stubborn_loop, unwind
-from asyncunit.lifecycle.cleanups import AsyncCleanup, Exit, as_errors, cut_short, leave
+from asyncunit.lifecycle.cleanups import AsyncCleanup, Exit, also_cancelled, as_errors, cut_short, leave
 from asyncunit.lifecycle.fixtures import TestFixtures
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.loop import loop_is_running
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -34,15 +36,18 @@ class OpenTest:
 
     outer: list[Exit] | None = None
     # Where the test runs, and the run that it is part of; both None until `begin`.
-    runner: ScopeRunner | None = None
+    runner: ScopeTask | None = None
     _run: Registry | None = None
+    # The schedule that the test follows, if its loop follows one.
+    attempt: Attempt | None = None
     # Whose attributes are looked through for what the test has left.
     _case: object
 
-    def begin(self, run: Registry, runner: ScopeRunner) -> ScopeRunner:
+    def begin(self, run: Registry, runner: ScopeTask) -> ScopeTask:
         """The scope of the test is open: from now on, what it leaves behind is its own."""
         self._run = run
         open_scope, loop_runner = runner.scope, runner.loop_runner
+        self.attempt = loop_runner.attempt
         observer = loop_runner.observer
         observer.test = open_scope
         if observer.is_new_to_tests or observer.unhandled:
@@ -103,7 +108,7 @@ class OpenTest:
         cancellation, runner.cancellation = runner.cancellation, None
         return unwind(run, runner.loop_runner, cancellation)
 
-    def _check(self, run: Registry, runner: ScopeRunner, own: asyncio.Task[None] | None) -> list[Exception]:
+    def _check(self, run: Registry, runner: ScopeTask, own: asyncio.Task[None] | None) -> list[Exception]:
         """End what the test has left, and return what is to be reported for it."""
         errors, late = after_test(runner.scope, runner.loop_runner, own, self._case)
         for owner, finding in late:
@@ -117,6 +122,8 @@ class OpenTest:
         runner, run = self.runner, self._run
         if runner is not None and run is not None:
             scope, loop_runner = runner.scope, runner.loop_runner
+            if self.attempt is not None:
+                self.attempt.finish()
             observer = loop_runner.observer
             registry.end_inside(run)  # a suite that the test has run
             own = runner.end()
@@ -159,7 +166,7 @@ class RunningTest(OpenTest):
         self.tear_down_steps: list[Callable[[], object]] = []
         self._case = case
 
-    def open(self) -> ScopeRunner:
+    def open(self) -> ScopeTask:
         """Set up what the test needs, and open its own scope inside."""
         case = self._case
         cls = type(case)
@@ -180,11 +187,11 @@ class RunningTest(OpenTest):
         if name in class_scope.configs:
             open_scope.config = class_scope.configs[name]
         if async_scope is not None:
-            runner = ScopeRunner(async_scope.runner.loop_runner, open_scope)
+            runner = ScopeTask(async_scope.runner.loop_runner, open_scope)
             runner.put_back_with = class_scope.open_scope
         else:
             try:
-                runner = ScopeRunner(loop_of(run, choice), open_scope)
+                runner = ScopeTask(loop_of(run, choice, case._asyncunit_attempt or run.attempt), open_scope)
             except BaseException:  # of the user's factory
                 run.leave(open_scope)
                 raise
@@ -204,7 +211,7 @@ class RunningTest(OpenTest):
             failure = error
         if failure is None:
             return
-        if isinstance(failure, asyncio.CancelledError):
+        if is_error(failure, asyncio.CancelledError):
             raise self.cut_short(failure)
         self.leave_behind(self.tear_down())
         raise failure
@@ -240,11 +247,11 @@ class RunningTest(OpenTest):
             try:
                 self.tear_down_steps.pop(0)()
             except asyncio.CancelledError as error:
-                runner.cancelled(error)
+                errors += also_cancelled(runner, error)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                if not (isinstance(error, LoopClosedError) and error.is_repeated):
+                if not (is_error(error, LoopClosedError) and error.is_repeated):
                     errors.append(error)
         return errors
 
@@ -301,7 +308,7 @@ def _raise(error: BaseException) -> None:
 class AwaitingContext:
     """The context of a test, for steps of IsolatedAsyncioTestCase's own that run its sync hooks there."""
 
-    def __init__(self, runner: ScopeRunner) -> None:
+    def __init__(self, runner: ScopeTask) -> None:
         self._runner = runner
         self.run = runner.call
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import types
+from signal import SIGINT, default_int_handler, getsignal, signal
+from threading import current_thread, main_thread
 from typing import Protocol
 
+from asyncunit.introspection.frames import is_in_own_code
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -18,7 +19,7 @@ class Running(Protocol):
     cut_by: Scope | None
 
     def cancel(self) -> None:
-        """Cancel the job that is being run."""
+        """Cancel the step that is being run."""
 
     def wake(self) -> None:
         """Have the loop look at what is to be done, if it waits for its files."""
@@ -28,44 +29,58 @@ class Interrupt:
     """What Ctrl-C does in the main thread: the first cancels what runs on a loop, the second stops at once.
 
     It replaces Python's own handler only (unittest's ``-c`` has another, with a meaning of its own), and outside a loop
-    it does what that does. ``active`` is what runs on a loop, None outside one; ``count``, how often Ctrl-C came
-    in this run; ``is_pending`` is true until the job that it cancelled is done, and ``gave_up`` once
-    nothing more is waited for.
+    it does what that does, but for one case: asyncunit's own code is not left in the middle. Then it ``is_deferred``,
+    and raised before the next step of a set-up or a test, or when what unittest or pytest has called is done.
+
+    ``active`` is what runs on a loop, None outside one; ``count``, how often Ctrl-C came in this run; ``is_pending`` is
+    true until the step that it cancelled is done, and ``gave_up`` once nothing more is waited for.
     """
 
     _installed: Interrupt | None = None  # the one of the main thread
 
     def __init__(self) -> None:
         self.active: Running | None = None
+        self._reset()
+
+    def _reset(self) -> None:
         self.count = 0
-        self.is_pending = False
-        self.gave_up = False
+        self.is_pending = self.is_deferred = self.gave_up = False
 
     @classmethod
     def of_this_thread(cls) -> Interrupt:
         """The one of the main thread, installed if it is not; one without effect for another thread."""
-        if threading.current_thread() is not threading.main_thread():
+        if current_thread() is not main_thread():
             return cls()
         if cls._installed is None:
             cls._installed = cls()
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, cls._installed)
+        if getsignal(SIGINT) is default_int_handler:
+            signal(SIGINT, cls._installed)
         return cls._installed
 
     @classmethod
     def uninstall(cls) -> None:
         """Put Python's handler back."""
-        if threading.current_thread() is threading.main_thread() and cls._installed is not None:
-            cls._installed.count = 0
-            cls._installed.is_pending = cls._installed.gave_up = False
-            if signal.getsignal(signal.SIGINT) is cls._installed:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+        if current_thread() is main_thread() and cls._installed is not None:
+            cls._installed._reset()
+            if getsignal(SIGINT) is cls._installed:
+                signal(SIGINT, default_int_handler)
 
-    def __call__(self, _signum: int, _frame: types.FrameType | None) -> None:
+    def __call__(self, _signum: int, frame: types.FrameType | None) -> None:
         """Handle the signal."""
         self.count += 1
-        if self.active is None or self.count > 1:
+        if self.count > 1:
             raise KeyboardInterrupt
-        self.is_pending = True
-        self.active.cancel()
-        self.active.wake()
+        if self.active is not None:
+            self.is_pending = True
+            self.active.cancel()
+            self.active.wake()
+        elif is_in_own_code(frame):
+            self.is_deferred = True
+        else:
+            raise KeyboardInterrupt
+
+    def raise_deferred(self) -> None:
+        """Raise KeyboardInterrupt if one came while asyncunit's own code ran."""
+        if self.is_deferred:
+            self.is_deferred = False
+            raise KeyboardInterrupt

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import functools
 import os
 import sys
 import threading
 import traceback
 import warnings
+from asyncio import (
+    AbstractEventLoop,
+    Runner,
+    Task,
+    _unregister_task,
+    all_tasks,
+    current_task,
+    get_event_loop,
+    get_running_loop,
+    new_event_loop,
+    sleep,
+    wait,
+)
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.unhandled_errors import Observer, Unhandled, mark_as_reported
 from asyncunit.config.parsing import Check, LoopFactory
-from asyncunit.errors import ConfigurationError, CutShortError, LoopClosedError, RunningLoopError, UnfinishedError
+from asyncunit.config.settings import VirtualLoops
+from asyncunit.errors import (
+    ConfigurationError,
+    CutShortError,
+    DeadlockError,
+    LoopClosedError,
+    RunningLoopError,
+    UnfinishedError,
+)
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt, Running
+from asyncunit.loops.watchdog import Deadline
 from asyncunit.loops.wrong_loop import know
 from asyncunit.scopes.contexts import came_from_outside, given_to
 from asyncunit.scopes.open_scope import OpenScope
+
+if TYPE_CHECKING:
+    from asyncunit.loops.virtual_clock import VirtualClock
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -33,16 +59,11 @@ _ROUNDS = 20
 # What did not end in time. It is kept alive, for letting it go would wait for it again, or log noise.
 _kept_alive: list[object] = []
 
-# asyncio.EventLoop is new in Python 3.13, and means the other two.
-_default_factory: LoopFactory = getattr(asyncio, "EventLoop", None) or getattr(
-    asyncio, "ProactorEventLoop" if sys.platform == "win32" else "SelectorEventLoop"
-)
-
 
 def loop_is_running() -> bool:
     """Whether this thread is running an event loop."""
     try:
-        asyncio.get_running_loop()
+        get_running_loop()
     except RuntimeError:
         return False
     return True
@@ -59,35 +80,52 @@ def refuse_running_loop() -> None:
     )
 
 
+class OnLoop(Protocol):
+    """The task of a scope, for the loop that it is on."""
+
+    def end(self) -> object:
+        """Have it end with the next turn of the loop."""
+
+    def abandon(self) -> None:
+        """Let go of it where it has not."""
+
+
 class LoopRunner:
     """One event loop, made by ``factory``, from its first use to its close.
 
-    ``owner`` is the scope that closes it. ``broken`` lists the scope runners on this loop that were cancelled while
-    nobody had a job for them: something that their scope holds open has crashed. ``stubborn`` are tasks that have
-    refused to end, and that nobody waits for any more: the loop is to be replaced. ``exits`` is what tasks have raised
-    to end the process, while nobody had a job to be run. ``observer`` hears what reaches the exception handler of
-    ``loop``; there is a new one for each loop. ``is_closing`` is true from the beginning of `close` on, and
-    ``is_interrupted`` once the second Ctrl-C has closed the loop, until there is a new one. ``close_is_reported`` is
-    true once there is nothing to be said of a loop that is closed before its time, or no more.
+    ``owner`` is the scope that closes it. ``broken`` lists the scope tasks on this loop that were cancelled while they
+    had no step: something that their scope holds open has crashed. ``scope_tasks`` are those that have a task on the
+    loop. ``stubborn`` are tasks that have refused to end, and that nobody waits for any more: the loop is to be
+    replaced. ``exits`` is what tasks and signal handlers have thrown out of the loop, while no step was run.
+    ``observer`` hears what reaches the exception handler of ``loop``; there is a new one for each loop. ``is_closing``
+    is true from the beginning of `close` on, and ``is_interrupted`` once the second Ctrl-C has closed the loop, until
+    there is a new one. ``close_is_reported`` is true once there is nothing to be said of a loop that is closed before
+    its time, or no more. ``virtual`` is the loop, too, where it has a virtual clock, and else None.
+    ``attempt`` is the schedule that the loop follows, where it follows one.
     """
 
-    def __init__(self, owner: OpenScope, factory: LoopFactory | None) -> None:
+    def __init__(self, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> None:
         self.owner = owner
         self.broken: list[Running] = []
         self.interrupt = Interrupt.of_this_thread()
         self.factory = factory
-        self._made_by = factory or _default_factory
+        self.attempt = attempt
+        clocked = factory if attempt is None else attempt.clocked(factory)
+        self._is_virtual = isinstance(clocked, VirtualLoops)
+        self._made_by = _maker(clocked) if attempt is None else attempt.maker(_maker(clocked))
         self.renew()
 
     def renew(self) -> None:
         """Make a loop, the first or one in the place of a loop that can be used no longer."""
         self.close_is_reported = False
-        self.is_closing = self.is_interrupted = False
-        self.stubborn: set[asyncio.Task[Any]] = set()
-        self.exits: list[SystemExit] = []
+        self.is_closing = self.is_interrupted = self._is_bound_over = False
+        self.stubborn: set[Task[Any]] = set()
+        self.scope_tasks: set[OnLoop] = set()
+        self.exits: list[BaseException] = []
         # Not by a method of its own: a cycle of references for each loop is much to collect.
-        self.runner = asyncio.Runner(loop_factory=functools.partial(_made_by, self._made_by))
+        self.runner = Runner(loop_factory=functools.partial(_made_by, self._made_by))
         self.loop = self.runner.get_loop()
+        self.virtual = cast("VirtualClock", self.loop) if self._is_virtual else None
         self.observer = Observer(self.loop)
         know(self.loop, self.owner)
 
@@ -108,12 +146,12 @@ class LoopRunner:
         silence(self.loop)
         self.loop.close()
 
-    def end_tasks(self, find: Callable[[], set[asyncio.Task[Any]]]) -> set[asyncio.Task[Any]]:
+    def end_tasks(self, find: Callable[[], set[Task[Any]]]) -> set[Task[Any]]:
         """Cancel the tasks that ``find`` finds, until it finds no more, and wait for them; return all of them.
 
         Those that have not ended within CLOSE_TIMEOUT seconds are stubborn from then on.
         """
-        left: set[asyncio.Task[Any]] = set()
+        left: set[Task[Any]] = set()
         self.observer.is_ending = True
         try:
             ending = self.run_aside(_end(find, left, self.stubborn))
@@ -128,27 +166,46 @@ class LoopRunner:
         self.loop.call_soon(self.loop.stop)
         try:
             self.loop.run_forever()
-        except SystemExit as error:  # of another task
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of another task, or of a signal handler
             mark_as_reported(error)
             self.observer.unhandled.append(
                 Unhandled(None, Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error))
             )
 
-    def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> Task[None]:
         """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task."""
         loop = self.loop
-        task = asyncio.Task(_stopping(loop, coroutine), loop=loop, context=given_to(None))
-        timeout = loop.call_later(CLOSE_TIMEOUT, loop.stop)
-        while not task.done():
-            try:
-                loop.run_forever()
-            except SystemExit as error:  # of another task
-                mark_as_reported(error)
-                self.exits.append(error)
-            if timeout.when() <= loop.time():  # else somebody else may have stopped the loop
-                break
-        timeout.cancel()
+        task = Task(_stopping(loop, coroutine), loop=loop, context=given_to(None))
+        _unregister_task(task)  # it is nobody's: what ends may look for all other tasks
+        loop.call_soon(loop.stop)
+        self._run_loop()
+        if not task.done():  # it has something to wait for, so it is worth to be watched
+            bound = Deadline(CLOSE_TIMEOUT, lambda: f"closing the loop of the scope '{self.owner}'", self._stop_waiting)
+            self._is_bound_over = False
+            while not task.done() and not self._is_bound_over:
+                self._run_loop()
+            bound.stop()
         return task
+
+    def _run_loop(self) -> None:
+        """Run the loop until something stops it; what other tasks and signal handlers raise is told when it closes."""
+        try:
+            self.loop.run_forever()
+        except KeyboardInterrupt:
+            raise
+        except DeadlockError:  # what is to end waits for something that cannot come
+            self._is_bound_over = True
+        except BaseException as error:
+            mark_as_reported(error)
+            self.exits.append(error)
+
+    def _stop_waiting(self) -> None:
+        """The bound is over; called in the thread of the watchdog."""
+        self._is_bound_over = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self.loop.stop)
 
     def close(self) -> list[Exception]:
         """End what still runs on the loop, close it, and return what is to be reported. May be called twice.
@@ -160,13 +217,17 @@ class LoopRunner:
         if loop.is_closed():
             return [] if self.is_closing or self.close_is_reported else [self.report_closed_by_user()]
         self.is_closing = self.observer.is_ending = True
-        left: set[asyncio.Task[Any]] = set()
+        for scope_task in list(self.scope_tasks):
+            scope_task.end()
+        left: set[Task[Any]] = set()
         try:
             shut_down = self.run_aside(_shut_down(loop, left, self.stubborn))
         finally:
             loop.close()
+            for scope_task in list(self.scope_tasks):
+                scope_task.abandon()
         errors: list[Exception] = []
-        again = asyncio.all_tasks(loop) - {shut_down} - self.stubborn
+        again = all_tasks(loop) - {shut_down} - self.stubborn
         if not shut_down.done() or again:
             errors.append(self._unfinished_error(shut_down, (left | again) - self.stubborn))
         else:
@@ -183,7 +244,7 @@ class LoopRunner:
             errors.append(error)
         return errors
 
-    def _closing_report(self, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
+    def _closing_report(self, left: Iterable[Task[Any]]) -> list[Exception]:
         """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
         self.observer.is_closed = True
         findings = [item.finding for item in self.observer.take_all()]
@@ -193,7 +254,7 @@ class LoopRunner:
                 findings.append(Finding(Check.LEAKED_TASKS, text))
         return judge(self.owner, findings)
 
-    def _unfinished_error(self, shut_down: asyncio.Task[None], left: set[asyncio.Task[Any]]) -> UnfinishedError:
+    def _unfinished_error(self, shut_down: Task[None], left: set[Task[Any]]) -> UnfinishedError:
         stubborn = [task for task in left if not task.done()]
         for task in (shut_down, *stubborn):
             if not task.done():
@@ -207,30 +268,41 @@ class LoopRunner:
         )
 
 
-def _made_by(factory: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
+def _maker(factory: LoopFactory | None) -> LoopFactory:
+    """What makes the loops; raises ConfigurationError where they cannot have the clock that is asked for."""
+    if isinstance(factory, VirtualLoops):
+        from asyncunit.loops.derived import virtual_clock_factory
+
+        return virtual_clock_factory(factory.factory, factory.quiet)
+    return factory or new_event_loop
+
+
+def _made_by(factory: Callable[[], AbstractEventLoop]) -> AbstractEventLoop:
     loop: object = factory()
-    if not isinstance(loop, asyncio.AbstractEventLoop) or loop.is_closed() or loop.is_running():
+    if not isinstance(loop, AbstractEventLoop) or loop.is_closed() or loop.is_running():
         raise ConfigurationError(
             f"loop_factory {factory!r} returned {loop!r}; expected an event loop, a new one at each call."
         )
     return loop
 
 
-def keep_unfinished(task: asyncio.Task[Any]) -> None:
+def keep_unfinished(task: Task[Any]) -> None:
     """Let a task be that will never be done: keep it, and have its loop not say so."""
     _kept_alive.append(task)
     silence(task.get_loop())
 
 
-def silence(loop: asyncio.AbstractEventLoop) -> None:
+def silence(loop: AbstractEventLoop) -> None:
     """Have a closed loop not say of each task that it was destroyed: what was left on it has been reported."""
     loop.set_exception_handler(lambda _loop, _context: None)
 
 
-def current_loop() -> asyncio.AbstractEventLoop | None:
+def current_loop() -> AbstractEventLoop | None:
     """The thread's current loop; unlike asyncio.get_event_loop(), this never makes one."""
     if sys.version_info < (3, 14) and threading.current_thread() is threading.main_thread():
-        policy = asyncio.get_event_loop_policy()
+        from asyncio import get_event_loop_policy  # goes with Python 3.16
+
+        policy = get_event_loop_policy()
         if _asked and _asked[0] is policy:
             return _ask_for_current_loop()
         # Up to Python 3.13 the first question in the main thread has the policy make a loop.
@@ -245,14 +317,14 @@ def current_loop() -> asyncio.AbstractEventLoop | None:
     return _ask_for_current_loop()
 
 
-def _ask_for_current_loop() -> asyncio.AbstractEventLoop | None:
+def _ask_for_current_loop() -> AbstractEventLoop | None:
     try:
-        return asyncio.get_event_loop()
+        return get_event_loop()
     except RuntimeError:
         return None
 
 
-def _refuse_to_make() -> asyncio.AbstractEventLoop:
+def _refuse_to_make() -> AbstractEventLoop:
     raise RuntimeError("there is no current event loop")
 
 
@@ -263,7 +335,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_asked.clear)  # asyncio forgets the loop of the thread, too
 
 
-async def _stopping(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+async def _stopping(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
     """Await, and stop the loop in the same turn; run_until_complete() would take another."""
     try:
         await coroutine
@@ -272,13 +344,11 @@ async def _stopping(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, A
             loop.stop()
 
 
-async def _shut_down(
-    loop: asyncio.AbstractEventLoop, left: set[asyncio.Task[Any]], stubborn: set[asyncio.Task[Any]]
-) -> None:
+async def _shut_down(loop: AbstractEventLoop, left: set[Task[Any]], stubborn: set[Task[Any]]) -> None:
     """End tasks, async generators and the executor; ``left`` is filled with the tasks that have been cancelled."""
-    own = asyncio.current_task()
-    await asyncio.sleep(0)  # lets the tasks of scopes that were told to end do so
-    await _end(lambda: asyncio.all_tasks(loop) - {own}, left, stubborn)
+    own = current_task()
+    await sleep(0)  # lets the tasks of scopes that were told to end do so
+    await _end(lambda: all_tasks(loop) - {own}, left, stubborn)
     for task in left - stubborn:
         if not task.cancelled() and (error := task.exception()) is not None:
             loop.call_exception_handler(
@@ -289,20 +359,19 @@ async def _shut_down(
     await loop.shutdown_default_executor()
 
 
-async def _end(
-    find: Callable[[], set[asyncio.Task[Any]]], left: set[asyncio.Task[Any]], stubborn: set[asyncio.Task[Any]]
-) -> None:
+async def _end(find: Callable[[], set[Task[Any]]], left: set[Task[Any]], stubborn: set[Task[Any]]) -> None:
     for _ in range(_ROUNDS):
         tasks = find() - left - stubborn
         if not tasks:
             return
         left |= tasks
         for task in tasks:
-            task.cancel()
-        await asyncio.wait(left)
+            with contextlib.suppress(RecursionError):  # they await each other
+                task.cancel()
+        await wait(left)
 
 
-def refusal(task: asyncio.Task[Any]) -> str:
+def refusal(task: Task[Any]) -> str:
     """What a report says of a task that refuses to end."""
     return f"{describe_task(task)}, still at {innermost_place(places_of_task(task))}"
 

@@ -1,10 +1,26 @@
-"""The one task in which all that is async about a scope runs, one step after the other."""
+"""The one task in which all that is async about a scope runs, one step after the other; driven from outside the loop.
+
+While it has no step, the task waits in a way of its own, and not on the loop: sync code of the scope may run the loop
+in the scope's context meanwhile, and a context that is entered cannot be entered by a task as well. Nor is it among
+``asyncio.all_tasks()`` then; ``_register_task`` and ``_unregister_task`` are what asyncio documents for who makes
+tasks.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import contextvars
 import types
+from asyncio import (
+    AbstractEventLoop,
+    CancelledError,
+    Task,
+    _register_task,
+    _unregister_task,
+    all_tasks,
+    get_running_loop,
+    set_event_loop,
+)
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
@@ -12,13 +28,14 @@ from asyncunit.checks.slow_callbacks import SlowSteps
 from asyncunit.checks.unclosed_resources import noting_generators
 from asyncunit.checks.unhandled_errors import mark_as_reported
 from asyncunit.config.parsing import Check
-from asyncunit.errors import AsyncUnitError, LoopScopeError, RunningLoopError, TestTimeoutError
+from asyncunit.errors import AsyncUnitError, DeadlockError, LoopScopeError, RunningLoopError, TestTimeoutError
 from asyncunit.introspection.frames import describe_task, places_of_task
 from asyncunit.introspection.functions import discard, is_async_def, is_awaitable
-from asyncunit.introspection.tracebacks import stand_at, trim
+from asyncunit.introspection.tracebacks import is_error, stand_at, trim
+from asyncunit.loops.deadlock import NOTHING_CAN_HAPPEN, describe_cycle, describe_waits, find_waits
 from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, current_loop, keep_unfinished
-from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Continuation, Job
-from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting
+from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Continuation, Step
+from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting, warn_of_held_clock
 from asyncunit.loops.watchdog import Deadline
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
@@ -30,115 +47,184 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 T = TypeVar("T")
 
 
+class _Idle:
+    """What the task awaits while it has no step: a future to the task, and nothing at all to the loop.
+
+    Its cancellation is told to the scope task and goes no further, so that the loop never resumes the task by itself.
+    """
+
+    _asyncio_future_blocking = False
+    # What resumes the task; None while it does not wait.
+    _resume: Callable[[_Idle], object] | None = None
+    _context: contextvars.Context | None = None
+
+    def __init__(self, scope_task: ScopeTask, loop: AbstractEventLoop) -> None:
+        self._scope_task = scope_task
+        self._loop = loop
+
+    def __await__(self) -> Generator[_Idle, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the task waits."""
+        return self._resume is not None
+
+    def end(self) -> None:
+        """Have the loop resume the task."""
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            self._loop.call_soon(resume, self, context=self._context)
+
+    # What a task asks of a future.
+
+    def get_loop(self) -> AbstractEventLoop:
+        """The loop of the task."""
+        return self._loop
+
+    def add_done_callback(self, callback: Callable[[_Idle], object], *, context: contextvars.Context) -> None:
+        """Remember what resumes the task."""
+        self._resume, self._context = callback, context
+
+    def cancel(self, msg: object = None) -> bool:
+        """Something that the scope holds open has crashed while the task was waiting."""
+        self._scope_task._was_cancelled(CancelledError() if msg is None else CancelledError(msg))
+        return True
+
+    def result(self) -> None:
+        """Nothing is carried over."""
+
+
 class ScopeTask:
-    """The task of one scope on one loop: it takes one job after the other.
+    """The task of one scope on one loop: it takes one step after the other, given from outside the loop or inside it.
 
     ``cancellation`` is the cancellation that goes through the contexts that the scope has entered, or what one of them
-    made of it; None while all is well. ``cut_by`` is the scope that broke while a job of this one was run, and has
-    cancelled it. ``is_ending`` is true from the tear-down on: until then, no job begins once a cancellation is in
-    flight. The task is made for the first job and ends with `end`.
+    made of it; None while all is well. It is carried from one step to the next, until the scope is torn down.
+    ``cut_by`` is the scope that broke while a step of this one was run, and has cancelled it. ``is_ending`` is true
+    from the tear-down on: until then, no step begins once there is a cancellation. The task is made for the first step
+    and ends with `end`.
+
+    The thread's current loop, which sync code finds to be this one, is put back when the scope ``put_back_with``
+    closes: this one, where that is None.
     """
 
     cancellation: BaseException | None = None
     cut_by: Scope | None = None
     is_ending = False
-    _task: asyncio.Task[None] | None = None
+    put_back_with: OpenScope | None = None
+    # None before the first step, and once the task is done or given up: the next step makes a new one.
+    _task: Task[None] | None = None
     # That of the task.
     _coroutine: Coroutine[Any, Any, None] | None = None
-    # Not None while the task waits for a job.
-    _wake: asyncio.Future[None] | None = None
-    # The one that the task awaits.
-    _current: Job | None = None
+    # What the task awaits between two steps; one for each task.
+    _idle: _Idle | None = None
+    # The step that the task awaits; None between two steps.
+    _current: Step | None = None
+    # Of the step that is being run, where it has one.
+    _deadline: Deadline | None = None
+    # True while the scope's sync code runs: its context is then entered, and cannot be entered again.
+    _in_sync = False
 
     def __init__(self, loop_runner: LoopRunner, scope: OpenScope) -> None:
         self.loop_runner = loop_runner
         self.scope = scope
-        # What is in force for the jobs, whatever the scope is told later.
+        # What is in force for the steps, whatever the scope is told later.
         self._config = scope.config
         # The one on which the task was made.
         self._loop = loop_runner.loop
-        # Jobs that are posted and not yet taken; None at the end of it ends the task.
-        self._inbox: list[Job | None] = []
+        # Steps that are posted and not yet taken; None at the end of it ends the task.
+        self._inbox: list[Step | None] = []
 
     @property
-    def task(self) -> asyncio.Task[None] | None:
+    def task(self) -> Task[None] | None:
         """The task, once there is one."""
         return self._task
+
+    # From inside the loop.
 
     async def submit(self, function: Callable[..., Awaitable[T]], /, *args: Any) -> T:
         """Await ``function(*args)`` in the task, from inside the loop.
 
-        Where a job runs that was given from outside the loop, or the caller is of this scope, the task may wait for
-        the caller: then the caller awaits it itself.
+        Where a step runs that was given from outside the loop, or the caller is of this scope, the task may wait for
+        the caller: then the caller awaits it itself. So it does where sync code of the scope runs the loop.
         """
-        if asyncio.get_running_loop() is not self.loop_runner.loop:
+        if get_running_loop() is not self.loop_runner.loop:
             raise LoopScopeError(
                 f"something is to be done on the event loop of the scope '{self.scope}', but this runs on another "
                 f"loop, which does not last so long. Write in the class that this is called from:  "
                 f'loop_scope = "{self.loop_runner.owner.scope}"'
             )
         current = self._current
-        if current is not None and (current.waiter is None or current_owner() is self.scope):
+        if self._in_sync or (current is not None and (current.waiter is None or current_owner() is self.scope)):
             return await function(*args)
-        job = Job(function(*args))
-        job.waiter = self.loop_runner.loop.create_future()
-        self._post(job)
+        step = Step(function(*args))
+        step.waiter = self.loop_runner.loop.create_future()
+        self._post(step)
         try:
-            await job.waiter
-        except asyncio.CancelledError:
-            await self._cancel_submitted(job)
+            await step.waiter
+        except CancelledError:
+            await self._cancel_submitted(step)
             raise
-        if job.error is not None:
-            raise job.error
-        value: T = job.value
+        if step.error is not None:
+            raise step.error
+        value: T = step.value
         return value
 
-    async def _cancel_submitted(self, job: Job) -> None:
-        """Whoever waited for the job was cancelled: so is the job, which is waited for."""
-        if job in self._inbox:
-            self._inbox.remove(job)
-            job.discard()
-        elif not job.done:
-            job.waiter = self._loop.create_future()
-            job.is_cancelled_by_caller = True
+    async def _cancel_submitted(self, step: Step) -> None:
+        """Whoever waited for the step was cancelled: so is the step, which is waited for."""
+        if step in self._inbox:
+            self._inbox.remove(step)
+            step.discard()
+        elif not step.done:
+            step.waiter = self._loop.create_future()
+            step.is_cancelled_by_caller = True
             self.cancel()
-            await job.waiter
+            await step.waiter
+
+    # What breaks, and what ends.
 
     def begin_set_up(self) -> None:
-        """Something is set up from now on: jobs begin as long as no cancellation is in flight."""
+        """Something is set up from now on: steps begin as long as there is no cancellation."""
         self.is_ending, self.cut_by = False, None
 
-    def set_up_was_cut(self, error: asyncio.CancelledError) -> None:
+    def set_up_was_cut(self, error: CancelledError) -> None:
         """What was to be set up was cancelled: the scope counts as broken, unless what broke is one inside it."""
         if self.cut_by is None or self.cut_by > self.scope.scope:
             self.cancelled(error)
 
-    def cancelled(self, error: asyncio.CancelledError) -> None:
-        """Let a cancellation go through what the scope holds; it counts as broken."""
-        self.cancellation = self.cancellation or error
+    def cancelled(self, error: CancelledError) -> bool:
+        """Let a cancellation go through what the scope holds; it counts as broken.
+
+        Returns False where another one goes through it already, and this one is still to be told.
+        """
         if self not in self.loop_runner.broken:
             self.loop_runner.broken.append(self)
+        if self.cancellation is None:
+            self.cancellation = error
+        return self.cancellation is error
 
     def cancel(self) -> None:
-        """Cancel the job that the task has; one that has none is left alone."""
+        """Cancel the step that the task has; one that has none is left alone."""
         if self._current is not None and self._task is not None:
             self._task.cancel()
         elif self._inbox:
-            # Not the task: one that is cancelled before its first step never takes it. The job will not begin.
-            self.cancellation = self.cancellation or asyncio.CancelledError()
+            # Not the task: one that is cancelled before its first step never takes it. The step will not begin.
+            self.cancellation = self.cancellation or CancelledError()
 
     def wake(self) -> None:
         """Have the loop look at what is to be done, if it waits for its files."""
-        self._loop.call_soon_threadsafe(lambda: None)
+        self._loop.call_soon_threadsafe(_nothing)
 
-    def end(self) -> asyncio.Task[None] | None:
+    def end(self) -> Task[None] | None:
         """Have the task end with the next turn of the loop, and return it; let go of one that is done.
 
         May be called twice.
         """
         task = self._task
         if task is None or task.done():
-            self._task = self._coroutine = None
+            self._task = self._coroutine = self._idle = None
+            self.loop_runner.scope_tasks.discard(self)
             return None
         if not self._loop.is_closed():
             self._inbox.append(None)
@@ -146,78 +232,18 @@ class ScopeTask:
         return task
 
     def abandon(self) -> None:
-        """Let go of a task that can run no more, for its loop is closed."""
+        """Let go of a task that can run no more, because its loop is closed."""
         if self._task is not None and not self._task.done():
             keep_unfinished(self._task)
             if self._current is None and self._coroutine is not None:
                 self._coroutine.close()
-        self._task = self._wake = None
+        self._task = self._idle = None
         self._inbox.clear()
         self._current = None
+        self.loop_runner.scope_tasks.discard(self)
 
-    def _post(self, job: Job) -> None:
-        self._inbox.append(job)
-        if self._task is None or self._task.done():
-            self._loop = self.loop_runner.loop
-            # Not by loop.create_task(): a task factory that a test has set is for the test's own tasks.
-            self._coroutine = self._serve()
-            self._task = asyncio.Task(self._coroutine, loop=self._loop, context=self.scope.context)
-        else:
-            self._rouse()
-
-    def _rouse(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    async def _serve(self) -> None:
-        inbox = self._inbox
-        while inbox or await self._wait():
-            job = self._current = inbox.pop(0)
-            if job is None:
-                return
-            try:
-                if self.cancellation is not None and not self.is_ending:
-                    job.discard()
-                    raise self.cancellation
-                job.value = await job.awaitable
-            except GeneratorExit as error:
-                job.error = error
-                self._finish(job)
-                raise  # perhaps it is this coroutine that is being closed, and must not go on
-            except BaseException as error:
-                job.error = error
-            if job.done:  # it was given up, and the scope has another task by now
-                return
-            if job.error is not None or job.expired is not None or self._task.cancelling():  # type: ignore[union-attr]
-                await self._settle(job)
-            step: Awaitable[None] | After = KEEP_TASK
-            if job.continuation is not None:
-                step = job.continuation.next_step(job.error is None and job.stray is None and self.cancellation is None)
-            if step is END_TASK or step is KEEP_TASK:
-                self._finish(job)
-                if step is END_TASK and not inbox:
-                    return
-            else:
-                self._begin_step(job, step)
-            del job
-
-    async def _wait(self) -> bool:
-        """Wait for a job, first for one turn of the loop, with which most come; False where none can come any more."""
-        while not self._inbox:
-            try:
-                await _next_turn()
-                if not self._inbox:
-                    self._wake = self._loop.create_future()
-                    await self._wake
-            except asyncio.CancelledError as error:
-                if self.loop_runner.is_closing:
-                    return False
-                self._break(error)
-            self._wake = None
-        return True
-
-    def _break(self, error: asyncio.CancelledError) -> None:
-        """Something that the scope holds open has crashed while the task was waiting."""
+    def _was_cancelled(self, error: CancelledError) -> None:
+        """Something that the scope holds open has crashed while the task had no step."""
         if self._inbox and self._inbox[-1] is None:  # the scope has ended
             return
         assert self._task is not None
@@ -229,60 +255,116 @@ class ScopeTask:
             active.cut_by = self.scope.scope
             active.cancel()
 
-    async def _settle(self, job: Job) -> None:
-        """See what has become of a job that did not simply return."""
-        assert self._task is not None
-        if self._task.cancelling():
-            await self._absorb(self._task, job)
-        if job.expired is not None:
-            job.end_expired(job.expired)
-        if isinstance(job.error, asyncio.CancelledError) and job.waiter and not job.is_cancelled_by_caller:
-            self.cancelled(job.error)
+    # The task.
 
-    async def _absorb(self, task: asyncio.Task[None], job: Job) -> None:
-        """Leave no request to cancel behind: the next job, and 3.13's TaskGroup, would be cancelled by it."""
+    def _post(self, step: Step) -> None:
+        self._inbox.append(step)
+        if self._task is None or self._task.done():
+            self._loop = self.loop_runner.loop
+            self._idle = _Idle(self, self._loop)
+            # Not by loop.create_task(): a task factory that a test has set is for the test's own tasks.
+            self._coroutine = self._serve()
+            self._task = Task(self._coroutine, loop=self._loop, context=self.scope.context)
+            self.loop_runner.scope_tasks.add(self)
+        else:
+            self._rouse()
+
+    def _rouse(self) -> None:
+        if self._idle is not None and self._idle.is_waited_for and self._task is not None:
+            _register_task(self._task)
+            self._idle.end()
+
+    async def _serve(self) -> None:
         try:
-            await asyncio.sleep(0)  # up to Python 3.12, uncancel() leaves a request that was not yet delivered
-        except asyncio.CancelledError as error:
-            job.error = job.error or error
+            await self._take_steps()
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # what a signal handler has raised in asyncunit's own code
+            step = self._current
+            if step is None or step.done:
+                raise
+            step.error = error
+            self._finish(step)
+
+    async def _take_steps(self) -> None:
+        inbox, task, idle = self._inbox, self._task, self._idle
+        assert task is not None
+        assert idle is not None
+        while True:
+            while not inbox:
+                _unregister_task(task)
+                await idle
+            step = self._current = inbox.pop(0)
+            if step is None:
+                return
+            try:
+                if self.cancellation is not None and not self.is_ending:
+                    step.discard()
+                    raise self.cancellation
+                step.task = task
+                step.value = await step
+            except GeneratorExit as error:
+                step.error = error
+                self._finish(step)
+                raise  # perhaps it is this coroutine that is being closed, and must not go on
+            except BaseException as error:
+                step.error = error
+            if step.done:  # it was given up, and the scope has another task by now
+                return
+            if step.error is not None or step.expired is not None or task.cancelling():
+                await self._settle(task, step)
+            following: Awaitable[None] | After = KEEP_TASK
+            if step.continuation is not None:
+                following = step.continuation.next_step(
+                    step.error is None and step.stray is None and self.cancellation is None
+                )
+            if following is END_TASK or following is KEEP_TASK:
+                self._finish(step)
+                if following is END_TASK and not inbox:
+                    return
+            else:
+                self._begin_next(step, following)
+            del step
+
+    async def _settle(self, task: Task[None], step: Step) -> None:
+        """See what has become of a step that did not simply return."""
+        if task.cancelling():
+            await self._absorb(task, step)
+        if step.expired is not None:
+            step.end_expired(step.expired)
+        if step.waiter and not step.is_cancelled_by_caller and type(step.error) is CancelledError:
+            self.cancelled(step.error)
+
+    async def _absorb(self, task: Task[None], step: Step) -> None:
+        """Leave no request to cancel behind: the next step, and 3.13's TaskGroup, would be cancelled by it."""
+        try:
+            await _next_turn()  # up to Python 3.12, uncancel() leaves a request that was not yet delivered
+        except CancelledError as error:
+            step.error = step.error or error
         while task.uncancel():
             pass
 
-    def _begin_step(self, job: Job, awaitable: Awaitable[None]) -> Job:
-        """Have what follows a job be the next that the task takes: whoever waits for the job waits for that too."""
-        step = Job(awaitable)
-        step.continuation, step.first = job.continuation, job.first or job
-        step.first.last_step = step
-        self._inbox.insert(0, step)
-        return step
+    def _begin_next(self, step: Step, awaitable: Awaitable[None]) -> Step:
+        """Have what follows a step be the next that the task takes: whoever waits for the step waits for that too."""
+        following = Step(awaitable)
+        following.continuation, following.first = step.continuation, step.first or step
+        following.first.last = following
+        self._inbox.insert(0, following)
+        if self._deadline is not None:
+            seconds = self._deadline.seconds
+            self._unwatch(step)
+            self._watch(following, seconds)
+        return following
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, step: Step) -> None:
         self._current = None
-        job.done = True
-        if job.waiter is None:
+        step.done = True
+        if step.waiter is None:
             self._loop.stop()
-        elif not job.waiter.done():
-            job.waiter.set_result(None)
+        elif not step.waiter.done():
+            step.waiter.set_result(None)
 
-
-@types.coroutine
-def _next_turn() -> Generator[None, None, None]:
-    """What asyncio.sleep(0) awaits."""
-    yield
-
-
-class ScopeRunner(ScopeTask):
-    """The task of one scope, for whoever stands outside its loop.
-
-    The thread's current loop, which sync code finds to be this one, is put back when the scope ``put_back_with``
-    closes: this one, where that is None.
-    """
-
-    put_back_with: OpenScope | None = None
-    # Of the step that is being run, where it has one.
-    _deadline: Deadline | None = None
-    # True while the scope's sync half runs: its context is then entered, and cannot be entered again.
-    _in_sync = False
+    # From outside the loop.
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``function`` outside the loop, in the scope's context; await what it returns if it can be."""
@@ -293,11 +375,12 @@ class ScopeRunner(ScopeTask):
         """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one."""
         if is_async_def(function) or self.runs_code:
             return function(*args, **kwargs)
-        (self.put_back_with or self.scope).keep(current_loop, current_loop, asyncio.set_event_loop)
+        self.make_current()
         loop = self.loop_runner.loop
+        if not self.is_ending:
+            self.loop_runner.interrupt.raise_deferred()
         self._in_sync = True
         try:
-            asyncio.set_event_loop(loop)
             value = call_in_time(self.scope, function, *args, **kwargs)
         except Exception as error:
             explain(error, loop)
@@ -308,6 +391,11 @@ class ScopeRunner(ScopeTask):
             discard(value)
             raise self.loop_runner.report_closed_by_user()
         return value
+
+    def make_current(self) -> None:
+        """Have the loop be the thread's current one, until what was there is put back as the scope closes."""
+        (self.put_back_with or self.scope).keep(current_loop, current_loop, set_event_loop)
+        set_event_loop(self.loop_runner.loop)
 
     @property
     def runs_code(self) -> bool:
@@ -322,28 +410,32 @@ class ScopeRunner(ScopeTask):
         loop = self.loop_runner.loop
         if self._in_sync or loop.is_running() or loop.is_closed():
             raise self._refusal(awaitable)
-        watches = self._config.watches
-        job = Job(awaitable)
+        interrupt = self.loop_runner.interrupt
+        if interrupt.is_deferred and not self.is_ending:
+            discard(awaitable)
+            interrupt.raise_deferred()
+        watches = self._config.watches or self.loop_runner.virtual is not None
+        step = Step(awaitable)
         if watches and Check.UNCLOSED_RESOURCES in self._config.costly:
-            job.awaitable = noting_generators(awaitable)
-        job.continuation = continuation
-        self._post(job)
+            step.awaitable = noting_generators(awaitable)
+        step.continuation = continuation
+        self._post(step)
         if watches:
-            self._drive_watched(job)
+            self._drive_watched(step)
         else:
-            self._drive(job)
-        if continuation is not None and (step := job.last_step) is not None:
-            job.last_step = None  # a cycle, for it refers to the job
-            if step.error is not None or step.stray is not None:
-                self._end_step(job, step, continuation)
-        if job.error is not None or job.stray is not None:
-            error = self._take_error(job)
+            self._drive(step)
+        if continuation is not None and (last := step.last) is not None:
+            step.last = None  # a cycle, because it refers to the step
+            if last.error is not None or last.stray is not None:
+                self._end_following(step, last, continuation)
+        if step.error is not None or step.stray is not None:
+            error = self._take_error(step)
             mark_as_reported(trim(error))
             try:
                 raise error
             finally:
                 del error  # a cycle: error, traceback, frame
-        value: T = job.value
+        value: T = step.value
         return value
 
     def _refusal(self, awaitable: Awaitable[Any]) -> AsyncUnitError:
@@ -356,140 +448,214 @@ class ScopeRunner(ScopeTask):
             )
         return self.loop_runner.report_closed_by_user()
 
-    def _end_step(self, job: Job, step: Job, continuation: Continuation) -> None:
-        """Have the continuation take what the last step has raised; Ctrl-C ends the job as well."""
-        error = self._take_error(step)
-        if isinstance(error, KeyboardInterrupt):
-            job.error = error
+    def _end_following(self, step: Step, last: Step, continuation: Continuation) -> None:
+        """Have the continuation take what the last step has raised; Ctrl-C ends the first as well."""
+        error = self._take_error(last)
+        if is_error(error, KeyboardInterrupt):
+            step.error = error
         else:
             continuation.step_failed(error)
 
-    def _take_error(self, job: Job) -> BaseException:
-        """What has ended the job, once: the job and the traceback would refer to each other."""
-        error = job.stray or job.error
+    def _take_error(self, step: Step) -> BaseException:
+        """What has ended the step, once: the step and the traceback would refer to each other."""
+        error = step.stray or step.error
         assert error is not None
-        job.stray = job.error = None
-        if isinstance(error, GeneratorExit) and self._task is not None and self._task.done():
+        step.stray = step.error = None
+        if self.loop_runner.attempt is not None:
+            self.loop_runner.attempt.failed()
+        if type(error) is GeneratorExit and self._task is not None and self._task.done():
             self._task.exception()  # which it was, too: else it is logged, though it is raised or reported
         explain(error, self._loop)
         return error
 
-    def _drive(self, job: Job) -> None:
-        """Run the loop until the job is done; whatever stops the loop before that does not end the job."""
+    def _drive(self, step: Step) -> None:
+        """Run the loop until the step is done; whatever stops the loop before that does not end the step."""
         interrupt = self.loop_runner.interrupt
         interrupt.active = self
         try:
-            while not (job.last_step or job).done:
+            while not (step.last or step).done:
+                dead = None
                 try:
                     self._loop.run_forever()
-                except (KeyboardInterrupt, SystemExit) as stray:
-                    self._end_job(job.last_step or job, stray)
+                except DeadlockError as error:
+                    dead = error
+                except BaseException as stray:  # of a signal handler; SystemExit also of another task or a callback
+                    self._end_by(step.last or step, stray)
+                if dead is not None:  # not while it is handled: it would be the context of what is raised
+                    self._end_deadlocked(step.last or step, dead)
         finally:
             interrupt.active = None
+        if (step.last or step).last_call is not None:
+            self._stop_last_call(step.last or step)
         if interrupt.is_pending:
             interrupt.is_pending = False
-            cancelled, job.error = job.error, KeyboardInterrupt()
-            job.error.__context__ = cancelled
+            self._take_interrupt(step)
 
-    def _drive_watched(self, job: Job) -> None:
+    def _take_interrupt(self, step: Step) -> None:
+        """Ctrl-C has cancelled the step: if that is how it ended, the run ends; else the step took it, and goes on.
+
+        That is asyncio.Runner's rule.
+        """
+        last = step.last or step
+        cancelled = last.error
+        if cancelled is None or not is_error(cancelled, CancelledError):
+            self.loop_runner.interrupt.count = 0
+            return
+        step.error = KeyboardInterrupt()
+        step.error.__context__ = cancelled
+
+    def _drive_watched(self, step: Step) -> None:
         """As `_drive`, under what the configuration asks for while the loop runs."""
         loop, config = self._loop, self._config
         debug = loop.get_debug()
         slow = SlowSteps(loop, self.loop_runner.observer) if Check.SLOW_CALLBACKS in config.costly else None
+        virtual = self.loop_runner.virtual
+        if virtual is not None:
+            virtual.begin_step()
         if config.timeout is not None:
-            self._watch(job, config.timeout)
+            self._watch(step, config.timeout)
         if config.loop_debug is not None:
             loop.set_debug(config.loop_debug)
         try:
-            self._drive(job)
+            self._drive(step)
         finally:
             if config.loop_debug is not None:
                 loop.set_debug(debug)
             if slow is not None:
                 slow.stop()
             if self._deadline is not None:
-                self._unwatch(job.last_step or job)
+                self._unwatch(step.last or step)
+            if virtual is not None:
+                warn_of_held_clock(self.scope, (step.last or step).name, virtual)
 
-    def _end_job(self, job: Job, stray: BaseException) -> None:
-        """Have the job end with what a signal handler, or another task or callback, has thrown out of the loop.
+    def _end_by(self, step: Step, stray: BaseException) -> None:
+        """Have the step end with what was thrown out of the loop, within CLOSE_TIMEOUT seconds.
 
-        The second Ctrl-C is thrown further: then the loop is closed, for nothing more is waited for.
+        The second Ctrl-C is thrown further: then the loop is closed, because nothing more is waited for.
         """
         interrupt = self.loop_runner.interrupt
-        if isinstance(stray, KeyboardInterrupt) and (interrupt.count > 1 or isinstance(job.stray, KeyboardInterrupt)):
+        is_interrupt = is_error(stray, KeyboardInterrupt)
+        if is_interrupt and (interrupt.count > 1 or type(step.stray) is KeyboardInterrupt):
             interrupt.gave_up = True
             self.loop_runner.close_at_once()
             raise stray
-        if job.stray is None:
-            job.stray = stray
+        if step.stray is None:
+            step.stray = stray
             self.cancel()
-        if self._task is None or self._task.done():
-            job.done = True
-            job.error = stray
+            if step.last_call is None:
+                step.last_call = self._call_later(CLOSE_TIMEOUT, step, self._give_up, step)
+        if self._task is None or self._task.done() or self._loop.is_closed():
+            step.done = True
+            step.error = stray
 
-    def _begin_step(self, job: Job, awaitable: Awaitable[None]) -> Job:
-        step = super()._begin_step(job, awaitable)
-        if self._deadline is not None:
-            seconds = self._deadline.seconds
-            self._unwatch(job)
-            self._watch(step, seconds)
-        return step
+    # What takes too long. All of it is real time: the clock of the loop is the test's.
 
-    def _watch(self, job: Job, timeout: float) -> None:
-        """Have the job ended when it takes longer than ``timeout`` seconds."""
+    def _call_later(self, seconds: float, step: Step, act: Callable[..., None], *args: Any) -> Deadline:
         loop = self._loop
 
-        def expire() -> None:
+        def act_in_loop() -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._expire, job, timeout)
+                loop.call_soon_threadsafe(act, *args)
 
-        self._deadline = Deadline(timeout, lambda: f"{self.scope}: {job.name}", expire)
+        return Deadline(seconds, lambda: f"{self.scope}: {step.name}", act_in_loop)
 
-    def _unwatch(self, job: Job) -> None:
-        """The job is done; if it took too long without being ended, say so."""
+    def _stop_last_call(self, step: Step) -> None:
+        if step.last_call is not None:
+            step.last_call.stop()
+            step.last_call = None
+
+    def _watch(self, step: Step, timeout: float) -> None:
+        """Have the step ended when it takes longer than ``timeout`` seconds."""
+        self._deadline = self._call_later(timeout, step, self._expire, step, timeout)
+
+    def _unwatch(self, step: Step) -> None:
+        """The step is done; if it took too long without being ended, say so."""
         assert self._deadline is not None
         deadline, self._deadline = self._deadline, None
         took = deadline.stop()
-        if took is None or job.expired is not None or job.stray is not None:
+        if took is None or step.expired is not None or step.stray is not None:
             return
-        late = TestTimeoutError(took_too_long(self.scope, job.name, deadline.seconds, took))
-        if job.error is None:
-            job.error = late
-        elif isinstance(job.error, Exception):
-            job.error.add_note(str(late))
+        late = TestTimeoutError(took_too_long(self.scope, step.name, deadline.seconds, took))
+        if step.error is None:
+            step.error = stand_at(deadline.place, late)
+        elif is_error(step.error, Exception):
+            BaseException.add_note(step.error, str(late))
 
-    def _expire(self, job: Job, timeout: float) -> None:
-        """End a job that takes too long."""
-        if job is not self._current or self._deadline is None or self._deadline.is_debugged():
+    def _expire(self, step: Step, timeout: float) -> None:
+        """End a step that takes too long."""
+        if step is not self._current or self._deadline is None or self._deadline.is_debugged():
             return
-        job.expired = TestTimeoutError(f"{self.scope}: the time of a step is over")
-        self.cancel()
+        step.expired = TestTimeoutError(f"{self.scope}: the time of a step is over")
+        can_end = self._cancel_late()
         self._deadline.extend(CLOSE_TIMEOUT)
-        job.last_call = self._loop.call_later(CLOSE_TIMEOUT, self._give_up, job)
-        # Only now, for it asks objects of the user's.
-        others = [task for task in asyncio.all_tasks(self._loop) if task is not self._task and not _is_idle(task)]
-        others.sort(key=lambda task: owner_of(task) is not self.scope)
-        waits = waiting([(self._task, "the scope's own task"), *((task, describe_task(task)) for task in others)])
-        text = f"{self.scope}: {job.name} did not end within its timeout of {timeout:g} seconds.\n" + "\n".join(waits)
-        job.expired.args = (text,)
+        step.last_call = self._call_later(CLOSE_TIMEOUT, step, self._give_up, step)
+        # Only now, because it asks objects of the user's.
+        names = self._names_of_tasks()
+        lines = [f"{self.scope}: {step.name} did not end within its timeout of {timeout:g} seconds."]
+        if self.loop_runner.virtual is not None:
+            lines.append(self.loop_runner.virtual.describe_time())
+        lines += [*waiting(names.items()), *describe_cycle(find_waits(names))]
+        step.expired.args = ("\n".join(lines),)
         if self._task is not None and (places := places_of_task(self._task)):
-            stand_at(places[0], job.expired)
+            stand_at(places[0], step.expired)
+        if not can_end:
+            self._give_up(step)
 
-    def _give_up(self, job: Job) -> None:
-        """Leave alone a job that was ended and goes on all the same; the loop is replaced for it."""
-        if job.done or job is not self._current or self._task is None or job.expired is None:
+    def _cancel_late(self) -> bool:
+        """Cancel the step. False where tasks await each other: asyncio cancels one by cancelling the next, for ever."""
+        try:
+            self.cancel()
+        except RecursionError:
+            return False
+        return True
+
+    def _names_of_tasks(self) -> dict[Task[Any], str]:
+        """What a report calls the tasks of the loop: the scope's own first, then what the scope has started."""
+        names = {} if self._task is None else {self._task: "the scope's own task"}
+        others = [task for task in all_tasks(self._loop) if task is not self._task]
+        others.sort(key=lambda task: owner_of(task) is not self.scope)
+        return {**names, **{task: describe_task(task) for task in others}}
+
+    def _end_deadlocked(self, step: Step, dead: DeadlockError) -> None:
+        """End a step that nothing can wake any more; give up one that has gone on in spite of that."""
+        current = self._current
+        if current is None or self._task is None:
+            step.done, step.error = True, dead
             return
-        job.expired.add_note(
-            f"It refuses to end: {CLOSE_TIMEOUT:g} seconds after it was cancelled it was still going on. (A task that "
-            f"catches CancelledError must raise it again.) Its event loop is replaced."
+        if current.expired is not None or current.stray is not None:
+            self._give_up(current)
+            return
+        names = self._names_of_tasks()
+        waits = find_waits(names)
+        lines = [f"{self.scope}: {step.name} can never end: {NOTHING_CAN_HAPPEN}"]
+        lines += [*describe_waits(waits, names), *describe_cycle(waits)]
+        text = "\n".join(lines)
+        current.expired = DeadlockError(text)
+        current.last_call = self._call_later(CLOSE_TIMEOUT, current, self._give_up, current)
+        if places := places_of_task(self._task):
+            stand_at(places[0], current.expired)
+        if not self._cancel_late():
+            self._give_up(current)
+
+    def _give_up(self, step: Step) -> None:
+        """Leave alone a step that was ended and goes on all the same; the loop is replaced because of it."""
+        ended_by = step.stray or step.expired
+        if step.done or step is not self._current or self._task is None or ended_by is None:
+            return
+        is_late = step.last_call is not None and step.last_call.stop() is not None
+        after = f"{CLOSE_TIMEOUT:g} seconds after it was cancelled it was" if is_late else "it was cancelled, and is"
+        BaseException.add_note(
+            ended_by,
+            f"It refuses to end: {after} still going on. (A task that catches CancelledError must raise it again.) "
+            f"Its event loop is replaced.",
         )
         self.loop_runner.stubborn.add(self._task)
-        self._task = self._wake = None
-        job.error = job.expired
-        self._finish(job)
+        self._task = self._idle = None
+        step.error = ended_by
+        self._finish(step)
 
 
-class WideRunner(ScopeRunner):
+class WideTask(ScopeTask):
     """The task of a scope that is wider than a test: what it sets on its loop is meant, and stays."""
 
     def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - see the base
@@ -501,6 +667,11 @@ class WideRunner(ScopeRunner):
         return super().run(awaitable, continuation)
 
 
-def _is_idle(task: asyncio.Task[Any]) -> bool:
-    """Whether it is the task of a scope that has nothing to do."""
-    return getattr(task.get_coro(), "__qualname__", "") == ScopeTask._serve.__qualname__ and not places_of_task(task)
+def _nothing() -> None:
+    """What wakes a loop that waits for its files."""
+
+
+@types.coroutine
+def _next_turn() -> Generator[None, None, None]:
+    """What asyncio.sleep(0) awaits."""
+    yield

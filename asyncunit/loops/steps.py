@@ -1,25 +1,26 @@
-"""A job: something to await in a scope's task, what came of it, and what is said of one that takes too long."""
+"""A step: something to await in a scope's task, what came of it, and what is said of one that takes too long."""
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import inspect
 import types
+from asyncio import CancelledError, Future, Task, _register_task, _unregister_task
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol, TypeVar
 
-from asyncunit.errors import TestTimeoutError
+from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.frames import generator_of
 from asyncunit.introspection.functions import discard
-from asyncunit.introspection.tracebacks import trim
+from asyncunit.introspection.tracebacks import is_error, trim
+from asyncunit.loops.watchdog import Deadline
 from asyncunit.scopes.contexts import Within
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
 class After(enum.Enum):
-    """What becomes of the task where nothing follows a job."""
+    """What becomes of the task where nothing follows a step."""
 
     END_TASK = "end the task"  # nothing is left to be run in it
     KEEP_TASK = "keep the task"
@@ -32,7 +33,7 @@ KEEP_TASK: Final = After.KEEP_TASK
 
 
 class Continuation(Protocol):
-    """Who knows what follows a job in the same run of the loop."""
+    """Who knows what follows a step in the same run of the loop."""
 
     def next_step(self, went_well: bool) -> Awaitable[None] | After:
         """What is to be awaited next; else what becomes of the task."""
@@ -50,40 +51,97 @@ class Half:
     fixture: Any
 
 
-class Job:
+class Step:
     """Something to await in a scope's task, and what came of it.
 
     ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``continuation`` tells what
-    follows in the same run of the loop, step by step: ``last_step`` is the last of them that has begun, and this one
-    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, and ``last_call``
-    the time when it is given up. ``stray`` was thrown out of the loop meanwhile. ``is_cancelled_by_caller`` is true
-    where whoever waited for it was cancelled.
+    follows in the same run of the loop, step by step: ``last`` is the last of them that has begun, and this one
+    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, or would never end,
+    and ``last_call`` what gives it up where it does not. ``stray`` was thrown out of the loop meanwhile.
+    ``is_cancelled_by_caller`` is true where whoever waited for it was cancelled.
     """
 
-    waiter: asyncio.Future[None] | None = None
+    waiter: Future[None] | None = None
     continuation: Continuation | None = None
-    last_step: Job | None = None
-    first: Job | None = None
-    expired: TestTimeoutError | None = None
-    last_call: asyncio.TimerHandle | None = None
+    last: Step | None = None
+    first: Step | None = None
+    expired: AsyncUnitError | None = None
+    last_call: Deadline | None = None
     is_cancelled_by_caller = False
     done = False
     value: Any = None
     error: BaseException | None = None
     stray: BaseException | None = None
 
+    # The task that takes the step, and whether it is out of the list of all tasks: it is while the step waits, so that
+    # code which cancels all other tasks, or counts them, finds its own alone.
+    task: Task[None] | None = None
+    _is_unlisted = False
+    _iterator: Any = None
+
     def __init__(self, awaitable: Awaitable[Any]) -> None:
-        self.awaitable = self._step = awaitable
+        self.awaitable = self._written = awaitable
+
+    # What ``await`` asks for: of the step, and of what it iterates over then, which is the step as well.
+
+    def __await__(self) -> Any:
+        awaitable: Any = self.awaitable
+        self._iterator = awaitable if type(awaitable) is types.CoroutineType else awaitable.__await__()
+        return self
+
+    def __iter__(self) -> Step:
+        return self
+
+    def __next__(self) -> Any:
+        if self._is_unlisted:
+            self._list()
+        iterator = self._iterator
+        waits_for = iterator.send(None) if type(iterator) is types.CoroutineType else next(iterator)
+        self._unlist()
+        return waits_for
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error, mostly a cancellation."""
+        if self._is_unlisted:
+            self._list()
+        raised = error[1] if len(error) > 1 and error[1] is not None else error[0]
+        throw = getattr(self._iterator, "throw", None)
+        if throw is None:
+            raise raised
+        waits_for = throw(raised)
+        self._unlist()
+        return waits_for
+
+    def close(self) -> None:
+        """End it."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+    @property
+    def cr_await(self) -> Any:
+        """What is awaited inside, under the name that a coroutine has for it."""
+        return self._iterator
+
+    def _list(self) -> None:
+        if self.task is not None:
+            _register_task(self.task)
+            self._is_unlisted = False
+
+    def _unlist(self) -> None:
+        if self.task is not None:
+            _unregister_task(self.task)
+            self._is_unlisted = True
 
     def discard(self) -> None:
         """Have it never begin."""
         discard(self.awaitable)
-        discard(self._step)
+        discard(self._written)
 
     @property
     def name(self) -> str:
-        """What the job does, as a report names it."""
-        step: Any = self._step
+        """What the step does, as a report names it."""
+        step: Any = self._written
         if type(step) is Within:
             step = step.cr_await
         if isinstance(step, types.CoroutineType):
@@ -95,12 +153,10 @@ class Job:
         name = getattr(step, "__qualname__", None)
         return f"{name}()" if name else repr(step)
 
-    def end_expired(self, expired: TestTimeoutError) -> None:
-        """End with the error of a job that took too long; its traceback ends where the job was waiting."""
-        if isinstance(self.error, asyncio.CancelledError):
+    def end_expired(self, expired: AsyncUnitError) -> None:
+        """End with the error of a step that took too long; its traceback ends where the step was waiting."""
+        if self.error is not None and is_error(self.error, CancelledError):
             expired.__traceback__ = trim(self.error).__traceback__ or expired.__traceback__
         else:
             expired.__context__ = self.error
         self.error = expired
-        if self.last_call is not None:
-            self.last_call.cancel()

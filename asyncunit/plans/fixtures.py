@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeGuard, TypeVar, overload
 from asyncunit.errors import DefinitionError, FixtureNotSetUpError
 from asyncunit.introspection.functions import first_parameter, name_of, positional_only, required_parameters, written_at
 from asyncunit.plans.params import Ids, ParamSet, is_name, param_sets_of, parse_params
+from asyncunit.plans.untaken import watch_module_of
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 
@@ -144,9 +145,10 @@ class Fixture(Generic[T_co]):
                 f"parameter: def {self.name}(self, {self.name})."
             )
         if self.autouse is False:
+            when = ", and after their setUp hooks" if self.scope is Scope.FUNCTION else ""
             return (
                 f"It has autouse=False, so it is set up only for the tests and fixtures that name it as a parameter, "
-                f"as in {parameter}, and after their setUp hooks."
+                f"as in {parameter}{when}."
             )
         if self.scope is Scope.FUNCTION:
             return (
@@ -225,6 +227,14 @@ class _Decorator(Protocol):
     def __call__(self, func: Callable[..., Iterator[T]], /) -> Fixture[T]: ...
     @overload
     def __call__(self, func: Callable[..., T], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: classmethod[Any, ..., AsyncIterator[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: classmethod[Any, ..., Awaitable[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: classmethod[Any, ..., Iterator[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: classmethod[Any, ..., T], /) -> Fixture[T]: ...
 
 
 @overload
@@ -288,6 +298,8 @@ def _declare(
     ids: Ids,
     name: str | None,
 ) -> Fixture[Any]:
+    if isinstance(function, classmethod) and Scope.parse(scope, "asyncunit.fixture: scope") > Scope.FUNCTION:
+        function = function.__func__  # it is passed the class in any case
     _check_function(function)
     known = name or name_of(function)
     where = f"fixture {known!r} ({written_at(function)}): "
@@ -308,6 +320,7 @@ def _declare(
     if known == REQUEST:
         raise DefinitionError(f"{where}the name {REQUEST!r} is taken: fixtures are told by it who asks for them.")
     _check_loop_scope(made, where)
+    watch_module_of(function)
     return made
 
 

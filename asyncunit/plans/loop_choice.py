@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.config.parsing import LoopFactory, parse_loop_factory
-from asyncunit.config.settings import CLASS_ATTRIBUTES, Config, settings_of, settings_of_module
+from asyncunit.config.settings import CLASS_ATTRIBUTES, OF_LOOPS, Config, settings_of, settings_of_module
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import class_name, class_with_place, function_of, is_plain, members_of
 from asyncunit.plans import class_plan as plans
@@ -65,7 +65,11 @@ def class_hook(cls: type) -> str | None:
 CHOSEN = "_asyncunit_chosen"
 
 # What the fixtures of another runner need that a class uses there.
-asked_by_host: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
+_asked_by_host: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
+
+# What was chosen last for the hooks of each module, and under which configuration of the run: all of its classes ask.
+_chosen_for_modules: weakref.WeakKeyDictionary[types.ModuleType, tuple[Config, LoopChoice | None]]
+_chosen_for_modules = weakref.WeakKeyDictionary()
 
 
 class LoopChoice(NamedTuple):
@@ -116,6 +120,32 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
 
     None where no class asks for one that lasts for the module, and the module has no async hook to run on it.
     """
+    module = sys.modules.get(name)
+    known = None if module is None else _chosen_for_modules.get(module)
+    if known is not None and known[0] is config:
+        return known[1]
+    choice = _choose_for_module(name, config)
+    if module is not None:
+        _chosen_for_modules[module] = config, choice
+    return choice
+
+
+def ask(cls: type, demand: plans.Demand) -> None:
+    """Note what the fixtures of another runner need that the class uses there, where that is more than it was."""
+    known = _asked_by_host.get(cls)
+    if demand.scope > (Scope.FUNCTION if known is None else known.scope):
+        _asked_by_host[cls] = demand
+        _forget_module_of(cls)
+
+
+def _forget_module_of(cls: type) -> None:
+    """Have the loop of the class's module be chosen anew, because the class asks for something else now."""
+    module = sys.modules.get(cls.__module__)
+    if module is not None:
+        _chosen_for_modules.pop(module, None)
+
+
+def _choose_for_module(name: str, config: Config) -> LoopChoice | None:
     asked = [_choose_alone(cls, config) for cls in _classes_of(name)]
     lasting = [choice for choice in asked if choice.scope >= Scope.MODULE]
     if lasting:
@@ -123,13 +153,14 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
     if module_hook(name) is None:
         return None
     of_module = config_of_module(name, config)
-    factory = asked[0].factory if asked else of_module.loop_factory
+    factory = asked[0].factory if asked else of_module.clocked(of_module.loop_factory)
     reason = f"inferred from {name}.{module_hook(name)}"
     return LoopChoice(Scope.MODULE, factory, (of_module, of_module, config), reason, explicit=False)
 
 
 def check_class(cls: type) -> None:
     """Raise, when a class is defined, for what can be known to be wrong with its loop then."""
+    _forget_module_of(cls)
     explicit = _explicit_scope(cls)
     parse_loop_factory(getattr(cls, "loop_factory", None), f"{class_name(cls)}.loop_factory")
     hook = class_hook(cls)
@@ -141,7 +172,9 @@ def check_class(cls: type) -> None:
             continue
         said = _settings_of_member(member)
         # The class of a function says the same as the function.
-        wrong = [key for key in CLASS_ATTRIBUTES if key in said and said[key] != getattr(cls, key)]
+        of_class = dict(settings_of(cls))
+        of_class |= {key: getattr(cls, key) for key in CLASS_ATTRIBUTES}
+        wrong = [key for key in OF_LOOPS if key in said and said[key] != of_class.get(key)]
         if wrong and not isinstance(member, type):
             raise ConfigurationError(
                 f"{class_name(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
@@ -182,11 +215,11 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     of_run, config = config, config_of_module(cls.__module__, config)
     own = config_of_class(cls, config)
     configs = (own, config, of_run)
-    factory = _factory(cls, config)
+    factory = own.clocked(_factory(cls, config))
     explicit = _explicit_scope(cls)
     hook = class_hook(cls)
     demand = plans.plan_of(cls).demand
-    asked = asked_by_host.get(cls)
+    asked = _asked_by_host.get(cls)
     if asked is not None and (demand is None or demand.scope < asked.scope):
         demand = asked
     if explicit is not None:

@@ -149,7 +149,8 @@ def parse_params(
     params = [
         _parse_param(names, value, f"{what}: value {index}", is_many=is_many) for index, value in enumerate(values)
     ]
-    texts = _ids(names, params, ids, what)
+    # Tools split the name of a test at its dots.
+    texts = [text.replace(".", "_") for text in _ids(names, params, ids, what)]
     return tuple(dataclasses.replace(given, id=text) for given, text in zip(params, unique(texts), strict=True))
 
 

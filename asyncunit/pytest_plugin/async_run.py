@@ -38,6 +38,7 @@ class AsyncRun:
         self._marking = Marking(collected, pytest.mark)
         # None until the first of them is set up.
         self._items: ItemRunner | None = None
+        self._ran_once = 0
         # None until there is a test case.
         self._cases: _CaseCollection | None = None
         if config.getoption("usepdb", False) or config.getoption("trace", False):
@@ -108,21 +109,39 @@ class AsyncRun:
     # One item.
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Say which test the run has come to."""
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object | None:
+        """Run a test under its schedules, where it has any."""
+        attempts = self._runner().attempts_for(item)
+        if attempts is None:
+            return None
+        from asyncunit.pytest_plugin import under_schedules
+
+        under_schedules.Schedules(self._runner().follow).run(item, nextitem, attempts)
+        return True
+
+    def _runner(self) -> ItemRunner:
         if self._items is None:
             from asyncunit.pytest_plugin.items import ItemRunner
 
             self._items = ItemRunner(
                 self.collected, pytest.set_trace if self.config.getoption("trace", False) else None
             )
-        self._items.come_to(item)
+        return self._items
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Say which test the run has come to."""
+        self._runner().come_to(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
-        """Run an async fixture in the task of its scope."""
+        """Run an async fixture in the task of its scope; know that a test takes the log."""
+        if fixturedef.argname == "caplog":
+            from asyncunit.checks.unhandled_errors import take_the_log
+
+            fixturedef.addfinalizer(take_the_log())
         if self._items is None:
             return (yield)
         if fixturedef.argname == POLICY:
@@ -171,6 +190,14 @@ class AsyncRun:
         items, self._items = self._items, None
         if items is not None:
             items.end()
+            self._ran_once = items.ran_once
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Tell of the tests that could not follow schedules."""
+        if self._ran_once:
+            from asyncunit.loops.attempts import ran_once
+
+            terminalreporter.write_line(ran_once(self._ran_once))
 
 
 class _DefaultPolicy:

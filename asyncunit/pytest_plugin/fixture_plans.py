@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import pytest
 
 from asyncunit.introspection.functions import is_async_function, written_of
+from asyncunit.plans.class_plan import plan_of
+from asyncunit.plans.fixture_graph import Node, node_of
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin.asyncio_compat import Taker
 from asyncunit.pytest_plugin.nodes import Place, depth_of, outer_depth_of
@@ -111,10 +114,22 @@ class AdoptedFixtures:
         found = self.find(definition)
         return self._adopted(definition) if found is None and is_case else found
 
-    def is_of_cases(self, definition: Any) -> bool:
-        """Whether asyncunit's test cases set the fixture up themselves, for each test or class."""
-        made = getattr(written_of(definition.func), ATTRIBUTE, None)
-        return made is not None and made.scope <= Scope.CLASS
+    def node_of(self, found: AdoptedFixture, item: Any) -> Node:
+        """The fixture with what its parameters mean to pytest, the same as a class has that sees it so."""
+        nodes = []
+        for name in found.fixture.asks_for:
+            behind = self._find_behind(found.definition, name, item)
+            if behind is None:
+                return Node(found.fixture, ())  # nobody else's, because what it is made of is pytest's alone
+            nodes.append((name, self.node_of(behind, item)))
+        return node_of(found.fixture, tuple(nodes))
+
+    def _find_behind(self, definition: Any, name: str, item: Any) -> AdoptedFixture | None:
+        """What a parameter of a fixture means for an item; None where that is not asyncunit's to run."""
+        definitions = list(item._fixtureinfo.name2fixturedefs.get(name, ()))
+        if definition in definitions:
+            definitions = definitions[: definitions.index(definition)]
+        return self.find(definitions[-1]) if definitions else None
 
     def _adopted(self, definition: Any) -> AdoptedFixture | None:
         """The fixture of pytest's if it is async, whoever would run it for test functions."""
@@ -134,14 +149,74 @@ class AdoptedFixtures:
         return AdoptedFixture(made, definition, is_peers)
 
 
+def declared(definition: Any) -> Fixture[Any] | None:
+    """The fixture that a definition of pytest's was made of; None where it was declared for pytest."""
+    found: Fixture[Any] | None = getattr(written_of(definition.func), ATTRIBUTE, None)
+    return found
+
+
+def is_set_up_by_case(definition: Any, item: Any, widest: Scope = Scope.SESSION) -> bool:
+    """Whether the test case sets the fixture up itself, in the order that it has under unittest."""
+    found = declared(definition)
+    return (
+        found is not None
+        and found.scope <= widest
+        and any(node.fixture is found for node in plan_of(item.cls).used_by(item.name))
+    )
+
+
+def leave_to_case(item: Any) -> None:
+    """Have pytest not set up what a test case sets up itself.
+
+    Raises as `plan_of` does.
+    """
+    definitions = item._fixtureinfo.name2fixturedefs
+    item.fixturenames[:] = [
+        name
+        for name in item.fixturenames
+        if name not in definitions or not is_set_up_by_case(definitions[name][-1], item)
+    ]
+
+
+def order_fixtures(item: Any) -> None:
+    """Have pytest set up those that are declared with ``asyncunit.fixture`` as unittest's runner does, scope by scope.
+
+    Their dependencies come first anyway, and so do wider scopes; within one, they come as they are defined.
+    """
+    info = getattr(item, "_fixtureinfo", None)
+    if info is None or not info.name2fixturedefs:
+        return
+    names = item.fixturenames
+    found = {}
+    for index, name in enumerate(names):
+        definition = info.name2fixturedefs[name][-1] if name in info.name2fixturedefs else None
+        if definition is not None and (made := declared(definition)) is not None:
+            # What is declared further out comes first.
+            found[index] = (-made.scope, len(definition.baseid), _line(made)), name
+    for index, (_, name) in zip(found, sorted(found.values()), strict=True):
+        names[index] = name
+
+
+def _line(fixture: Fixture[Any]) -> int:
+    """The line at which a fixture is written."""
+    code = getattr(inspect.unwrap(fixture.function), "__code__", None)
+    return 0 if code is None else int(code.co_firstlineno)
+
+
 def depth_of_fixture(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
     """As `depth_of`, for where pytest has a fixture live."""
     scope = found.fixture.scope
-    if scope is not Scope.PACKAGE:
+    if scope is not Scope.PACKAGE or _is_in_module(found.definition, places):
         return depth_of(scope, places)
     depth = _depth_of_package(found.definition, places)
     # pytest-asyncio's loops of packages last as long as its fixtures of packages, wherever pytest has these live.
     return outer_depth_of(scope, places) if found.is_peers and depth == 1 else depth
+
+
+def _is_in_module(definition: Any, places: tuple[Place, ...]) -> bool:
+    """Whether an ``asyncunit.fixture`` is at the top of the module: its package is that of the module."""
+    module = next((place.node for place in places if place.scope is Scope.MODULE), None)
+    return declared(definition) is not None and module is not None and definition.baseid == module.nodeid
 
 
 def _depth_of_package(definition: Any, places: tuple[Place, ...]) -> int:

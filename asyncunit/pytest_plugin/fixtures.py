@@ -10,13 +10,14 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
 from typing import Any
 
 from asyncunit.errors import raise_all
+from asyncunit.introspection.frames import is_at_yield
 from asyncunit.introspection.functions import as_coroutine, is_awaitable
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, cut_short, leave
 from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
 from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures
 from asyncunit.loops.loop import LoopRunner, current_loop
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin.run import HostedRun
@@ -30,9 +31,9 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 _Within = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
 
-def value_in(scope: OpenScope, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> OpenFixture | None:
-    """The fixture as it is live in a scope, on that loop."""
-    return scope.fixtures.shared(fixture, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
+def value_in(scope: OpenScope, node: Node, loop_runner: LoopRunner | None) -> OpenFixture | None:
+    """The fixture as it is set up in a scope, on that loop."""
+    return scope.fixtures.shared(node, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
 
 
 class HostedFixture:
@@ -41,9 +42,10 @@ class HostedFixture:
     What it sets in context variables is set around the run until it is torn down.
     """
 
-    def __init__(self, run: HostedRun, fixture: Fixture[Any], key: Hashable) -> None:
+    def __init__(self, run: HostedRun, node: Node, key: Hashable) -> None:
         self._run = run
-        self._fixture = fixture
+        self._node = node
+        self._fixture = node.fixture
         self._key = key
         self._exit: Exit | None = None
         self._carried: Carried | None = None
@@ -60,7 +62,7 @@ class HostedFixture:
 
     def share(self, scope: OpenScope, async_scope: AsyncScope | None, value: Any, finish: Callable[[], None]) -> None:
         """Have it found in its scope. ``finish`` has the host tear it down, if the scope breaks, or closes."""
-        open_fixture = OpenFixture(Node(self._fixture, ()), async_scope)
+        open_fixture = OpenFixture(self._node, async_scope)
         open_fixture.value, open_fixture.exit_ = value, finish
         self._in = scope.fixtures or ScopeFixtures(scope)
         self._in.open_fixtures[self._key] = open_fixture
@@ -68,7 +70,7 @@ class HostedFixture:
     def set_up(
         self,
         call: Callable[[], Any],
-        runner: ScopeRunner,
+        runner: ScopeTask,
         finish: Callable[[], None],
         context: contextvars.Context | None,
     ) -> Any:
@@ -94,21 +96,23 @@ class HostedFixture:
             self.share(scope, async_scope_of(scope, runner.loop_runner), value, finish)
         return value
 
-    def _first_half(self, made: Any, runner: ScopeRunner, within: _Within) -> Any:
+    def _first_half(self, made: Any, runner: ScopeTask, within: _Within) -> Any:
         """What the fixture gives, by what the call of its function has returned."""
         if inspect.isasyncgen(made):
             return self._begin(made, runner, within)
         return runner.run(within(as_coroutine(made))) if is_awaitable(made) else made
 
-    def _begin(self, made: AsyncGenerator[Any, Any], runner: ScopeRunner, within: _Within) -> Any:
+    def _begin(self, made: AsyncGenerator[Any, Any], runner: ScopeTask, within: _Within) -> Any:
         try:
             value = runner.run(within(_first(made)))
         except StopAsyncIteration:
             raise no_yield(self._fixture) from None
-        self._exit = _Exit(runner, self._fixture, made, within)
+        finally:
+            if is_at_yield(made):
+                self._exit = _Exit(runner, self._fixture, made, within)
         return value
 
-    def _cut_short(self, runner: ScopeRunner, cut: asyncio.CancelledError) -> BaseException:
+    def _cut_short(self, runner: ScopeTask, cut: asyncio.CancelledError) -> BaseException:
         """What is to be raised where a wider scope, or the fixture's own, was cancelled meanwhile."""
         scope = runner.scope
         if scope.scope is not Scope.FUNCTION:
@@ -124,7 +128,7 @@ class HostedFixture:
             self._in.open_fixtures.pop(self._key, None)
             for fixtures in [each.fixtures for each in reversed(self._run.chain)]:
                 if isinstance(fixtures, ScopeFixtures):
-                    errors += fixtures.tear_down_what_rests_on(self._fixture)
+                    errors += fixtures.tear_down_what_rests_on(self._node)
         exit_, self._exit = self._exit, None
         try:
             if exit_ is not None:
@@ -151,7 +155,7 @@ class _Exit(AsyncExit):
 
     def __init__(
         self,
-        runner: ScopeRunner,
+        runner: ScopeTask,
         fixture: Fixture[Any],
         generator: AsyncGenerator[object, Any],
         within: _Within,

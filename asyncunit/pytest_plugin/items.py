@@ -8,6 +8,7 @@ names, this uses ``item._request``, the only request there is of a test that nam
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import sys
@@ -17,7 +18,8 @@ from typing import Any
 from asyncunit.cases.suite import has_module_hooks
 from asyncunit.checks.findings import warn_of
 from asyncunit.config.keys import MARKER, PEER_MARKER
-from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all
+from asyncunit.config.settings import Config
+from asyncunit.errors import AsyncUnitError, FixtureNotSetUpError, RunningLoopError, raise_all
 from asyncunit.introspection.functions import (
     inner_test,
     is_async_def,
@@ -27,14 +29,16 @@ from asyncunit.introspection.functions import (
     substitute,
 )
 from asyncunit.introspection.tracebacks import print_all
+from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
+from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, depth_of_fixture
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, declared, depth_of_fixture, is_set_up_by_case
 from asyncunit.pytest_plugin.fixtures import HostedFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.nodes import Place, depth_of
@@ -64,6 +68,8 @@ class ItemRunner:
         self._is_case = False
         self._policies = Policies()
         self._standings: dict[Any, Standing] = {}
+        # Of test cases: their loop, and the configuration of those tests that have one of their own.
+        self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
         # Puts back the thread's current loop as the item is left; None while that is nobody's of asyncunit.
         self._put_loop_back: Callable[[], object] | None = None
         # The test function that pytest has come to, while its scope is open.
@@ -142,21 +148,22 @@ class ItemRunner:
     def in_place_of(self, definition: Any, request: Any) -> Callable[..., Any] | None:
         """What pytest is to call in the place of a fixture's function; None where that is not asyncunit's to run."""
         found = self._collected.fixtures.find_for(definition, is_case=self._is_case)
-        if self._is_case and self._collected.fixtures.is_of_cases(definition):
-            return _nothing
+        if self._is_case and is_set_up_by_case(definition, self._item, widest=Scope.CLASS):
+            return functools.partial(_refuse, declared(definition), request)
         if found is None:
             return None
         return functools.partial(self._set_up, found, request, _bound(definition.func, request.instance))
 
     def _set_up(self, found: AdoptedFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         definition = found.definition
-        hosted = HostedFixture(self._run, found.fixture, id(definition))
+        node = self._collected.fixtures.node_of(found, self._item)
+        hosted = HostedFixture(self._run, node, id(definition))
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
         request.addfinalizer(hosted.tear_down)
         if not found.fixture.is_async and not found.is_peers:
             scope = self._scope_for(found)
-            if open_fixture := value_in(scope, found.fixture, None):
+            if open_fixture := value_in(scope, node, None):
                 return open_fixture.value
             value = hosted.set_up_beside(call, None)
             hosted.share(scope, None, value, finish)
@@ -169,7 +176,7 @@ class ItemRunner:
         runner, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
             return hosted.set_up_beside(call, runner.loop_runner.loop)
-        if open_fixture := value_in(runner.scope, found.fixture, runner.loop_runner):
+        if open_fixture := value_in(runner.scope, node, runner.loop_runner):
             return open_fixture.value
         return hosted.set_up(call, runner, finish, context)
 
@@ -180,7 +187,7 @@ class ItemRunner:
 
     def _runner_for(
         self, found: AdoptedFixture, request: Any, finish: Callable[[], None]
-    ) -> tuple[ScopeRunner, contextvars.Context | None]:
+    ) -> tuple[ScopeTask, contextvars.Context | None]:
         """The task in which an async fixture runs, and the context, if that is the test's own."""
         run, item, places = self._run, self._item, self._places_of(self._item)
         depth = depth_of_fixture(found, places)
@@ -207,7 +214,7 @@ class ItemRunner:
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]
-    ) -> tuple[ScopeRunner, contextvars.Context]:
+    ) -> tuple[ScopeTask, contextvars.Context]:
         """The task of a test case, which is closed after the fixtures of pytest's that stand around it."""
         test, runner = case._asyncunit_open()
         if test.outer is None:
@@ -255,6 +262,46 @@ class ItemRunner:
             test.make_loop_current()
         test.outer += finish
         return test
+
+    # Schedules.
+
+    def attempts_for(self, item: Any) -> list[Attempt] | None:
+        """The schedules to run an item under; None where it is run as ever."""
+        found = self._config_and_scope(item)
+        if found is None or not found[0].explores:
+            return None
+        config, scope = found
+        if scope is Scope.FUNCTION:
+            return attempts_of(config)
+        if config.schedules > 1 or config.schedule is not None:
+            self._run.ran_once += 1
+        return None
+
+    def _config_and_scope(self, item: Any) -> tuple[Config, Scope] | None:
+        """What is configured for an item, and which scope owns its loop; None where it has none, or that is wrong."""
+        cls: Any = getattr(item, "cls", None)
+        if not is_case(cls):
+            plan = self._collected.plan_of(item)
+            return None if plan is None else (plan.config, plan.loop_scope)
+        if cls not in self._choices:
+            self._choices[cls] = None
+            with contextlib.suppress(AsyncUnitError):  # it is raised again, to be reported, as the class opens
+                choice = loop_choice.choose(cls, self._run.config)
+                self._choices[cls] = choice, loop_choice.configs_of_tests(cls, choice.configs[0])
+        found = self._choices[cls]
+        if found is None:
+            return None
+        choice, configs = found
+        return configs.get(item.name, choice.configs[0]), choice.scope
+
+    def follow(self, attempt: Attempt | None) -> None:
+        """The item is run under this schedule now; under none from None on."""
+        self._run.attempt = attempt
+
+    @property
+    def ran_once(self) -> int:
+        """How many tests were asked to follow schedules, and could not."""
+        return self._run.ran_once
 
     # Test functions.
 
@@ -315,7 +362,7 @@ class ItemRunner:
         configured = plan.config.loop_factory
         factory = configured if callspec is None else callspec.params.get(factories.PARAM, configured)
         policy = None if factory is not None else self._collected.surroundings(item).policy
-        return factory if policy is None else self._policies.factory_of(item, policy)
+        return plan.config.clocked(factory if policy is None else self._policies.factory_of(item, policy))
 
     def _close(self, item: Any) -> None:
         """Close the scope of a test function; raises what that raised."""
@@ -347,8 +394,12 @@ def _sync_test(item: Any, plan: FunctionPlan) -> str | None:
     )
 
 
-def _nothing(**_: object) -> None:
-    """In the place of a fixture that asyncunit's test cases set up themselves."""
+def _refuse(fixture: Fixture[Any] | None, request: Any, **_: object) -> None:
+    """In the place of a fixture that a fixture of pytest's asks for before the test case has set it up."""
+    raise FixtureNotSetUpError(
+        f"the {fixture} is set up by the test case {request.cls.__qualname__} itself, after the fixtures of pytest's, "
+        f"one of which asks for it. Declare that one with asyncunit.fixture, too."
+    )
 
 
 def _bound(function: Any, instance: object) -> Any:

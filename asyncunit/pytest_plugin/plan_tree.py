@@ -6,7 +6,7 @@ import unittest
 from collections.abc import Iterable
 from typing import Any
 
-from asyncunit.cases.plan_tree import Outline, add_case, module_of
+from asyncunit.cases.plan_tree import Outline, add_case, module_of, relative
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.scope import Scope
 
@@ -37,6 +37,6 @@ def add_function(session: Outline, module: str, cls: type | None, name: str, pla
     test = around.child("test", name)
     if plan is None:
         return
-    test.loop, test.why = str(plan.loop_scope), plan.reason
+    test.loop, test.why = str(plan.loop_scope), relative(plan.reason)
     for found in plan.fixtures:
         at.get(found.fixture.scope, test).set_up([found.fixture.name])

@@ -16,7 +16,7 @@ from asyncunit.introspection.functions import as_coroutine, is_async_def, is_awa
 from asyncunit.lifecycle.async_scope import async_scope_of, loop_in
 from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.loop import current_loop
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
 from asyncunit.scope import Scope, ScopePath
 from asyncunit.scopes import registry
@@ -74,9 +74,9 @@ class FunctionTest(OpenTest):
         self.errors: list[BaseException] = []
         self._case = types.SimpleNamespace()
         # Those on loops that are not the test's.
-        self._others: list[ScopeRunner] = []
+        self._others: list[ScopeTask] = []
 
-    def open(self) -> ScopeRunner:
+    def open(self) -> ScopeTask:
         """Open the scope of the test, on its loop."""
         run, standing = self.run, self.standing
         standing.enter(run, len(standing.path))
@@ -85,12 +85,15 @@ class FunctionTest(OpenTest):
         open_scope.function = self._function
         try:
             loop_runner = loop_in(
-                run, open_scope if standing.has_own_loop else run.chain[standing.depth - 1], standing.factory
+                run,
+                open_scope if standing.has_own_loop else run.chain[standing.depth - 1],
+                standing.factory,
+                run.attempt if standing.has_own_loop else None,
             )
         except BaseException:  # of the user's factory
             run.leave(open_scope)
             raise
-        return self.begin(run, ScopeRunner(loop_runner, open_scope))
+        return self.begin(run, ScopeTask(loop_runner, open_scope))
 
     def make_loop_current(self) -> None:
         """Have sync code find the test's loop to be the thread's current one, until the scope of the test closes."""
@@ -98,7 +101,7 @@ class FunctionTest(OpenTest):
         runner.scope.keep(current_loop, current_loop, asyncio.set_event_loop)
         asyncio.set_event_loop(runner.loop_runner.loop)
 
-    def runner_on(self, depth: int) -> ScopeRunner:
+    def runner_on(self, depth: int) -> ScopeTask:
         """The test's task on the loop of one of the scopes around it."""
         runner = self.runner or self.open()
         loop_runner = loop_in(self.run, self.run.chain[depth - 1], self.standing.factory)
@@ -107,7 +110,7 @@ class FunctionTest(OpenTest):
         for other in self._others:
             if other.loop_runner is loop_runner:
                 return other
-        self._others.append(ScopeRunner(loop_runner, runner.scope))
+        self._others.append(ScopeTask(loop_runner, runner.scope))
         return self._others[-1]
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
@@ -155,7 +158,7 @@ class FunctionTest(OpenTest):
         return errors
 
 
-def wide_runner(run: HostedRun, standing: Standing, depth: int, loop_depth: int) -> ScopeRunner:
+def wide_runner(run: HostedRun, standing: Standing, depth: int, loop_depth: int) -> ScopeTask:
     """The task of a scope around a test, on the loop of that scope or of a wider one."""
     open_scope = standing.enter(run, depth)
     return async_scope_of(open_scope, loop_in(run, run.chain[loop_depth - 1], standing.factory)).runner

@@ -11,10 +11,19 @@ from unittest import IsolatedAsyncioTestCase, mock
 import pytest
 
 import asyncunit
-from asyncunit import AsyncTestCase, ClassLoopTestCase, CutShortError, DefinitionError, UnfinishedError, settings
+from asyncunit import (
+    AsyncTestCase,
+    ClassLoopTestCase,
+    CutShortError,
+    DefinitionError,
+    LoopScopeError,
+    UnfinishedError,
+    settings,
+)
+from asyncunit.introspection.functions import class_name
 from asyncunit.loops import loop as runner
 from asyncunit.scopes import registry
-from tests.support import Result, run
+from tests.support import Result, run, run_module
 
 variable = contextvars.ContextVar("variable", default="outside")
 
@@ -788,23 +797,47 @@ def test_the_function_of_a_class_hook_can_be_called_with_another_class():
     assert not hasattr(Test, "value")
 
 
-def test_a_base_that_keeps_subclasses_to_itself_is_an_error_with_the_mend():
-    class Registered:
-        def __init_subclass__(cls):
-            pass
+class Registered:
+    def __init_subclass__(cls):
+        pass
 
+
+def without_asyncunit(cls):
+    return (
+        f"{class_name(cls)} was defined without asyncunit, because {class_name(Registered)}.__init_subclass__ does not "
+        f"pass it on. Call  super().__init_subclass__(**kwargs)  in it."
+    )
+
+
+def test_a_base_that_keeps_subclasses_to_itself_is_one_error_of_the_class_with_the_fix():
     class Test(Registered, AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            raise AssertionError
+
         async def test_x(self): ...
+        async def test_y(self): ...
 
     class Sub(Test): ...
 
-    for cls in (Test, Sub):
-        with pytest.raises(DefinitionError) as caught:
-            cls("test_x")
-        assert str(caught.value) == (
-            f"{__name__}.{cls.__qualname__} was defined without asyncunit, for {__name__}.{Registered.__qualname__}"
-            f".__init_subclass__ does not pass it on. Call  super().__init_subclass__(**kwargs)  in it."
-        )
+    class Other(AsyncTestCase):
+        async def test_other(self): ...
+
+    result = run(Test, Sub, Other)
+    assert [str(error) for _, error in result.raised] == [without_asyncunit(Test), without_asyncunit(Sub)]
+    assert result.errors_by_name == [("setUpClass", DefinitionError)] * 2
+    assert result.passed == ["test_other"]
+
+
+def test_a_test_on_its_own_says_that_a_base_keeps_subclasses_to_itself():
+    class Test(Registered, AsyncTestCase):
+        async def test_x(self): ...
+
+    result = Result()
+    Test("test_x").run(result)
+    assert str(result.only_error()) == without_asyncunit(Test)
+    with pytest.raises(DefinitionError):
+        Test("test_x").debug()
 
 
 def test_a_base_that_passes_subclasses_on_may_come_first():
@@ -907,3 +940,76 @@ def test_a_task_that_exits_as_the_loop_closes_does_not_end_the_run():
     assert result.errors_by_name == [("tearDownClass", CutShortError)]
     assert "raised SystemExit(3)" in str(result.raised[0][1])
     assert isinstance(Test.task.exception(), SystemExit)
+
+
+# What hooks and tests register for their module.
+
+
+@pytest.fixture
+def notes():
+    return []
+
+
+def test_what_is_registered_from_a_test_belongs_to_the_scope_whose_method_it_calls(notes):
+    source = """
+        class Test(asyncunit.ModuleLoopTestCase):
+            async def test_x(self):
+                await self.enterAsyncClassContext(context("class"))
+                await asyncunit.enterAsyncModuleContext(context("module"))
+                self.addAsyncClassCleanup(anote, "class cleanup")
+                await self.enterAsyncContext(context("test"))
+            @classmethod
+            def tearDownClass(cls): note("tearDownClass")
+        def tearDownModule(): note("tearDownModule")
+        async def anote(what): note(what)
+        tasks = {}
+        class context:
+            def __init__(self, name): self.name = name
+            async def __aenter__(self): tasks[self.name] = asyncio.current_task()
+            async def __aexit__(self, *_):
+                assert tasks[self.name] is asyncio.current_task()
+                note(self.name)
+    """
+    result = run_module(source, note=notes.append)
+    assert result.raised == []
+    assert notes == ["test", "tearDownClass", "class cleanup", "class", "tearDownModule", "module"]
+
+
+def test_registering_where_nothing_runs_is_an_error_with_the_mend():
+    class Test(asyncunit.AsyncTestCase):
+        pass
+
+    with pytest.raises(LoopScopeError, match=r"Test\.addAsyncClassCleanup\(\) was called while no test or hook"):
+        Test.addAsyncClassCleanup(asyncio.sleep, 0)
+    with pytest.raises(LoopScopeError, match=r"addAsyncModuleCleanup\(\) was called while no module of tests runs"):
+        asyncunit.addAsyncModuleCleanup(asyncio.sleep, 0)
+
+
+def test_a_suite_run_by_a_test_leaves_the_modules_cleanups_alone(notes):
+    source = """
+        class Plain(unittest.TestCase):
+            def test_x(self): pass
+        Plain.__module__ = "elsewhere"
+        def setUpModule(): unittest.addModuleCleanup(note, "cleanup")
+        async def asyncSetUpModule(): asyncunit.addAsyncModuleCleanup(anote, "async cleanup")
+        async def anote(what): note(what)
+        class Test(asyncunit.AsyncTestCase):
+            def test_x(self):
+                unittest.TestSuite([Plain("test_x")]).run(unittest.TestResult())
+                note("test")
+        def load_tests(loader, tests, pattern): return loader.loadTestsFromTestCase(Test)
+    """
+    assert run_module(source, note=notes.append).raised == []
+    assert notes == ["test", "async cleanup", "cleanup"]
+
+
+def test_a_module_context_cannot_be_entered_from_a_narrower_loop():
+    source = """
+        class Wide(asyncunit.ModuleLoopTestCase):
+            async def test_x(self): pass
+        class Narrow(asyncunit.ClassLoopTestCase):
+            async def test_x(self): await asyncunit.enterAsyncModuleContext(asyncio.Lock())
+    """
+    error = run_module(source).only_error()
+    assert isinstance(error, LoopScopeError)
+    assert str(error).endswith('Write in the class that this is called from:  loop_scope = "module"')

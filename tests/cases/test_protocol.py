@@ -2,11 +2,13 @@ import asyncio
 import contextvars
 import copy
 import pickle
+import threading
 import unittest
 from unittest import IsolatedAsyncioTestCase
 
 import pytest
 
+import asyncunit
 from asyncunit import AsyncTestCase, ClassLoopTestCase
 from asyncunit.scopes import registry
 from tests.support import Result, run
@@ -188,6 +190,37 @@ def test_a_running_test_pickles():
     result = Result()
     Picklable("test_pickles").run(result)
     assert result.raised == []
+
+
+class WithLocks(AsyncTestCase):
+    __test__ = False  # it is run by the test below
+
+    @asyncunit.fixture(scope="class")
+    def of_the_class(cls):
+        return threading.Lock()
+
+    @asyncunit.fixture
+    async def of_the_test(self):
+        yield threading.Lock()
+
+    @asyncunit.fixture(params=[1])
+    def again(self):
+        return threading.Lock()
+
+    async def test_pickles(self, of_the_test):
+        assert of_the_test is self.of_the_test
+        self.addAsyncCleanup(asyncio.sleep, 0)
+        self.own = self.of_the_class.locked()
+        type(self).duplicate = pickle.loads(pickle.dumps(self))
+
+
+def test_a_running_test_pickles_without_the_values_of_its_fixtures():
+    result = Result()
+    WithLocks("test_pickles[1]").run(result)
+    duplicate = WithLocks.duplicate
+    assert duplicate.own is False
+    duplicate.run(result)
+    assert result.passed == ["test_pickles[1]"] * 2
 
 
 def test_a_test_pickles_while_a_base_sets_it_up():

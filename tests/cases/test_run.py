@@ -6,10 +6,11 @@ import unittest.suite
 import pytest
 
 import asyncunit
+from asyncunit.cases import run as executing
 from asyncunit.cases import run as runs
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
-from tests.support import Result, run, suite_of
+from tests.support import Result, run, run_suite, suite_of
 
 
 @pytest.fixture(autouse=True)
@@ -52,19 +53,41 @@ def test_a_run_is_told_by_the_result_that_the_suite_reports_to():
 
 
 def test_the_run_ends_when_its_runner_says_so():
+    """As where failfast has kept the outermost suite from coming to its end."""
     Example.loops.clear()
     result = Result()
     result.startTestRun()
-    suite_of(Example).run(result)
+    suite = suite_of(Example)
+    suite.addTest(lambda result: result.stop())
+    suite.run(result)
     assert not Example.loops[0].is_closed()
     result.stopTestRun()
     assert Example.loops[0].is_closed()
     assert result.stopTestRun.__func__ is Result.stopTestRun
 
 
-def test_a_run_whose_runner_never_says_so_ends_when_the_next_begins():
+def test_a_run_ends_as_its_outermost_suite_does_whether_or_not_its_runner_says_so():
     Example.loops.clear()
-    suite_of(Example).run(unittest.TestResult())
+    for _ in range(2):
+        suite_of(Example).run(unittest.TestResult())
+        assert Example.loops[-1].is_closed()
+    assert len(Example.loops) == 2
+
+
+def test_what_ends_a_run_is_no_test_and_is_gone_after_it():
+    suite = suite_of(Example)
+    number = suite.countTestCases()
+    result = unittest.TestResult()
+    suite.run(result)
+    assert result.testsRun == number
+    assert [test for test in suite if test is not None and not isinstance(test, unittest.TestSuite)] == []
+
+
+def test_a_run_whose_suite_has_not_come_to_its_end_ends_when_the_next_begins():
+    Example.loops.clear()
+    suite = suite_of(Example)
+    suite.addTest(lambda result: result.stop())
+    suite.run(unittest.TestResult())
     assert not Example.loops[0].is_closed()
     run(Example)
     first, second = Example.loops
@@ -124,7 +147,6 @@ def test_errors_where_nobody_takes_them_go_to_stderr(capsys):
 
     suite = suite_of(Test)
     suite.debug()
-    registry.end(registry.runs()[-1])
     assert "ValueError: at the end" in capsys.readouterr().err
 
 
@@ -229,3 +251,63 @@ def test_the_innermost_scope_of_a_test_is_its_own():
 
     run(Test)
     assert seen == sorted(Scope, reverse=True)
+
+
+# What unittest is executing.
+
+
+def test_the_tests_that_are_to_run_are_those_of_the_suite():
+    seen = []
+
+    class Test(asyncunit.AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen.append(executing.has_test_to_run(cls))
+
+        def test_x(self):
+            pass
+
+        @unittest.skip("why")
+        def test_skipped(self):
+            pass
+
+    run(Test)
+    run_suite(unittest.TestSuite([Test("test_skipped")]))
+    Test.setUpClass()
+    assert seen == [True, False, True]
+    Test.doClassCleanups()
+
+
+def test_the_results_are_those_that_are_reported_to_innermost_first():
+    seen = []
+
+    class Inner(unittest.TestCase):
+        def test_x(self):
+            seen.extend(executing.results())
+
+    class Outer(unittest.TestCase):
+        def test_x(self):
+            unittest.TestSuite([Inner("test_x")]).run(inner)
+
+    inner, outer = unittest.TestResult(), unittest.TestResult()
+    before = list(executing.results())
+    unittest.TestSuite([Outer("test_x")]).run(outer)
+    # Each stands in the frame of a suite, and in that of its test.
+    assert seen == [inner, inner, outer, outer, *before]
+
+
+def test_the_class_to_be_run_is_that_of_the_test_that_the_suite_has_come_to():
+    seen = []
+
+    class First(asyncunit.AsyncTestCase):
+        @classmethod
+        def setUpClass(cls):
+            seen.append(executing.class_to_be_run())
+
+        def test_x(self): ...
+
+    class Second(First): ...
+
+    result = Result()
+    unittest.TestSuite([First("test_x"), Second("test_x")]).run(result)
+    assert seen == [First, Second]

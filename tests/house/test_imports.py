@@ -42,7 +42,7 @@ UPWARDS = {
 }
 
 # Their tests are still among those of the module that they were part of; nothing may be added.
-TESTED_ELSEWHERE = {"config.sources", "lifecycle.cleanups", "loops.timeouts"}
+TESTED_ELSEWHERE = {"lifecycle.cleanups", "loops.timeouts"}
 
 
 def name_of(path: Path) -> str:

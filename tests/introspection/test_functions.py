@@ -1,22 +1,35 @@
+import asyncio
+import contextvars
 import functools
+import inspect
 import types
 from unittest import mock
 
 import pytest
 
+import asyncunit
 from asyncunit.introspection.functions import (
+    as_coroutine,
     bound,
+    discard,
     first_parameter,
     function_of,
+    inner_test,
+    is_async_def,
     is_async_function,
+    is_awaitable,
     is_test_method,
     name_of,
     parameters_of,
     positional_only,
     required_parameters,
+    substitute,
     written_at,
 )
+from asyncunit.scopes.contexts import Within
+from tests.conftest import fail, running_loop
 from tests.pytest_plugin.test_function_plans import coroutine_function, generator, taker
+from tests.support import run
 
 
 def written(self, a, b=1, *args, c, d=2, **kwargs): ...
@@ -105,3 +118,130 @@ def test_a_name_is_that_of_the_function_or_of_what_stands_for_it():
 @pytest.mark.parametrize(("function", "expected"), [(coroutine_function, True), (generator, True), (taker, False)])
 def test_an_async_function_is_a_coroutine_function_or_an_async_generator(function, expected):
     assert is_async_function(function) is expected
+
+
+# What can be awaited.
+
+
+def test_any_awaitable_is_awaited(scope):
+    class Awaitable:
+        def __await__(self):
+            yield from asyncio.sleep(0).__await__()
+            return "value"
+
+    assert is_awaitable(Awaitable())
+    assert scope.call(Awaitable) == "value"
+
+
+def test_an_async_def_is_told_by_its_code():
+    async def generator():
+        yield
+
+    assert is_async_def(fail)
+    assert not any(map(is_async_def, (generator, len, functools.partial(fail), object())))
+
+
+def test_a_coroutine_that_is_discarded_is_not_warned_of():
+    coroutine = fail()
+    discard(coroutine)
+    assert coroutine.cr_frame is None
+    discard("anything else")
+
+
+def test_a_coroutine_in_a_context_of_its_own_is_discarded_too():
+    coroutine = fail()
+    discard(Within(contextvars.copy_context(), coroutine))
+    assert coroutine.cr_frame is None
+
+
+def test_a_coroutine_stays_what_it_is_and_another_awaitable_is_awaited_in_one(scope):
+    coroutine = running_loop()
+    assert as_coroutine(coroutine) is coroutine
+
+    async def numbers():
+        yield 1
+
+    assert scope.run(coroutine).is_running() is False
+    assert scope.run(as_coroutine(anext(numbers()))) == 1
+
+
+# Tests that are run with many examples.
+
+
+def given(*examples):
+    """As much of hypothesis.given() as is asked for: the test is called with each example, and is to return None."""
+
+    def decorate(function):
+        handle = types.SimpleNamespace(inner_test=function)
+
+        @functools.wraps(function)
+        def wrapper(*args):
+            assert not inspect.iscoroutinefunction(handle.inner_test)
+            for example in examples:
+                assert handle.inner_test(*args, example) is None
+
+        wrapper.is_hypothesis_test, wrapper.hypothesis = True, handle
+        return wrapper
+
+    return decorate
+
+
+async def coroutine_function(value): ...
+
+
+def test_the_test_of_hypothesis_is_the_one_that_it_calls():
+    assert inner_test(given()(coroutine_function)) is coroutine_function
+    assert inner_test(given) is given
+
+
+def test_each_example_is_called_by_another_and_the_test_is_put_back():
+    test = given(1, 2)(coroutine_function)
+    called = []
+
+    def call(written, *args, **kwargs):
+        called.append((written.func, written.args))
+
+    with substitute(test, call):
+        test()
+    assert called == [(coroutine_function, (1,)), (coroutine_function, (2,))]
+    assert inner_test(test) is coroutine_function
+
+
+def test_an_async_test_of_hypothesis_runs_with_all_examples_on_the_loop_of_its_class():
+    seen = []
+
+    class Test(asyncunit.ClassLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.loop = asyncio.get_running_loop()
+
+        @given(1, 2)
+        async def test_x(self, value):
+            assert asyncio.get_running_loop() is self.loop
+            seen.append((value, asyncio.current_task()))
+
+        @given(3)
+        def test_y(self, value):
+            assert asyncio.get_event_loop() is self.loop
+            seen.append((value, None))
+
+        @given(4)
+        async def test_z(self, value):
+            raise ValueError(value)
+
+    result = run(Test)
+    assert [value for value, _ in seen] == [1, 2, 3]
+    assert seen[0][1] is seen[1][1]  # one task
+    assert result.errors_by_name == [("test_z", ValueError)]
+
+
+def test_an_example_that_is_cancelled_ends_the_test():
+    class Test(asyncunit.AsyncTestCase):
+        async def asyncSetUp(self):
+            await self.enterAsyncContext(asyncio.timeout(0))
+
+        @given(1, 2)
+        async def test_x(self, value):
+            await asyncio.sleep(1)
+
+    assert run(Test).errors_by_name == [("test_x", TimeoutError)]

@@ -7,7 +7,7 @@ from asyncunit import CutShortError, DefinitionError, LoopClosedError, Scope
 from asyncunit.lifecycle.async_scope import AsyncScopeState, async_scope_of, replace_closed_loop, unwind
 from asyncunit.lifecycle.cleanups import AsyncCleanup, ContextExit, call_hook, call_without_task, enter_context
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.scopes.registry import Registry
 
 SCOPES = [Scope.SESSION, Scope.PACKAGE, Scope.MODULE, Scope.CLASS]
@@ -137,7 +137,7 @@ def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, l
         group.create_task(crash())
         await asyncio.Event().wait()
 
-    runner = ScopeRunner(loop_runner, run.open(Scope.FUNCTION, None))
+    runner = ScopeTask(loop_runner, run.open(Scope.FUNCTION, None))
     with pytest.raises(asyncio.CancelledError) as cancelled:
         runner.run(test())
     (error,) = unwind(run, loop_runner, cancelled.value)

@@ -16,6 +16,12 @@ from asyncunit import (
     SessionLoopTestCase,
     fixture,
 )
+from asyncunit.lifecycle.async_scope import AsyncScope
+from asyncunit.lifecycle.fixture_setup import make
+from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures, find_in
+from asyncunit.loops.scope_task import WideTask
+from asyncunit.plans.fixture_graph import Node
+from tests.conftest import open_scope
 from tests.support import Result, python, run, run_module, run_suite, suite_of, write
 
 variable = contextvars.ContextVar("variable", default="outside")
@@ -121,7 +127,7 @@ def test_what_is_held_open_ends_the_test_when_it_crashes_and_is_set_up_anew(note
         @fixture
         async def inner(self, group):
             yield
-            notes.append("never, for a cancellation passes it")
+            notes.append("nothing stands around the yield, so this runs")
 
     class Test(Guarded, AsyncTestCase):
         async def test_a(self):
@@ -135,9 +141,10 @@ def test_what_is_held_open_ends_the_test_when_it_crashes_and_is_set_up_anew(note
     result = run(Test)
     (error,) = result.only_error().exceptions
     assert str(error) == "crash"
-    assert notes[:4] == ["up", "down", "up", "healthy"]
+    inner = "nothing stands around the yield, so this runs"
+    assert notes[:5] == ["up", inner, "down", "up", "healthy"]
     assert result.passed == ["test_b"]
-    assert notes[-1] == "down"
+    assert notes[-2:] == [inner, "down"]
 
 
 class Grouped:
@@ -330,7 +337,7 @@ def test_fixtures_have_their_place_among_the_hooks(notes):
     order = """
         of_module up, setUpModule, asyncSetUpModule,
         of_class up, setUpClass, asyncSetUpClass,
-        of_test up, setUp, asyncSetUp, wide_named up, named up,
+        wide_named up, of_test up, setUp, asyncSetUp, named up,
         test,
         asyncTearDown, tearDown, cleanup, named down, of_test down,
         asyncTearDownClass, tearDownClass, class cleanup, of_class down,
@@ -454,7 +461,7 @@ def test_one_that_some_tests_name_fails_those(notes, scope):
     result = run(Test)
     assert result.errors_by_name == [("test_x", ValueError), ("test_z", ValueError)]
     assert result.passed == ["test_y"]
-    assert notes == ["up", "tearDown", "tearDown", "tearDown"]
+    assert notes == ["up", "tearDown"]
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
@@ -838,7 +845,7 @@ INTERRUPTED = """
 def test_ctrl_c_in_a_tear_down_leaves_nothing_up_and_loses_no_error(tmp_path, scope):
     write(tmp_path, test_module=INTERRUPTED)
     done = python("-X", "dev", "-m", "unittest", "test_module", cwd=tmp_path, SCOPE=str(scope))
-    assert done.stdout == ("last down\n" if scope is not Scope.FUNCTION else "")  # there, it is cancelled at its yield
+    assert done.stdout == "last down\n"
     assert done.stderr.count("ValueError: not to be lost") == 1
     assert done.stderr.rstrip().endswith("KeyboardInterrupt")
     assert "ResourceWarning" not in done.stderr
@@ -1087,8 +1094,9 @@ def test_a_crash_inside_leaves_the_fixtures_of_wider_scopes_alone(notes):
             notes.append("slow")
             await asyncio.sleep(0.05 if notes.count("slow") == 1 else 0)
 
-        async def asyncSetUp(self):
-            await self.enterAsyncContext(asyncio.timeout(0.01 if self._testMethodName == "test_a" else 60))
+        @classmethod
+        async def asyncSetUpClass(cls):
+            await cls.enterAsyncClassContext(asyncio.timeout(60 if "slow" in notes else 0.01))
 
         async def test_a(self, slow): ...
 
@@ -1247,3 +1255,143 @@ def test_ctrl_c_in_a_tear_down_that_follows_at_once_still_ends_the_run(notes):
 
     with pytest.raises(KeyboardInterrupt):
         run(with_second_half(Directly, interrupt))
+
+
+# The fixtures that are set up in one open scope.
+
+
+@fixture(scope="class")
+def one():
+    yield 1
+
+
+@fixture(scope="class")
+def two(one):
+    yield 2
+
+
+@fixture(scope="class")
+async def generator():
+    yield 3
+    raise AssertionError("this is not to run without its loop")
+
+
+@fixture(scope="class", params=[1, 2])
+def varying(request): ...
+
+
+ONE = Node(one, ())
+TWO = Node(two, (("one", ONE),))
+GENERATOR = Node(generator, ())
+
+
+@pytest.fixture
+def opened():
+    return open_scope(Scope.CLASS)
+
+
+@pytest.fixture
+def fixtures(opened):
+    return ScopeFixtures(opened)
+
+
+@pytest.fixture
+def async_scope(loop_runner, opened):
+    return AsyncScope(WideTask(loop_runner, opened))
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+def open_fixture(fixtures, events, node, async_scope=None):
+    """Have the fixture of a node be set up, with an exit that notes that it was called."""
+    made = OpenFixture(node, async_scope)
+    made.value = node.fixture.function.__name__
+    made.exit_ = lambda: events.append(made.value)
+    fixtures.open_fixtures[node] = made
+    return made
+
+
+def test_they_are_those_of_their_scope(opened, fixtures):
+    assert opened.fixtures is fixtures
+
+
+def test_a_fixture_that_is_set_up_is_found_and_one_that_failed_is_not(fixtures, events):
+    assert fixtures.find(one, None) is None
+    made = open_fixture(fixtures, events, ONE)
+    assert fixtures.find(one, None) == ("one",)
+    made.error = ValueError()
+    assert fixtures.find(one, None) is None
+    assert fixtures.shared(ONE, None) is None
+
+
+def test_a_class_sees_no_more_than_what_it_uses(fixtures, events):
+    open_fixture(fixtures, events, ONE)
+    fixtures.seen = {TWO: "seen"}
+    assert fixtures.find(one, None) is None
+    assert fixtures.find(two, None) == ("seen",)
+
+
+def test_a_value_is_found_by_its_fixture_and_none_is_a_value():
+    assert find_in({ONE: None}, one) == (None,)
+    assert find_in({ONE: None}, two) is None
+
+
+def test_what_needs_a_loop_is_shared_on_that_loop_only(fixtures, events, async_scope, loop_runner):
+    made = open_fixture(fixtures, events, GENERATOR, async_scope)
+    assert fixtures.shared(GENERATOR, loop_runner) is made
+    assert fixtures.shared(GENERATOR, None) is None
+
+
+def test_what_has_params_is_not_shared(fixtures, events):
+    node = Node(varying, ())
+    open_fixture(fixtures, events, node)
+    assert fixtures.shared(node, None) is None
+
+
+def test_a_fixture_that_is_made_of_another_one_is_not_shared(fixtures, events):
+    open_fixture(fixtures, events, TWO)
+    assert fixtures.shared(Node(two, (("one", Node(one, ())),)), None) is None
+
+
+def test_what_rests_on_a_fixture_goes_down_with_it_the_last_first(fixtures, events):
+    open_fixture(fixtures, events, ONE)
+    open_fixture(fixtures, events, GENERATOR)
+    open_fixture(fixtures, events, TWO)
+    assert fixtures.tear_down_what_rests_on(ONE) == []
+    assert events == ["two", "one"]
+    assert list(fixtures.open_fixtures) == [GENERATOR]
+
+
+def test_what_an_async_half_has_goes_down_with_it_alone(fixtures, events, async_scope):
+    open_fixture(fixtures, events, ONE)
+    open_fixture(fixtures, events, GENERATOR, async_scope)
+    assert fixtures.tear_down(async_scope) == []
+    assert events == ["generator"]
+
+
+def test_every_error_of_a_tear_down_is_returned_and_the_rest_goes_on(fixtures, events):
+    def fail():
+        raise ValueError("boom")
+
+    open_fixture(fixtures, events, ONE)
+    open_fixture(fixtures, events, TWO).exit_ = fail
+    assert [str(error) for error in fixtures.close()] == ["boom"]
+    assert events == ["one"]
+    assert fixtures.close() == []
+
+
+def test_of_what_is_lost_an_async_second_half_does_not_run_and_a_sync_one_does(
+    fixtures, events, async_scope, loop_runner, opened
+):
+    made = open_fixture(fixtures, events, GENERATOR, async_scope)
+    exits = []
+    make(generator, (), {}, opened, async_scope.runner, exits.append)
+    [made.exit_] = exits
+    open_fixture(fixtures, events, ONE, async_scope)
+    loop_runner.loop.close()
+    assert fixtures.lose(async_scope) == []
+    assert events == ["one"]
+    async_scope.runner.abandon()

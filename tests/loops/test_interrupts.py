@@ -6,7 +6,7 @@ import pytest
 
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from tests.conftest import open_scope, running_loop, stubborn
 from tests.support import python, write
 
@@ -41,7 +41,7 @@ def test_ctrl_c_outside_a_loop_is_a_keyboard_interrupt(interrupt):
 
 def test_the_first_ctrl_c_cancels_the_job_and_the_second_closes_the_loop(interrupt):
     loops = LoopRunner(open_scope(), None)
-    scope = ScopeRunner(loops, open_scope())
+    scope = ScopeTask(loops, open_scope())
     events = []
 
     async def wait():
@@ -72,10 +72,10 @@ def test_a_ctrl_c_that_nobody_waited_for_does_not_interrupt_the_next_run(interru
         await stubborn(asyncio.Event())
 
     with pytest.raises(KeyboardInterrupt):
-        ScopeRunner(LoopRunner(open_scope(), None), open_scope()).run(swallow())
+        ScopeTask(LoopRunner(open_scope(), None), open_scope()).run(swallow())
     Interrupt.uninstall()
     loops = LoopRunner(open_scope(), None)
-    assert ScopeRunner(loops, open_scope()).run(running_loop()) is loops.loop
+    assert ScopeTask(loops, open_scope()).run(running_loop()) is loops.loop
     loops.close()
 
 

@@ -14,7 +14,7 @@ from asyncunit.config.settings import Config
 from asyncunit.loops import scope_task as scope_runner
 from asyncunit.loops import watchdog
 from asyncunit.loops.loop import current_loop
-from asyncunit.loops.scope_task import ScopeRunner
+from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import END_TASK, KEEP_TASK
 from tests.conftest import fail, open_scope, running_loop, running_task, stubborn
 
@@ -54,7 +54,7 @@ def test_the_current_loop_is_put_back_when_its_scope_closes(loop_runner, is_set)
     asyncio.set_event_loop(before)
     try:
         closing = open_scope()
-        scope = ScopeRunner(loop_runner, open_scope())
+        scope = ScopeTask(loop_runner, open_scope())
         scope.put_back_with = closing
         for harm in (
             asyncio.get_event_loop,
@@ -104,7 +104,7 @@ def test_running_from_within_running_code_is_an_error_and_not_a_deadlock(scope):
 def test_a_job_that_never_begins_leaves_nothing_to_be_warned_of(loop_runner):
     opened = open_scope()
     opened.config = Config(fail_on=frozenset({"unclosed_resources"}))  # then it is awaited in something else
-    runner = ScopeRunner(loop_runner, opened)
+    runner = ScopeTask(loop_runner, opened)
     runner.cancellation = asyncio.CancelledError()
     step = fail()
     with pytest.raises(asyncio.CancelledError):
@@ -177,7 +177,7 @@ def test_debug_is_in_force_while_the_scope_has_the_loop(loop_runner):
     for wanted in (True, False):
         scope = open_scope()
         scope.config = Config(loop_debug=wanted)
-        assert ScopeRunner(loop_runner, scope).run(debug()) is wanted
+        assert ScopeTask(loop_runner, scope).run(debug()) is wanted
     assert loop_runner.loop.get_debug() is before
 
 
@@ -215,7 +215,7 @@ kept = []  # what is waited for, so that no task that waits is garbage
 def timed(loop_runner, seconds=0.02):
     opened = open_scope(Scope.FUNCTION)
     opened.config = Config(timeout=seconds)
-    return ScopeRunner(loop_runner, opened)
+    return ScopeTask(loop_runner, opened)
 
 
 def test_a_step_that_takes_too_long_ends_with_what_every_task_waits_for(loop_runner):

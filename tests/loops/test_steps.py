@@ -7,7 +7,7 @@ import pytest
 from asyncunit import TestTimeoutError as TimedOut
 from asyncunit.config.settings import Config
 from asyncunit.loops import watchdog
-from asyncunit.loops.steps import Half, Job
+from asyncunit.loops.steps import Half, Step
 from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting
 from tests.conftest import fail, open_scope
 
@@ -18,8 +18,8 @@ def test_a_job_has_the_name_of_what_it_awaits():
 
     coroutine, generator = fail(), numbers()
     first = anext(generator)
-    assert Job(coroutine).name == "fail()"
-    assert Job(first).name == f"{numbers.__qualname__}()"
+    assert Step(coroutine).name == "fail()"
+    assert Step(first).name == f"{numbers.__qualname__}()"
     coroutine.close()
     first.close()
 
@@ -31,7 +31,7 @@ def test_a_tear_down_has_the_name_of_its_fixture():
         async def leave(self): ...
 
     coroutine = Exit().leave()
-    assert Job(coroutine).name == "the tear-down of the fixture 'value'"
+    assert Step(coroutine).name == "the tear-down of the fixture 'value'"
     coroutine.close()
 
 
@@ -42,36 +42,36 @@ def test_what_merely_has_a_fixture_tears_none_down():
         async def test_x(self): ...
 
     coroutine = Test().test_x()
-    assert Job(coroutine).name == f"{Test.test_x.__qualname__}()"
+    assert Step(coroutine).name == f"{Test.test_x.__qualname__}()"
     coroutine.close()
 
 
 def test_a_job_that_is_discarded_closes_what_it_awaits_and_what_stands_in_that():
-    step, around = fail(), fail()
-    job = Job(step)
-    job.awaitable = around
-    job.discard()
-    assert step.cr_frame is around.cr_frame is None
+    inner, around = fail(), fail()
+    step = Step(inner)
+    step.awaitable = around
+    step.discard()
+    assert inner.cr_frame is around.cr_frame is None
 
 
 def test_an_expired_job_ends_with_the_traceback_of_its_cancellation():
-    job = Job(None)
+    step = Step(None)
     try:
         raise asyncio.CancelledError
     except asyncio.CancelledError as error:
-        job.error = error
+        step.error = error
     expired = TimedOut("too long")
-    job.end_expired(expired)
-    assert job.error is expired
+    step.end_expired(expired)
+    assert step.error is expired
     assert expired.__traceback__ is not None
     assert expired.__context__ is None
 
 
 def test_and_keeps_another_error_behind_its_own():
-    job = Job(None)
-    job.error = own = ValueError("own")
-    job.end_expired(TimedOut("too long"))
-    assert job.error.__context__ is own
+    step = Step(None)
+    step.error = own = ValueError("own")
+    step.end_expired(TimedOut("too long"))
+    assert step.error.__context__ is own
 
 
 def test_what_is_said_of_a_late_step_and_of_tasks_that_wait():

@@ -1,16 +1,30 @@
 import asyncio
+import collections
 import functools
 from unittest import mock
 
 import pytest
 
 import asyncunit
-from asyncunit import AsyncTestCase, LoopScopeError, Scope, parametrize, settings
+from asyncunit import AsyncTestCase, LoopScopeError, Scope, fixture, parametrize, settings
 from asyncunit.config.settings import Config
-from asyncunit.plans.loop_choice import choose, choose_for_module, configs_of_tests
+from asyncunit.plans import class_plan
+from asyncunit.plans.loop_choice import (
+    CLASS_HOOKS,
+    MODULE_HOOKS,
+    ask,
+    choose,
+    choose_for_module,
+    class_hook,
+    class_hooks,
+    configs_of_tests,
+    empty_hook,
+    module_hook,
+    module_hooks,
+)
 from tests.support import module_of, run
 
-CLASS_HOOKS = """
+CLASS_WITH_HOOK = """
     @classmethod
     async def {hook}(cls):
         pass
@@ -66,7 +80,7 @@ def test_none_takes_an_inherited_scope_back():
 
 @pytest.mark.parametrize("hook", ["asyncSetUpClass", "asyncTearDownClass"])
 def test_an_async_class_hook_asks_for_a_loop_of_the_class(hook):
-    with module_of(f"class Example(asyncunit.AsyncTestCase):{CLASS_HOOKS.format(hook=hook)}") as module:
+    with module_of(f"class Example(asyncunit.AsyncTestCase):{CLASS_WITH_HOOK.format(hook=hook)}") as module:
         assert choose(module.Example, Config()).scope is Scope.CLASS
         assert choose(module.Example, Config()).reason == f"inferred from {hook}"
         assert choose(module.Example, Config(loop_scope=Scope.PACKAGE)).scope is Scope.PACKAGE
@@ -132,6 +146,37 @@ def test_the_hooks_of_a_module_run_on_the_widest_loop_that_its_classes_ask_for()
         assert choose(module.Wide, Config()).scope is Scope.PACKAGE
 
 
+def test_the_loop_of_a_module_is_chosen_once_and_not_for_each_of_its_classes(monkeypatch):
+    counts = collections.Counter()
+    plan_of = class_plan.plan_of
+
+    def counting(cls):
+        counts[cls] += 1
+        return plan_of(cls)
+
+    monkeypatch.setattr(class_plan, "plan_of", counting)
+    classes = "\n".join(f"class Example{number}(asyncunit.AsyncTestCase): pass" for number in range(20))
+    with module_of(f"async def asyncSetUpModule(): pass\n{classes}", "example") as module:
+        config = Config()
+        for number in range(20):
+            assert choose(getattr(module, f"Example{number}"), config).scope is Scope.MODULE
+    assert set(counts.values()) == {2}
+
+
+def test_what_comes_after_the_loop_of_a_module_was_chosen_has_its_say():
+    source = "async def asyncSetUpModule(): pass\nclass Example(asyncunit.AsyncTestCase): pass"
+    with module_of(source, "example") as module:
+        config = Config()
+        assert choose(module.Example, config).scope is Scope.MODULE
+        exec("class Late(asyncunit.PackageLoopTestCase): pass", vars(module))
+        assert choose(module.Example, config).scope is Scope.PACKAGE
+        assert choose(module.Example, Config(loop_scope=Scope.SESSION)).scope is Scope.SESSION
+        ask(module.Example, class_plan.Demand(Scope.SESSION, fixture(lambda: None), "test_x"))
+        assert choose_for_module("example", config).scope is Scope.SESSION
+        ask(module.Example, class_plan.Demand(Scope.MODULE, fixture(lambda: None), "test_y"))
+        assert choose(module.Example, config).scope is Scope.SESSION
+
+
 def test_a_module_without_hooks_has_a_loop_if_a_class_of_it_has_one_that_lasts():
     with module_of("class Example(asyncunit.ClassLoopTestCase): pass", "narrow"):
         assert choose_for_module("narrow", Config()) is None
@@ -141,7 +186,7 @@ def test_a_module_without_hooks_has_a_loop_if_a_class_of_it_has_one_that_lasts()
 
 @pytest.mark.parametrize("hook", ["asyncSetUpClass", "asyncTearDownClass"])
 def test_a_class_hook_wider_than_the_named_scope_is_an_error_when_the_class_is_defined(hook):
-    source = f"class Example(asyncunit.AsyncTestCase):\n    loop_scope = 'function'{CLASS_HOOKS.format(hook=hook)}"
+    source = f"class Example(asyncunit.AsyncTestCase):\n    loop_scope = 'function'{CLASS_WITH_HOOK.format(hook=hook)}"
     with pytest.raises(LoopScopeError) as caught, module_of(source, "example"):
         pass
     assert str(caught.value) == (
@@ -318,3 +363,48 @@ def test_settings_may_say_a_scope_after_the_class_is_defined():
             pass
 
     assert choose(Example, Config()).scope is Scope.CLASS
+
+
+# The async hooks that have a say in it.
+
+
+def test_a_class_has_the_hooks_that_it_or_a_mixin_writes():
+    class Mixin:
+        @classmethod
+        async def asyncSetUpClass(cls): ...
+
+    class Example(Mixin, AsyncTestCase): ...
+
+    assert class_hooks(Example) == (Example.asyncSetUpClass, None)
+    assert class_hook(Example) == "asyncSetUpClass"
+
+
+def test_the_hooks_that_are_there_to_be_overridden_are_none():
+    assert class_hooks(AsyncTestCase) == (None, None)
+    assert class_hook(AsyncTestCase) is None
+    assert all(callable(getattr(AsyncTestCase, name)) for name in CLASS_HOOKS)
+
+
+@pytest.mark.parametrize("name", CLASS_HOOKS)
+def test_a_mock_is_a_hook(name):
+    cls = type("Example", (AsyncTestCase,), {name: mock.AsyncMock()})
+    assert class_hook(cls) == name
+
+
+def test_a_hook_is_empty_if_it_is_marked():
+    @empty_hook
+    async def hook(): ...
+
+    assert class_hooks(type("Example", (), {"asyncSetUpClass": hook})) == (None, None)
+
+
+@pytest.mark.parametrize("name", MODULE_HOOKS)
+def test_a_module_has_the_hooks_that_stand_at_its_top(name):
+    with module_of(f"async def {name}(): pass", "example") as module:
+        assert module_hook("example") == name
+        assert getattr(module, name) in module_hooks("example")
+
+
+def test_a_module_that_is_not_there_has_none():
+    assert module_hooks("no.such.module") == (None, None)
+    assert module_hook("no.such.module") is None

@@ -146,10 +146,10 @@ def test_a_class_says_what_is_in_force_and_runs_on_a_loop_as_wide_as_its_fixture
     parent.listchain = lambda: [parent]
     parent.iter_markers_with_node = lambda name: []
     item = Item(obj=TestCase.test_x, definitions=[wide_fixture()])
-    item._fixtureinfo.names_closure = ["value"]
+    item.fixturenames = ["value"]
     item.parent, item.cls = parent, TestCase
     marked(item)
-    assert loop_choice.asked_by_host[TestCase].scope.name == "SESSION"
+    assert loop_choice.choose(TestCase, Config()).scope.name == "SESSION"
     assert parent.own_markers[0].kwargs["loop_scope"] == "session"
 
 
