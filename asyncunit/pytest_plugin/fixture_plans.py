@@ -14,7 +14,7 @@ from asyncunit.plans.class_plan import plan_of
 from asyncunit.plans.fixture_graph import Node, node_of
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.nodes import Place, depth_of
+from asyncunit.pytest_plugin.nodes import Place, depth_of, outer_depth_of
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -210,7 +210,7 @@ def depth_of_fixture(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
         return depth_of(scope, places)
     depth = _depth_of_package(found.definition, places)
     # pytest-asyncio's loops of packages last as long as its fixtures of packages, wherever pytest has these live.
-    return depth_of(scope, places) if found.is_peers and depth == 1 else depth
+    return outer_depth_of(scope, places) if found.is_peers and depth == 1 else depth
 
 
 def _is_in_module(definition: Any, places: tuple[Place, ...]) -> bool:
@@ -235,4 +235,6 @@ def depth_needed(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
     if not fixture.is_async and not found.is_peers:
         return len(places) + 1
     depth = depth_of_fixture(found, places)
-    return depth if fixture.loop_scope is None else min(depth, depth_of(fixture.loop_scope, places))
+    if fixture.loop_scope is None:
+        return depth
+    return min(depth, (outer_depth_of if found.is_peers else depth_of)(fixture.loop_scope, places))

@@ -7,6 +7,7 @@ names, this uses ``item._request``, the only request there is of a test that nam
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import functools
@@ -29,7 +30,7 @@ from asyncunit.introspection.functions import (
 )
 from asyncunit.introspection.tracebacks import print_all
 from asyncunit.loops.attempts import Attempt, attempts_of
-from asyncunit.loops.loop import loop_is_running
+from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
 from asyncunit.plans.fixtures import Fixture
@@ -69,6 +70,8 @@ class ItemRunner:
         self._standings: dict[Any, Standing] = {}
         # Of test cases: their loop, and the configuration of those tests that have one of their own.
         self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
+        # Puts back the thread's current loop as the item is left; None while that is nobody's of asyncunit.
+        self._put_loop_back: Callable[[], object] | None = None
         # The test function that pytest has come to, while its scope is open.
         self._test: FunctionTest | None = None
 
@@ -122,6 +125,9 @@ class ItemRunner:
     def leave(self, item: Any, nextitem: Any) -> None:
         """Leave what the next item does not stand in, and raise what has not been reported."""
         run = self._run
+        if self._put_loop_back is not None:
+            self._put_loop_back()
+            self._put_loop_back = None
         if nextitem is not None and nextitem.parent is not item.parent:
             places = self._places_of(nextitem)
             for open_scope, place in zip(list(run.chain), places, strict=False):
@@ -199,13 +205,12 @@ class ItemRunner:
             request.getfixturevalue(POLICY)
         loop_depth = self._collected.loop_depth(found, plan, places)
         if is_of_test:
-            test = self._open_test(item, plan)
-            if test.outer is None:
-                test.outer = []
-                item.addfinalizer(functools.partial(self._close, item))
-            test.outer.append(finish)
+            test = self._open_around(item, plan, finish)
             return test.runner_on(loop_depth), None
-        return wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth)), None
+        runner = wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth))
+        if self._test is None:
+            self._use_loop(runner.loop_runner.loop)
+        return runner, None
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]
@@ -218,6 +223,45 @@ class ItemRunner:
         self._run.catch_up(runner.scope)
         test.outer.append(finish)
         return runner, runner.scope.context
+
+    # What sync code finds to be the thread's current loop.
+
+    def before_sync_fixture(self, definition: Any) -> None:
+        """A sync fixture of the item is going to be set up; it finds the item's loop to be the current one."""
+        item = self._item
+        module = str(getattr(definition.func, "__module__", ""))
+        if self._is_case or self._test is not None or module.startswith("_pytest."):
+            return
+        plan = self._collected.plan_of(item)
+        if plan is None:
+            self.before_sync_test(item)
+        elif definition.scope == "function":
+            self._open_around(item, plan)
+
+    def before_sync_test(self, item: Any) -> None:
+        """A sync test is going to be called, or what is set up for it; it finds the loop of its async fixtures."""
+        plan = self._collected.plan_for_fixtures(item)
+        if self._test is None and self._put_loop_back is None and plan.fixtures and plan.depth <= len(plan.places):
+            standing = self._standing_of(item, plan)
+            scope = standing.enter(self._run, plan.depth)
+            if loop_runner := scope.kept((LoopRunner, standing.factory)):
+                self._use_loop(loop_runner.loop)
+
+    def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have it be the thread's current one until the item is left."""
+        if self._put_loop_back is None:
+            self._put_loop_back = functools.partial(asyncio.set_event_loop, current_loop())
+        asyncio.set_event_loop(loop)
+
+    def _open_around(self, item: Any, plan: FunctionPlan, *finish: Callable[[], None]) -> FunctionTest:
+        """Open the scope of a test function for what is set up around it, and close it after that is torn down."""
+        test = self._open_test(item, plan)
+        if test.outer is None:
+            test.outer = []
+            item.addfinalizer(functools.partial(self._close, item))
+            test.make_loop_current()
+        test.outer += finish
+        return test
 
     # Schedules.
 
