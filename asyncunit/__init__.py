@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SessionLoopTestCase,
         addAsyncModuleCleanup,
         enterAsyncModuleContext,
+        expectUnhandledErrors,
     )
     from asyncunit.cases.loader import AsyncTestLoader, load_tests
     from asyncunit.cases.program import main
@@ -79,6 +80,7 @@ _HOMES = {
     "UnfinishedError": "errors",
     "addAsyncModuleCleanup": "cases.case",
     "enterAsyncModuleContext": "cases.case",
+    "expectUnhandledErrors": "cases.case",
     "fixture": "plans.fixtures",
     "hold_clock": "loops.holds",
     "is_async_test": "pytest_plugin.function_plans",
@@ -117,6 +119,7 @@ __all__ = [
     "UnfinishedError",
     "addAsyncModuleCleanup",
     "enterAsyncModuleContext",
+    "expectUnhandledErrors",
     "fixture",
     "hold_clock",
     "is_async_test",

@@ -1,6 +1,7 @@
 """The loader that finds plain functions as tests, and what tests have become: in addition to unittest's own.
 
-Of unittest's private names, this uses ``_loading_packages`` of its loader: discovery does not load those once more.
+Of unittest's private names, this uses ``_loading_packages`` of its loader: discovery does not load those once more; and
+``_exception`` of its loader's tests, which has the text of what could not be loaded.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from asyncunit.config.parsing import parse_mode
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import ENVIRONMENT_PREFIX, load
 from asyncunit.errors import AsyncUnitError, DefinitionError
+from asyncunit.introspection.tracebacks import without_loader
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import variants
 from asyncunit.plans.untaken import functions_of, is_test, spoken_for, untaken
@@ -82,6 +84,15 @@ class AsyncTestLoader(unittest.TestLoader):
     def cases_of(self, cls: type[unittest.TestCase]) -> list[type[unittest.TestCase]]:
         """The classes to be run in the place of a class."""
         return cases_of(cls, _config(), self, takes_all=self.takes_all)
+
+    def discover(self, *args: Any, **kwargs: Any) -> unittest.TestSuite:
+        """unittest's discovery; the error of a definition begins at its line, and not where the loader is."""
+        suite = super().discover(*args, **kwargs)
+        for test in flat(suite):
+            error = vars(test).get("_exception")
+            if isinstance(error, ImportError) and "\nasyncunit.errors." in str(error):
+                error.msg = without_loader(str(error))
+        return suite
 
     def loadTestsFromTestCase(self, testCaseClass: type[unittest.TestCase]) -> unittest.TestSuite:
         """The tests of a class, once for each of its loop factories."""

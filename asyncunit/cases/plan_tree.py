@@ -23,7 +23,6 @@ from asyncunit.errors import AsyncUnitError
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
 from asyncunit.plans.fixture_graph import Node
-from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.scope import Scope, path_of_module
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -107,20 +106,6 @@ def of_suite(suite: unittest.TestSuite, config: Config | None = None) -> Outline
     return session
 
 
-def of_items(items: Iterable[Any], collected: Collected) -> Outline:
-    """The tree of what pytest has collected."""
-    session = Outline("session", "")
-    for item in items:
-        cls = getattr(item, "cls", None)
-        if cls is not None and issubclass(cls, unittest.TestCase):
-            add_case(session, cls, item.name, collected.taker.config)
-        elif hasattr(item, "module"):
-            add_function(session, item.module.__name__, cls, item.name, collected.plan_of(item))
-        else:
-            session.child("test", item.nodeid)
-    return session
-
-
 def module_of(session: Outline, name: str) -> tuple[Outline, Outline]:
     """The package and the module of that name."""
     package = session.child("package", str(path_of_module(name)[1][1]) or "(modules outside any package)")
@@ -170,21 +155,6 @@ def relative(text: str) -> str:
 
 def _title(node: Node) -> str:
     return f"{node.fixture.name}{'' if node.fixture.is_async else ' (sync)'}"
-
-
-def add_function(session: Outline, module: str, cls: type | None, name: str, plan: FunctionPlan | None) -> None:
-    """Add a test function as pytest has collected it; ``plan`` is None where it is not asyncunit's."""
-    package, around = module_of(session, module)
-    at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: around}
-    if cls is not None:
-        around = around.child("class", cls.__qualname__)
-        at[Scope.CLASS] = around
-    test = around.child("test", name)
-    if plan is None:
-        return
-    test.loop, test.why = str(plan.loop_scope), relative(plan.reason)
-    for found in plan.fixtures:
-        at.get(found.fixture.scope, test).set_up([found.fixture.name])
 
 
 def as_json(outline: Outline) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+import traceback
 import types
 import unittest
 from typing import Any
 
 import asyncunit
 from asyncunit.cases.loader import AsyncTestLoader
-from asyncunit.errors import ConfigurationError
+from asyncunit.errors import AsyncUnitError
+from asyncunit.introspection.tracebacks import users_lines
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -68,15 +70,16 @@ class main(unittest.TestProgram):  # noqa: N801 - named as unittest's is
             raise
 
     def createTests(self, from_discovery: bool = False, Loader: Any = None) -> None:
-        """Load the tests; a mistake in the configuration ends the program as one on the command line does."""
+        """Load the tests; a mistake in a definition or in the configuration ends the program."""
         if self.testNamePatterns:  # brackets are part of names, and not a choice of letters
             self.testNamePatterns = [pattern.replace("[", "[[]") for pattern in self.testNamePatterns]
         try:
             super().createTests(from_discovery, Loader)
-        except ConfigurationError as error:
+        except AsyncUnitError as error:
             if not self.exit:
                 raise
-            sys.stderr.write(f"{self.progName}: error: {error}\n")
+            lines = traceback.format_list(users_lines(error))
+            sys.stderr.write(f"{''.join(lines)}{self.progName}: error: {error}\n")
             sys.exit(2)
 
     def runTests(self) -> None:

@@ -20,12 +20,14 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
 from asyncunit.cases import run as runs
+from asyncunit.cases.under_schedules import attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions as examples
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
-from asyncunit.introspection.tracebacks import report_on_stderr
+from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.running import AwaitingContext, RunningTest
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import class_plan as plans
@@ -85,6 +87,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
     _asyncunit_is_postponed = False
     # What another runner has called in the place of the test.
     _asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
+    # The schedule that the test follows; None where it is run in asyncio's own order alone.
+    _asyncunit_attempt: Attempt | None = None
     _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -123,7 +127,16 @@ class StepsInScope(IsolatedAsyncioTestCase):
         return ran
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
-        """Run the test; on its own, with no suite around it, open all that it needs and close it after."""
+        """Run the test; on its own, with no suite around it, open all that it needs and close it after.
+
+        Under schedules it is run once for each, until one fails.
+        """
+        if result is not None and (attempts := attempts_for(self)) is not None:
+            run_under(attempts, self, result, self._asyncunit_run)
+            return result
+        return self._asyncunit_run(result)
+
+    def _asyncunit_run(self, result: unittest.TestResult | None) -> unittest.TestResult | None:
         try:
             self._asyncunit_is_running = self._asyncunit_has_come = True
             # IsolatedAsyncioTestCase's adds nothing that is needed.
@@ -226,6 +239,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         except (TypeError, AttributeError) as error:
             if note := parameter_note(plans.plan_of(type(self)), error, self._testMethodName, method, arguments):
                 error.add_note(note)
+                stand_at_function(method, error)
             raise
         if cut is not None:
             raise test.cut_short(cut, is_expected=runs.expects_failure(self))

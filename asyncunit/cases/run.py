@@ -60,7 +60,47 @@ def _outermost_suite() -> unittest.TestSuite | None:
 
 def results() -> Iterator[Any]:
     """The results that unittest reports to in this thread, innermost first."""
-    return (result for frame in _frames() if (result := frame.f_locals.get("result")) is not None)
+    found = (frame.f_locals.get("result") for frame in _frames())
+    return (result.behind if type(result) is HeldResult else result for result in found if result is not None)
+
+
+class HeldResult:
+    """In the place of a result while a test is run under one schedule: what is to be reported is held.
+
+    ``behind`` is the result. ``has_passed`` is false once anything but a success was reported.
+    """
+
+    def __init__(self, behind: Any) -> None:
+        self.behind = behind
+        self.has_passed = True
+        self._held: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.behind, name)
+        return functools.partial(self._hold, name, found) if name.startswith("add") else found
+
+    def startTest(self, test: object) -> None:
+        """The result knows of the test already."""
+
+    def stopTest(self, test: object) -> None:
+        """The result is told when all is over."""
+
+    def _hold(self, name: str, report: Callable[..., object], *args: Any) -> None:
+        is_good = name in ("addSuccess", "addDuration") or (name == "addSubTest" and args[-1] is None)
+        self.has_passed = self.has_passed and is_good
+        self._held.append((report, args))
+
+    def add_note(self, note: str) -> None:
+        """Have each error that is held bear a note."""
+        errors = [each[1] for _, args in self._held for each in args if type(each) is tuple and len(each) == 3]
+        for error in errors:
+            if isinstance(error, BaseException) and not isinstance(error, unittest.SkipTest):
+                error.add_note(note)
+
+    def report(self) -> None:
+        """Report what is held."""
+        for report, args in self._held:
+            report(*args)
 
 
 def has_test_to_run(cls: type[unittest.TestCase]) -> bool:

@@ -11,7 +11,7 @@ import types
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.checks.findings import Finding
 from asyncunit.checks.shut_down import PartsOfLoop
@@ -33,6 +33,12 @@ _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 # What asyncio says of a task that was collected as garbage, with all that could have ended it.
 _DESTROYED = "Task was destroyed but it is pending"
+
+
+E = TypeVar("E", bound=BaseException)
+
+# What is seen of each loop of asyncunit's.
+_observers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Observer] = weakref.WeakKeyDictionary()
 
 
 class Unhandled(NamedTuple):
@@ -96,6 +102,7 @@ class Observer:
         self.is_new_to_tests = True
         # Async generators that have been reported, and say more when the loop closes.
         self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
+        _observers[loop] = self
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = self._make_task
         # How the loop was set before a test, by all that had run on it; None before the first.
@@ -304,6 +311,32 @@ class Observer:
                 self._parts.put_back(loop, self._executor_before)
 
 
+def observer_of(loop: asyncio.AbstractEventLoop | None) -> Observer | None:
+    """What is seen of a loop; None where that is not one of asyncunit's."""
+    return None if loop is None else _observers.get(loop)
+
+
+def expecting(
+    observer: Observer,
+    loop: asyncio.AbstractEventLoop,
+    expected: type[E] | tuple[type[E], ...],
+    failure: type[BaseException],
+    case: object = None,
+) -> Iterator[list[E]]:
+    """While the generator waits, errors of these types are expected; ``failure`` is raised if there is none."""
+    types_ = expected if isinstance(expected, tuple) else (expected,)
+    if not types_ or not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in types_):
+        raise TypeError(
+            f"expectUnhandledErrors() was given {expected!r}; expected an exception type, or a tuple of them, as in:  "
+            f"with self.expectUnhandledErrors(ValueError) as caught:"
+        )
+    caught: list[E] = []
+    yield from observer.expecting(loop, types_, caught, case)
+    if not caught:
+        names = " or ".join(cls.__name__ for cls in types_)
+        raise failure(f"{names} was expected to reach the exception handler of the event loop, and did not")
+
+
 class Task(asyncio.Task[Any]):
     """A task whose error is not taken for retrieved when somebody cancels it after it has failed."""
 
@@ -328,9 +361,22 @@ def _both(one: _Handler, other: _Handler | None) -> _Handler:
     return handle
 
 
+class _Taken(logging.NullHandler):
+    """On asyncio's logger while a test takes what it logs in another way than by assertLogs()."""
+
+
+def take_the_log() -> Callable[[], None]:
+    """Know that a test takes what asyncio logs, as with assertLogs("asyncio"), until what is returned is called."""
+    handler = _Taken()
+    _logger.addHandler(handler)
+    return lambda: _logger.removeHandler(handler)
+
+
 def _is_captured() -> bool:
-    """Whether a test takes what asyncio logs itself, with assertLogs("asyncio")."""
-    return any(type(handler).__module__.startswith("unittest.") for handler in _logger.handlers)
+    """Whether a test takes what asyncio logs itself, with assertLogs("asyncio") or pytest's caplog."""
+    return any(
+        type(handler).__module__.startswith("unittest.") or type(handler) is _Taken for handler in _logger.handlers
+    )
 
 
 def is_background(owner: OpenScope, coroutine: object) -> bool:

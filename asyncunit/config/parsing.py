@@ -174,6 +174,46 @@ def parse_seconds(value: object, where: str) -> float | None:
     return seconds
 
 
+def parse_schedules(value: object, where: str) -> int:
+    """Under how many schedules, 1 at least."""
+    return _parse_count(value, where, 1, "how many orders to run a test under, as in 100")
+
+
+def parse_schedule(value: object, where: str) -> int:
+    """The number of a schedule; 0 is asyncio's own order."""
+    return _parse_count(value, where, 0, "the number of the one schedule to run; 0 is asyncio's own order")
+
+
+def _parse_count(value: object, where: str, least: int, expected: str) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"{where} is {value!r}; expected a whole number from {least} on: {expected}.")
+    return value
+
+
+def parse_part(value: object, where: str) -> float:
+    """A part of something: a number from 0 on."""
+    try:
+        part = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        part = math.nan
+    if not 0 <= part < math.inf:
+        raise ConfigurationError(
+            f"{where} is {value!r}; expected a number from 0 on, as in 0.5: timers are late by up to half their delay."
+        )
+    return part
+
+
+def parse_path(value: object, where: str) -> str | None:
+    """The path of a file to be written; or none."""
+    if _is_none(value):
+        return None
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{where} is {value!r}; expected the path of a file.")
+    return value
+
+
 def parse_checks(value: object, where: str) -> frozenset[Check]:
     """Some of the checks, as a list or a text; "all" that judge the code; or none."""
     names = _words(value, where, f"a list of {', '.join(CHECKS)}; or 'all'; or an empty list")
@@ -226,13 +266,17 @@ _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
     "clock": parse_clock,
     "clock_quiet": parse_seconds,
     "fail_on": parse_checks,
+    "late_timers": parse_part,
     "left_open": parse_patterns,
     "loop_debug": parse_boolean,
     "loop_factories": parse_loop_factories,
     "loop_factory": parse_loop_factory,
     "loop_scope": _parse_scope,
     "mode": parse_mode,
+    "schedule": parse_schedule,
+    "schedules": parse_schedules,
     "timeout": parse_seconds,
+    "trace": parse_path,
 }
 
 

@@ -43,12 +43,14 @@ class Config:
     for ever. ``fail_on`` names the checks that fail a test; ``background_tasks`` are patterns of the coroutines whose
     tasks may live as long as their loop, and ``left_open`` of the functions that may leave resources, callbacks and
     threads. ``loop_factories`` are several by name, each test being run once with each;
-    ``mode`` is "auto" where every async test is taken, and else "strict". ``sources`` says for each key that was
-    written somewhere where that is.
+    ``mode`` is "auto" where every async test is taken, and else "strict". ``schedules`` is under how many orders of
+    its tasks a test is run, and ``late_timers`` by up to which part of their delay timers are late then; ``schedule``
+    is the only one to be run, and ``trace`` the file for its timeline, both of which come from the environment.
+    ``sources`` says for each key that was written somewhere where that is.
 
     ``is_lenient`` is true where what is found only warns, even where warnings are errors. ``costly`` are those checks
     of ``fail_on`` that cost something, and are made only there. ``watches`` is true where anything is to be done while
-    a loop runs.
+    a loop runs; ``explores`` where a test is to follow schedules.
     """
 
     loop_scope: Scope = Scope.FUNCTION
@@ -64,12 +66,19 @@ class Config:
     mode: str = "strict"
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     is_lenient: bool = False
+    schedules: int = 1
+    late_timers: float = 0.0
+    schedule: int | None = None
+    trace: str | None = None
     costly: frozenset[Check] = dataclasses.field(init=False, compare=False)
+    explores: bool = dataclasses.field(init=False, compare=False)
     watches: bool = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         costly = self.fail_on - ALWAYS_ON
         object.__setattr__(self, "costly", costly)
+        explores = self.schedules > 1 or self.schedule is not None or self.trace is not None
+        object.__setattr__(self, "explores", explores)
         object.__setattr__(self, "watches", bool(costly) or self.timeout is not None or self.loop_debug is not None)
 
     def merged(self, values: Mapping[str, Any], source: str) -> Config:
@@ -127,7 +136,10 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
     """
 
     def __init__(self, **values: object) -> None:
-        self.values = parse_settings(values, "asyncunit.settings(...)")
+        try:
+            self.values = parse_settings(values, "asyncunit.settings(...)")
+        except ConfigurationError as error:
+            raise error.with_traceback(None)  # noqa: B904 - where it was found is nobody's: one line of ours is enough
 
     def __call__(self, target: Target, /) -> Target:
         """Attach the values to a class or a function, and return it."""

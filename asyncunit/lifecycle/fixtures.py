@@ -69,23 +69,19 @@ class ScopeFixtures:
             None,
         )
 
-    def shared(self, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> OpenFixture | None:
-        """The fixture as it is live here, on that loop, whoever has set it up; not one with params."""
+    def shared(self, node: Node, loop_runner: LoopRunner | None) -> OpenFixture | None:
+        """The fixture as it is set up here, on that loop, whoever has done so; not one with params."""
         for open_fixture in self.open_fixtures.values():
             on = None if open_fixture.async_scope is None else open_fixture.async_scope.runner.loop_runner
-            if (
-                open_fixture.node.fixture is fixture
-                and on is loop_runner
-                and not open_fixture.node.varies
-                and open_fixture.error is None
-            ):
+            is_it = open_fixture.node is node and on is loop_runner
+            if is_it and not node.varies and open_fixture.error is None:
                 return open_fixture
         return None
 
-    def tear_down_what_rests_on(self, fixture: Fixture[Any]) -> list[Exception]:
+    def tear_down_what_rests_on(self, node: Node) -> list[Exception]:
         """Tear down what would outlive a fixture that it needs, and return what that raised."""
         return self._tear_down(
-            [key for key, open_fixture in self.open_fixtures.items() if open_fixture.node.rests_on(fixture)]
+            [key for key, open_fixture in self.open_fixtures.items() if open_fixture.node.rests_on(node)]
         )
 
     def tear_down(self, async_scope: AsyncScope) -> list[Exception]:
@@ -192,7 +188,7 @@ class ClassFixtures:
         key = (node, loop_runner, *(chosen[varying].id for varying in node.varies))
         open_fixture = fixtures.open_fixtures.get(key)
         if open_fixture is None and self._run.host is not None:
-            open_fixture = fixtures.shared(node.fixture, loop_runner)
+            open_fixture = fixtures.shared(node, loop_runner)
         if open_fixture is None:
             async_scope = self._async_scope_for(node, open_scope)
             open_fixture = OpenFixture(node, async_scope if node.needs_loop else None)

@@ -38,6 +38,7 @@ from asyncunit.errors import (
     UnfinishedError,
 )
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt, Running
 from asyncunit.loops.watchdog import Deadline
 from asyncunit.loops.wrong_loop import know
@@ -100,14 +101,18 @@ class LoopRunner:
     is true from the beginning of `close` on, and ``is_interrupted`` once the second Ctrl-C has closed the loop, until
     there is a new one. ``close_is_reported`` is true once there is nothing to be said of a loop that is closed before
     its time, or no more. ``virtual`` is the loop, too, where it has a virtual clock, and else None.
+    ``attempt`` is the schedule that the loop follows, where it follows one.
     """
 
-    def __init__(self, owner: OpenScope, factory: LoopFactory | None) -> None:
+    def __init__(self, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> None:
         self.owner = owner
         self.broken: list[Running] = []
         self.interrupt = Interrupt.of_this_thread()
         self.factory = factory
-        self._made_by = _maker(factory)
+        self.attempt = attempt
+        clocked = factory if attempt is None else attempt.clocked(factory)
+        self._is_virtual = isinstance(clocked, VirtualLoops)
+        self._made_by = _maker(clocked) if attempt is None else attempt.maker(_maker(clocked))
         self.renew()
 
     def renew(self) -> None:
@@ -120,7 +125,7 @@ class LoopRunner:
         # Not by a method of its own: a cycle of references for each loop is much to collect.
         self.runner = Runner(loop_factory=functools.partial(_made_by, self._made_by))
         self.loop = self.runner.get_loop()
-        self.virtual = cast("VirtualClock", self.loop) if isinstance(self.factory, VirtualLoops) else None
+        self.virtual = cast("VirtualClock", self.loop) if self._is_virtual else None
         self.observer = Observer(self.loop, self.owner)
         know(self.loop, self.owner)
 

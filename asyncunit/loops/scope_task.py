@@ -461,6 +461,8 @@ class ScopeTask:
         error = step.stray or step.error
         assert error is not None
         step.stray = step.error = None
+        if self.loop_runner.attempt is not None:
+            self.loop_runner.attempt.failed()
         if type(error) is GeneratorExit and self._task is not None and self._task.done():
             self._task.exception()  # which it was, too: else it is logged, though it is raised or reported
         explain(error, self._loop)
@@ -575,7 +577,7 @@ class ScopeTask:
             return
         late = TestTimeoutError(took_too_long(self.scope, step.name, deadline.seconds, took))
         if step.error is None:
-            step.error = late
+            step.error = stand_at(deadline.place, late)
         elif is_error(step.error, Exception):
             BaseException.add_note(step.error, str(late))
 

@@ -46,7 +46,8 @@ def call_in_time(scope: OpenScope, function: Callable[..., T], /, *args: Any, **
     if took is None:
         return value
     discard(value)
-    raise stand_at(place_of_function(function), TestTimeoutError(took_too_long(scope, name, timeout, took)))
+    place = deadline.place or place_of_function(function)
+    raise stand_at(place, TestTimeoutError(took_too_long(scope, name, timeout, took)))
 
 
 def took_too_long(scope: OpenScope, name: str, timeout: float, took: float) -> str:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
-from asyncunit.introspection.frames import debugger_is_attached, is_ours, stack, stands_in_debugger
+from asyncunit.introspection.frames import Place, debugger_is_attached, is_ours, stack, stands_in_debugger
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -35,6 +35,8 @@ class Deadline:
         self._expire = expire
         self._thread = threading.get_ident()
         self._is_debugged = debugger_is_attached()
+        # Where the step was when its time had passed, if that was in code of the user's.
+        self.place: Place | None = None
         self._began = time.monotonic()
         self.at = self._began + seconds
         if not self._is_debugged:
@@ -56,6 +58,7 @@ class Deadline:
         """Act, in the watchdog's thread. Returns whether to come again."""
         if self.is_debugged():
             return False
+        self.place = self.place or self._users_place()
         if self._expire is not None:
             expire, self._expire = self._expire, None
             self.at = time.monotonic() + GRACE  # before the loop may ask for more
@@ -63,6 +66,15 @@ class Deadline:
             return True
         self._print()
         return False
+
+    def _users_place(self) -> Place | None:
+        """The line of the step that runs now, with all that it has called; None where the thread is in no such code."""
+        place = None
+        for frame in stack(sys._current_frames()[self._thread]):
+            if is_ours(frame) or str(frame.f_globals.get("__name__")).startswith("asyncio."):
+                break
+            place = Place.of(frame)
+        return place
 
     def extend(self, seconds: float) -> None:
         """The loop acts on it: leave it that much time."""

@@ -48,9 +48,10 @@ class Demand(NamedTuple):
 class TestPlan(NamedTuple):
     """What one test uses beyond what is set up for its class, in the order in which it is set up.
 
-    ``wide`` is for all tests of the class, but differs from test to test by a param; ``own`` is made for each test;
-    ``named`` is what only this test asks for. ``arguments`` and ``values`` fill its parameters: with fixtures, and
-    with the values of `parametrize`. ``chosen`` are the params of fixtures.
+    ``wide`` outlives the test: what is for all tests of the class, but differs from test to test by a param, and what
+    this test names. ``own`` is made for each test, and ``named`` for this one, because it asks for it. ``arguments``
+    and ``values`` fill its parameters: with fixtures, and with the values of `parametrize`. ``chosen`` are the params
+    of fixtures.
     """
 
     wide: tuple[Node, ...]
@@ -87,6 +88,11 @@ class Plan(NamedTuple):
         has_usual_tests = all(plan is self.usual for plan in self.tests.values())
         return has_usual_tests and not self.whole and not self.resolver.names
 
+    def used_by(self, name: str) -> tuple[Node, ...]:
+        """What is set up for a test of that name, whether for it alone or for others, too."""
+        plan = self.tests.get(name, self.usual)
+        return (*self.whole, *plan.wide, *plan.named)
+
     def of_test(self, name: str, function: Callable[..., Any]) -> TestPlan:
         """The plan of a test; made now, where the test has come into the class after it was defined."""
         found = self.tests.get(name)
@@ -104,8 +110,7 @@ class Plan(NamedTuple):
                 f"{name} uses the {varying[0].fixture}, whose params make several tests of one when the class is "
                 f"defined, but it came into the class later. Define it in the body of the class."
             )
-        named = self.resolver.named(self.whole, asked)
-        return self.usual._replace(named=named, arguments=tuple(asked.items()))
+        return _plan_of_one(self.resolver, self.whole, self.usual, tuple(asked.items()))
 
 
 def define(cls: type) -> None:
@@ -172,7 +177,10 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
         tests |= plans
         if own_variants is not None:
             all_variants[name] = own_variants
-    named_by_tests = [(node, name) for name, plan in tests.items() for node in plan.named]
+    usual_nodes = set(whole)
+    named_by_tests = [
+        (node, name) for name, plan in tests.items() for node in (*plan.wide, *plan.named) if node not in usual_nodes
+    ]
     return Plan(
         resolver=resolver,
         whole=whole,
@@ -194,10 +202,10 @@ def _plan_test(
     taken = _check_marks(resolver.cls, name, function, marks)
     asked = resolver.asked_by(function_of(function))
     arguments = tuple((parameter, node) for parameter, node in asked.items() if parameter not in taken)
-    named = resolver.named(whole, dict(arguments))
-    varying = {node: node.fixture.param_set for node in (*whole, *named) if node.fixture.param_set is not None}
+    plan = _plan_of_one(resolver, whole, usual, arguments) if arguments else usual
+    every = dict.fromkeys((*whole, *plan.wide, *plan.named))
+    varying = {node: node.fixture.param_set for node in every if node.fixture.param_set is not None}
     if not varying and not marks:
-        plan = usual._replace(named=named, arguments=arguments) if arguments else usual
         return None, {name: plan}
     if name == "runTest":
         raise DefinitionError(
@@ -209,8 +217,23 @@ def _plan_test(
         chosen = dict(zip(varying, variant.chosen, strict=False))
         pairs = zip(marks, variant.chosen[len(varying) :], strict=True)
         values = {key: value for mark, choice in pairs for key, value in zip(mark.names, choice.values, strict=True)}
-        plans[variant.name] = TestPlan(usual.wide, usual.own, named, arguments, values, chosen)
+        plans[variant.name] = plan._replace(values=values, chosen=chosen)
     return own_variants, plans
+
+
+def _plan_of_one(
+    resolver: Resolver, whole: tuple[Node, ...], usual: TestPlan, arguments: tuple[tuple[str, Node], ...]
+) -> TestPlan:
+    """The plan of a test that names these fixtures; what it has no value for is made in the order of all."""
+    named = resolver.named(whole, dict(arguments))
+    wide = usual.wide
+    if any(not node.is_of_test for node in named):
+        wide = tuple(
+            node
+            for node in resolver.in_order((*wide, *named))
+            if not node.is_of_test and (node in wide or node in named)
+        )
+    return usual._replace(wide=wide, named=tuple(node for node in named if node.is_of_test), arguments=arguments)
 
 
 def _demand(asked: Iterable[tuple[Node, str | None]]) -> Demand | None:

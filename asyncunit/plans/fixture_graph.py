@@ -37,12 +37,20 @@ class Node:
         )
         self.needs_loop: bool = fixture.is_async or any(node.needs_loop for _, node in dependencies)
 
-    def rests_on(self, fixture: Fixture[Any]) -> bool:
-        """Whether a fixture is it, or one of those behind it."""
-        return self.fixture is fixture or any(node.rests_on(fixture) for _, node in self.dependencies)
+    def rests_on(self, other: Node) -> bool:
+        """Whether another node is it, or one of those behind it."""
+        return self is other or any(node.rests_on(other) for _, node in self.dependencies)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.fixture}>"
+
+
+def node_of(fixture: Fixture[Any], dependencies: tuple[tuple[str, Node], ...]) -> Node:
+    """The one node of a fixture whose parameters mean these."""
+    # By their ids, which last as long as the node that has them; the nodes themselves would keep classes alive.
+    key = tuple(id(dependency) for _, dependency in dependencies)
+    node: Node = fixture.nodes.setdefault(key, Node(fixture, dependencies))
+    return node
 
 
 class Resolver:
@@ -170,9 +178,7 @@ class Resolver:
                     f"scope={narrow!r} at {fixture.where}."
                 )
             dependencies.append((name, self.node(needed, (*path, fixture))))
-        # By their ids, which last as long as the node that has them; the nodes themselves would keep classes alive.
-        key = tuple(id(dependency) for _, dependency in dependencies)
-        node: Node = fixture.nodes.setdefault(key, Node(fixture, tuple(dependencies)))
+        node = node_of(fixture, tuple(dependencies))
         self._nodes[fixture] = node
         return node
 

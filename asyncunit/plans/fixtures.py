@@ -145,9 +145,10 @@ class Fixture(Generic[T_co]):
                 f"parameter: def {self.name}(self, {self.name})."
             )
         if self.autouse is False:
+            when = ", and after their setUp hooks" if self.scope is Scope.FUNCTION else ""
             return (
                 f"It has autouse=False, so it is set up only for the tests and fixtures that name it as a parameter, "
-                f"as in {parameter}, and after their setUp hooks."
+                f"as in {parameter}{when}."
             )
         if self.scope is Scope.FUNCTION:
             return (

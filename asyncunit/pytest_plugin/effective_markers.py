@@ -17,6 +17,7 @@ from asyncunit.introspection.functions import written_of
 from asyncunit.plans import loop_choice
 from asyncunit.plans.class_plan import Demand
 from asyncunit.pytest_plugin.detection import is_case
+from asyncunit.pytest_plugin.fixture_plans import leave_to_case, order_fixtures
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.markers import effective
 from asyncunit.scope import Scope
@@ -45,6 +46,8 @@ class Marking:
             if is_case(getattr(node, "obj", None)):
                 self._mark_case(node, own)
             else:
+                for item in own:
+                    order_fixtures(item)
                 refused += self._mark_functions(node, own, is_innermost=node not in above)
         return refused
 
@@ -90,9 +93,11 @@ class Marking:
     def _mark_case(self, node: Any, items: list[Any]) -> None:
         """Have the class of a test case say what is in force for it, and what pytest's fixtures ask of its loop."""
         self._collected.surroundings(items[0])  # what the user's markers say, before ours is among them
-        for item in {tuple(item._fixtureinfo.names_closure): item for item in items}.values():
-            self._demand(item)
         try:
+            for item in items:
+                leave_to_case(item)
+            for item in {tuple(item.fixturenames): item for item in items}.values():
+                self._demand(item)
             choice = loop_choice.choose(node.obj, self._collected.taker.config)
             configs = loop_choice.configs_of_tests(node.obj, choice.configs[0])
         except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
@@ -105,9 +110,12 @@ class Marking:
 
     def _demand(self, item: Any) -> None:
         """Have the loop of a class last as long as the async fixtures of pytest's need that it uses."""
-        for definitions in item._fixtureinfo.name2fixturedefs.values():
-            found = self._collected.fixtures.find_for(definitions[-1], is_case=True)
-            if found is None:
+        definitions = item._fixtureinfo.name2fixturedefs
+        for name in item.fixturenames:
+            found = (
+                self._collected.fixtures.find_for(definitions[name][-1], is_case=True) if name in definitions else None
+            )
+            if found is None or not (found.fixture.is_async or found.is_peers):
                 continue
             scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
             loop_choice.ask(item.cls, Demand(scope, found.fixture, item.name))

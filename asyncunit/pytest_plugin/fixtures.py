@@ -7,11 +7,11 @@ import contextvars
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
-from typing import Any, NamedTuple
+from typing import Any
 
 from asyncunit.errors import raise_all
 from asyncunit.introspection.frames import is_at_yield
-from asyncunit.introspection.functions import as_coroutine, is_async_function, is_awaitable, written_of
+from asyncunit.introspection.functions import as_coroutine, is_awaitable
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, cut_short, leave
 from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
@@ -20,8 +20,6 @@ from asyncunit.loops.loop import LoopRunner, current_loop
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture
-from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.nodes import Place, depth_of
 from asyncunit.pytest_plugin.run import HostedRun
 from asyncunit.scope import Scope
 from asyncunit.scopes.contexts import Carried, Within, given_to
@@ -33,9 +31,9 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 _Within = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
 
-def value_in(scope: OpenScope, fixture: Fixture[Any], loop_runner: LoopRunner | None) -> OpenFixture | None:
-    """The fixture as it is live in a scope, on that loop."""
-    return scope.fixtures.shared(fixture, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
+def value_in(scope: OpenScope, node: Node, loop_runner: LoopRunner | None) -> OpenFixture | None:
+    """The fixture as it is set up in a scope, on that loop."""
+    return scope.fixtures.shared(node, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
 
 
 class HostedFixture:
@@ -44,9 +42,10 @@ class HostedFixture:
     What it sets in context variables is set around the run until it is torn down.
     """
 
-    def __init__(self, run: HostedRun, fixture: Fixture[Any], key: Hashable) -> None:
+    def __init__(self, run: HostedRun, node: Node, key: Hashable) -> None:
         self._run = run
-        self._fixture = fixture
+        self._node = node
+        self._fixture = node.fixture
         self._key = key
         self._exit: Exit | None = None
         self._carried: Carried | None = None
@@ -63,7 +62,7 @@ class HostedFixture:
 
     def share(self, scope: OpenScope, async_scope: AsyncScope | None, value: Any, finish: Callable[[], None]) -> None:
         """Have it found in its scope. ``finish`` has the host tear it down, if the scope breaks, or closes."""
-        open_fixture = OpenFixture(Node(self._fixture, ()), async_scope)
+        open_fixture = OpenFixture(self._node, async_scope)
         open_fixture.value, open_fixture.exit_ = value, finish
         self._in = scope.fixtures or ScopeFixtures(scope)
         self._in.open_fixtures[self._key] = open_fixture
@@ -129,7 +128,7 @@ class HostedFixture:
             self._in.open_fixtures.pop(self._key, None)
             for fixtures in [each.fixtures for each in reversed(self._run.chain)]:
                 if isinstance(fixtures, ScopeFixtures):
-                    errors += fixtures.tear_down_what_rests_on(self._fixture)
+                    errors += fixtures.tear_down_what_rests_on(self._node)
         exit_, self._exit = self._exit, None
         try:
             if exit_ is not None:
@@ -179,115 +178,3 @@ def _first(generator: AsyncGenerator[Any, Any]) -> Coroutine[Any, Any, Any]:
     coroutine.__qualname__ = getattr(generator, "__qualname__", coroutine.__qualname__)
     first: Coroutine[Any, Any, Any] = coroutine
     return first
-
-
-# Where the function of a fixture keeps what `asyncunit.fixture` has made of it.
-ATTRIBUTE = "__asyncunit_fixture__"
-
-
-def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:
-    """The function of a fixture, as pytest is to have it; it knows its fixture."""
-    function = fixture.function
-    if not hasattr(function, "__dict__") or vars(function).get(ATTRIBUTE, fixture) is not fixture:
-        function = functools.wraps(function)(functools.partial(function))
-    setattr(function, ATTRIBUTE, fixture)
-    return function
-
-
-class AdoptedFixture(NamedTuple):
-    """A fixture of pytest's that asyncunit runs; ``is_peers`` where it has pytest-asyncio's meaning.
-
-    It is async, or sync and lives in a scope where asyncunit's test cases find it, too.
-    """
-
-    fixture: Fixture[Any]
-    definition: Any
-    is_peers: bool
-
-
-class AdoptedFixtures:
-    """Those of one run of pytest."""
-
-    def __init__(self, taker: Taker) -> None:
-        self._taker = taker
-        # By the id of the definition, which is kept so that its id stays its own.
-        self._known: dict[int, tuple[Any, AdoptedFixture | None]] = {}
-
-    def find(self, definition: Any) -> AdoptedFixture | None:
-        """The fixture of pytest's, if it is async and asyncunit's to run."""
-        found = self._known.get(id(definition))
-        if found is None:
-            found = self._known[id(definition)] = definition, self._find(definition)
-        return found[1]
-
-    def _find(self, definition: Any) -> AdoptedFixture | None:
-        function = written_of(definition.func)
-        made = getattr(function, ATTRIBUTE, None)
-        if made is not None:
-            is_ours = made.is_async or made.scope >= Scope.MODULE
-            return AdoptedFixture(made, definition, is_peers=False) if is_ours else None
-        # What pytest-asyncio's decorator leaves on its functions.
-        is_peers = getattr(function, "_force_asyncio_fixture", False)
-        if self._taker.is_peer_active and (is_peers or self._taker.peer_mode == "auto"):
-            return None
-        if not is_async_function(function) and not is_peers:
-            return None
-        if not is_peers and self._taker.config.mode != "auto" and self._taker.peer_mode != "auto":
-            return None
-        return self._adopt(definition, is_peers=is_peers or self._taker.config.mode != "auto")
-
-    def find_for(self, definition: Any, *, is_case: bool) -> AdoptedFixture | None:
-        """As `find`; all async ones that asyncunit's test cases use are its own to run."""
-        found = self.find(definition)
-        return self._adopted(definition) if found is None and is_case else found
-
-    def is_of_cases(self, definition: Any) -> bool:
-        """Whether asyncunit's test cases set the fixture up themselves, for each test or class."""
-        made = getattr(written_of(definition.func), ATTRIBUTE, None)
-        return made is not None and made.scope <= Scope.CLASS
-
-    def _adopted(self, definition: Any) -> AdoptedFixture | None:
-        """The fixture of pytest's if it is async, whoever would run it for test functions."""
-        function = written_of(definition.func)
-        if not is_async_function(function) or (
-            self._taker.is_peer_active and hasattr(function, "_force_asyncio_fixture")
-        ):
-            return None
-        return self._adopt(definition, is_peers=False)
-
-    def _adopt(self, definition: Any, *, is_peers: bool) -> AdoptedFixture:
-        function = written_of(definition.func)
-        scope = Scope.parse(definition.scope, f"fixture {definition.argname!r}: scope")
-        said = getattr(function, "_loop_scope", None)
-        loop_scope = None if said is None else Scope.parse(said, f"fixture {definition.argname!r}: loop_scope")
-        made: Fixture[Any] = Fixture(function, scope, loop_scope, None, None, definition.argname)
-        return AdoptedFixture(made, definition, is_peers)
-
-
-def depth_of_fixture(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
-    """As `depth_of`, for where pytest has a fixture live."""
-    scope = found.fixture.scope
-    if scope is not Scope.PACKAGE:
-        return depth_of(scope, places)
-    depth = _depth_of_package(found.definition, places)
-    # pytest-asyncio's loops of packages last as long as its fixtures of packages, wherever pytest has these live.
-    return depth_of(scope, places) if found.is_peers and depth == 1 else depth
-
-
-def _depth_of_package(definition: Any, places: tuple[Place, ...]) -> int:
-    node = getattr(definition, "node", None)  # new in pytest 9.1
-    for depth in range(len(places), 0, -1):
-        place = places[depth - 1]
-        is_there = place.node is node if node is not None else getattr(place.node, "nodeid", None) == definition.baseid
-        if place.scope is Scope.PACKAGE and is_there:
-            return depth
-    return 1  # else it lives as long as the session
-
-
-def depth_needed(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
-    """As `depth_of`, for the loop that a fixture needs."""
-    fixture = found.fixture
-    if not fixture.is_async and not found.is_peers:
-        return len(places) + 1
-    depth = depth_of_fixture(found, places)
-    return depth if fixture.loop_scope is None else min(depth, depth_of(fixture.loop_scope, places))

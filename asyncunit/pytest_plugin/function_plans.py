@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from asyncunit.config.keys import MARKER, PEER_MARKER
 from asyncunit.config.settings import ATTRIBUTE, Config, settings_of, settings_of_module
-from asyncunit.errors import DefinitionError, LoopScopeError
+from asyncunit.errors import LoopScopeError
 from asyncunit.introspection.functions import is_plain, written_of
 from asyncunit.plans.loop_choice import config_of_module
 from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.fixtures import AdoptedFixture, AdoptedFixtures, depth_needed
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, AdoptedFixtures, depth_needed
 from asyncunit.pytest_plugin.markers import check_agreement, parse_marker, parse_peer_marker
 from asyncunit.pytest_plugin.nodes import Place, depth_of, places_of
+from asyncunit.pytest_plugin.policies import overriding_policy
 from asyncunit.scope import Scope, ScopePath
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -65,15 +66,15 @@ class FunctionPlan(NamedTuple):
 class _Surroundings(NamedTuple):
     """What is true of all items with one parent.
 
-    ``configs`` are those of ``places``, and ``explicit`` is the loop scope that one of these names. ``has_policy`` is
-    true where a suite gives its loops by a policy. ``plans`` are those of functions that say nothing of their own, by
-    whether they have pytest-asyncio's meaning.
+    ``configs`` are those of ``places``, and ``explicit`` is the loop scope that one of these names. ``policy`` is the
+    fixture by which a suite gives a policy that makes its loops. ``plans`` are those of functions that say nothing of
+    their own, by whether they have pytest-asyncio's meaning.
     """
 
     places: tuple[Place, ...]
     configs: tuple[Config, ...]
     explicit: Scope | None
-    has_policy: bool
+    policy: Any
     plans: dict[bool, FunctionPlan]
 
 
@@ -123,16 +124,14 @@ class Collected:
             self._parent.has_others = True
             return None
         surroundings = self._parent.surroundings or self.surroundings(node)
-        if surroundings.has_policy:
-            raise DefinitionError(
-                "it overrides the fixture event_loop_policy; no loop comes from an event loop policy, which Python "
-                "3.16 removes. Take the fixture out, and say in a conftest.py which loops there are:\n"
-                "  def pytest_asyncunit_loop_factories(config, item):\n"
-                "      return {'mine': MyEventLoop}"
-            )
         plan = self._plan(node, function, surroundings, is_peers=taken_by == PEER_MARKER)
         self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
         return plan
+
+    def policy_of(self, node: Any) -> Any:
+        """The fixture that gives the policy by which the loops of a function are made; None where nothing does."""
+        policy = self.surroundings(node).policy
+        return policy if policy is not None and (self.plan_of(node) or self._fixtures_of(node)) else None
 
     def plan_again(self, item: Any) -> FunctionPlan | None:
         """Plan an item anew if it bears markers that its plan knows nothing of; None if it does not.
@@ -289,10 +288,8 @@ class Collected:
             elif of_node:
                 config = config.merged(of_node, place.node.nodeid)
             configs.append(config)
-        policies = not self.taker.is_peer_active and item.session._fixturemanager.getfixturedefs(
-            "event_loop_policy", item
-        )
-        return _Surroundings(places, tuple(configs), explicit, bool(policies), {})
+        policy = None if self.taker.is_peer_active else overriding_policy(item)
+        return _Surroundings(places, tuple(configs), explicit, policy, {})
 
     def _merge(self, config: Config, marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> Config:
         """The configuration with what a marker says; that and ``asyncunit.settings`` are to say the same."""

@@ -1,11 +1,13 @@
 """The items of pytest while they run: in which scopes each stands, and where its fixtures and the test itself run.
 
 Nothing here imports pytest. ``request.instance``, ``definition.func`` and ``definition.finish`` are what it has of a
-fixture that is being set up; nothing else tells which function is to be called, and how it is torn down.
+fixture that is being set up; nothing else tells which function is to be called, and how it is torn down. Of its private
+names, this uses ``item._request``, the only request there is of a test that names none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import sys
@@ -15,7 +17,8 @@ from typing import Any
 from asyncunit.cases.suite import has_module_hooks
 from asyncunit.checks.findings import warn_of
 from asyncunit.config.keys import MARKER, PEER_MARKER
-from asyncunit.errors import AsyncUnitError, RunningLoopError, raise_all
+from asyncunit.config.settings import Config
+from asyncunit.errors import AsyncUnitError, FixtureNotSetUpError, RunningLoopError, raise_all
 from asyncunit.introspection.functions import (
     inner_test,
     is_async_def,
@@ -25,16 +28,20 @@ from asyncunit.introspection.functions import (
     substitute,
 )
 from asyncunit.introspection.tracebacks import print_all
+from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
+from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixtures import AdoptedFixture, HostedFixture, depth_of_fixture, value_in
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, declared, depth_of_fixture, is_set_up_by_case
+from asyncunit.pytest_plugin.fixtures import HostedFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.nodes import Place, depth_of
+from asyncunit.pytest_plugin.policies import POLICY, Policies
 from asyncunit.pytest_plugin.run import FunctionTest, HostedRun, Standing, wide_runner
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -58,7 +65,10 @@ class ItemRunner:
         self._parent: Any = None
         # Whether it is one of asyncunit's test cases.
         self._is_case = False
+        self._policies = Policies()
         self._standings: dict[Any, Standing] = {}
+        # Of test cases: their loop, and the configuration of those tests that have one of their own.
+        self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
         # The test function that pytest has come to, while its scope is open.
         self._test: FunctionTest | None = None
 
@@ -90,6 +100,7 @@ class ItemRunner:
                 run.paths[str(path[-1][1])] = path
                 if self._is_case and _stands_where_found(cls, str(path[-1][1])):
                     run.paths[cls.__module__] = path
+        self._policies.come_to(item, self._collected.surroundings(item).policy)
         plan = self._collected.plan_of(item)
         if plan is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
@@ -123,6 +134,7 @@ class ItemRunner:
     def end(self) -> None:
         """The run is over; nobody reports what is raised from now on, so it goes to stderr."""
         registry.end(self._run)
+        self._policies.put_back()
         print_all("session", self._run.take_pending())
 
     # Fixtures.
@@ -130,21 +142,22 @@ class ItemRunner:
     def in_place_of(self, definition: Any, request: Any) -> Callable[..., Any] | None:
         """What pytest is to call in the place of a fixture's function; None where that is not asyncunit's to run."""
         found = self._collected.fixtures.find_for(definition, is_case=self._is_case)
-        if self._is_case and self._collected.fixtures.is_of_cases(definition):
-            return _nothing
+        if self._is_case and is_set_up_by_case(definition, self._item, widest=Scope.CLASS):
+            return functools.partial(_refuse, declared(definition), request)
         if found is None:
             return None
         return functools.partial(self._set_up, found, request, _bound(definition.func, request.instance))
 
     def _set_up(self, found: AdoptedFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         definition = found.definition
-        hosted = HostedFixture(self._run, found.fixture, id(definition))
+        node = self._collected.fixtures.node_of(found, self._item)
+        hosted = HostedFixture(self._run, node, id(definition))
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
         request.addfinalizer(hosted.tear_down)
         if not found.fixture.is_async and not found.is_peers:
             scope = self._scope_for(found)
-            if open_fixture := value_in(scope, found.fixture, None):
+            if open_fixture := value_in(scope, node, None):
                 return open_fixture.value
             value = hosted.set_up_beside(call, None)
             hosted.share(scope, None, value, finish)
@@ -157,7 +170,7 @@ class ItemRunner:
         runner, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
             return hosted.set_up_beside(call, runner.loop_runner.loop)
-        if open_fixture := value_in(runner.scope, found.fixture, runner.loop_runner):
+        if open_fixture := value_in(runner.scope, node, runner.loop_runner):
             return open_fixture.value
         return hosted.set_up(call, runner, finish, context)
 
@@ -182,6 +195,8 @@ class ItemRunner:
             standing = Standing(path, depth_of(choice.scope, places), choice.factory, choice.configs[0], configs)
             return wide_runner(run, standing, depth, min(standing.depth, depth)), None
         plan = self._collected.plan_for_fixtures(item)
+        if self._collected.policy_of(item) is not None:
+            request.getfixturevalue(POLICY)
         loop_depth = self._collected.loop_depth(found, plan, places)
         if is_of_test:
             test = self._open_test(item, plan)
@@ -203,6 +218,46 @@ class ItemRunner:
         self._run.catch_up(runner.scope)
         test.outer.append(finish)
         return runner, runner.scope.context
+
+    # Schedules.
+
+    def attempts_for(self, item: Any) -> list[Attempt] | None:
+        """The schedules to run an item under; None where it is run as ever."""
+        found = self._config_and_scope(item)
+        if found is None or not found[0].explores:
+            return None
+        config, scope = found
+        if scope is Scope.FUNCTION:
+            return attempts_of(config)
+        if config.schedules > 1 or config.schedule is not None:
+            self._run.ran_once += 1
+        return None
+
+    def _config_and_scope(self, item: Any) -> tuple[Config, Scope] | None:
+        """What is configured for an item, and which scope owns its loop; None where it has none, or that is wrong."""
+        cls: Any = getattr(item, "cls", None)
+        if not is_case(cls):
+            plan = self._collected.plan_of(item)
+            return None if plan is None else (plan.config, plan.loop_scope)
+        if cls not in self._choices:
+            self._choices[cls] = None
+            with contextlib.suppress(AsyncUnitError):  # it is raised again, to be reported, as the class opens
+                choice = loop_choice.choose(cls, self._run.config)
+                self._choices[cls] = choice, loop_choice.configs_of_tests(cls, choice.configs[0])
+        found = self._choices[cls]
+        if found is None:
+            return None
+        choice, configs = found
+        return configs.get(item.name, choice.configs[0]), choice.scope
+
+    def follow(self, attempt: Attempt | None) -> None:
+        """The item is run under this schedule now; under none from None on."""
+        self._run.attempt = attempt
+
+    @property
+    def ran_once(self) -> int:
+        """How many tests were asked to follow schedules, and could not."""
+        return self._run.ran_once
 
     # Test functions.
 
@@ -237,8 +292,14 @@ class ItemRunner:
             self._close(item)
         return value
 
+    def given_policy(self, definition: Any, policy: Any) -> None:
+        """A suite's fixture has given the policy by which the loops of the item are made."""
+        self._policies.given(self._item, definition, policy)
+
     def _open_test(self, item: Any, plan: FunctionPlan) -> FunctionTest:
         if self._test is None:
+            if self._collected.policy_of(item) is not None:
+                item._request.getfixturevalue(POLICY)
             self._test = FunctionTest(self._run, self._standing_of(item, plan), item.name, item.obj)
         return self._test
 
@@ -254,10 +315,10 @@ class ItemRunner:
     def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
         """The loop factory that an item runs with."""
         callspec = getattr(item, "callspec", None)
-        factory = plan.config.loop_factory
-        if callspec is not None:
-            factory = callspec.params.get(factories.PARAM, factory)
-        return plan.config.clocked(factory)
+        configured = plan.config.loop_factory
+        factory = configured if callspec is None else callspec.params.get(factories.PARAM, configured)
+        policy = None if factory is not None else self._collected.surroundings(item).policy
+        return plan.config.clocked(factory if policy is None else self._policies.factory_of(item, policy))
 
     def _close(self, item: Any) -> None:
         """Close the scope of a test function; raises what that raised."""
@@ -289,8 +350,12 @@ def _sync_test(item: Any, plan: FunctionPlan) -> str | None:
     )
 
 
-def _nothing(**_: object) -> None:
-    """In the place of a fixture that asyncunit's test cases set up themselves."""
+def _refuse(fixture: Fixture[Any] | None, request: Any, **_: object) -> None:
+    """In the place of a fixture that a fixture of pytest's asks for before the test case has set it up."""
+    raise FixtureNotSetUpError(
+        f"the {fixture} is set up by the test case {request.cls.__qualname__} itself, after the fixtures of pytest's, "
+        f"one of which asks for it. Declare that one with asyncunit.fixture, too."
+    )
 
 
 def _bound(function: Any, instance: object) -> Any:

@@ -22,7 +22,7 @@ def places_of(item: Any) -> tuple[Place, ...]:
     chain = item.listchain()
     places = [Place(Scope.SESSION, None, chain[0])]
     module = next((node for node in chain if _is(node, "Module")), None)
-    if module is None:
+    if module is None or module.obj is None:  # a text file of doctests is a module without one
         return tuple(places)
     name = module.obj.__name__
     of_package, of_module = path_of_module(name)[1:]

@@ -84,7 +84,10 @@ class FunctionTest(OpenTest):
         open_scope.function = self._function
         try:
             loop_runner = loop_in(
-                run, open_scope if standing.has_own_loop else run.chain[standing.depth - 1], standing.factory
+                run,
+                open_scope if standing.has_own_loop else run.chain[standing.depth - 1],
+                standing.factory,
+                run.attempt if standing.has_own_loop else None,
             )
         except BaseException:  # of the user's factory
             run.leave(open_scope)

@@ -191,3 +191,14 @@ def test_the_checks_stand_in_the_order_in_which_they_are_documented():
         "left_threads",
         "slow_callbacks",
     ]
+
+
+def test_a_clock_is_real_or_virtual():
+    assert [parsed("clock", value) for value in ("real", "virtual")] == ["real", "virtual"]
+    with pytest.raises(
+        ConfigurationError, match=r"here: clock is 'Virtual'; expected 'real' or 'virtual'\. .*'virtual'\?"
+    ):
+        parsed("clock", "Virtual")
+    with pytest.raises(ConfigurationError, match=r"here: clock is 7; expected"):
+        parsed("clock", 7)
+    assert parsed("clock_quiet", "0.05") == 0.05

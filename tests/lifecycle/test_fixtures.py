@@ -337,7 +337,7 @@ def test_fixtures_have_their_place_among_the_hooks(notes):
     order = """
         of_module up, setUpModule, asyncSetUpModule,
         of_class up, setUpClass, asyncSetUpClass,
-        of_test up, setUp, asyncSetUp, wide_named up, named up,
+        wide_named up, of_test up, setUp, asyncSetUp, named up,
         test,
         asyncTearDown, tearDown, cleanup, named down, of_test down,
         asyncTearDownClass, tearDownClass, class cleanup, of_class down,
@@ -461,7 +461,7 @@ def test_one_that_some_tests_name_fails_those(notes, scope):
     result = run(Test)
     assert result.errors_by_name == [("test_x", ValueError), ("test_z", ValueError)]
     assert result.passed == ["test_y"]
-    assert notes == ["up", "tearDown", "tearDown", "tearDown"]
+    assert notes == ["up", "tearDown"]
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
@@ -1094,8 +1094,9 @@ def test_a_crash_inside_leaves_the_fixtures_of_wider_scopes_alone(notes):
             notes.append("slow")
             await asyncio.sleep(0.05 if notes.count("slow") == 1 else 0)
 
-        async def asyncSetUp(self):
-            await self.enterAsyncContext(asyncio.timeout(0.01 if self._testMethodName == "test_a" else 60))
+        @classmethod
+        async def asyncSetUpClass(cls):
+            await cls.enterAsyncClassContext(asyncio.timeout(60 if "slow" in notes else 0.01))
 
         async def test_a(self, slow): ...
 
@@ -1323,7 +1324,7 @@ def test_a_fixture_that_is_set_up_is_found_and_one_that_failed_is_not(fixtures, 
     assert fixtures.find(one, None) == ("one",)
     made.error = ValueError()
     assert fixtures.find(one, None) is None
-    assert fixtures.shared(one, None) is None
+    assert fixtures.shared(ONE, None) is None
 
 
 def test_a_class_sees_no_more_than_what_it_uses(fixtures, events):
@@ -1340,20 +1341,26 @@ def test_a_value_is_found_by_its_fixture_and_none_is_a_value():
 
 def test_what_needs_a_loop_is_shared_on_that_loop_only(fixtures, events, async_scope, loop_runner):
     made = open_fixture(fixtures, events, GENERATOR, async_scope)
-    assert fixtures.shared(generator, loop_runner) is made
-    assert fixtures.shared(generator, None) is None
+    assert fixtures.shared(GENERATOR, loop_runner) is made
+    assert fixtures.shared(GENERATOR, None) is None
 
 
 def test_what_has_params_is_not_shared(fixtures, events):
-    open_fixture(fixtures, events, Node(varying, ()))
-    assert fixtures.shared(varying, None) is None
+    node = Node(varying, ())
+    open_fixture(fixtures, events, node)
+    assert fixtures.shared(node, None) is None
+
+
+def test_a_fixture_that_is_made_of_another_one_is_not_shared(fixtures, events):
+    open_fixture(fixtures, events, TWO)
+    assert fixtures.shared(Node(two, (("one", Node(one, ())),)), None) is None
 
 
 def test_what_rests_on_a_fixture_goes_down_with_it_the_last_first(fixtures, events):
     open_fixture(fixtures, events, ONE)
     open_fixture(fixtures, events, GENERATOR)
     open_fixture(fixtures, events, TWO)
-    assert fixtures.tear_down_what_rests_on(one) == []
+    assert fixtures.tear_down_what_rests_on(ONE) == []
     assert events == ["two", "one"]
     assert list(fixtures.open_fixtures) == [GENERATOR]
 

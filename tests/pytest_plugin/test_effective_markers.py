@@ -146,7 +146,7 @@ def test_a_class_says_what_is_in_force_and_runs_on_a_loop_as_wide_as_its_fixture
     parent.listchain = lambda: [parent]
     parent.iter_markers_with_node = lambda name: []
     item = Item(obj=TestCase.test_x, definitions=[wide_fixture()])
-    item._fixtureinfo.names_closure = ["value"]
+    item.fixturenames = ["value"]
     item.parent, item.cls = parent, TestCase
     marked(item)
     assert loop_choice.choose(TestCase, Config()).scope.name == "SESSION"

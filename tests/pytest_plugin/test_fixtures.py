@@ -4,6 +4,7 @@ import contextvars
 import pytest
 
 from asyncunit import Scope
+from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import fixture
 from asyncunit.pytest_plugin.fixtures import HostedFixture
 from asyncunit.pytest_plugin.run import FunctionTest, wide_runner
@@ -13,7 +14,7 @@ variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", defau
 
 
 def set_up(hosted_run, declared, runner, finish=lambda: None):
-    hosted = HostedFixture(hosted_run, declared, "key")
+    hosted = HostedFixture(hosted_run, Node(declared, ()), "key")
     return hosted, hosted.set_up(declared.function, runner, finish, None)
 
 
@@ -79,7 +80,7 @@ def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(hosted_r
         finished.append(True)
         hosted.tear_down()
 
-    hosted = HostedFixture(hosted_run, server, "key")
+    hosted = HostedFixture(hosted_run, Node(server, ()), "key")
     hosted.set_up(server.function, wide_runner(hosted_run, standing(3), 3, 3), finish, None)
     with pytest.raises(ExceptionGroup) as caught:
         test.call(wait, {})
@@ -95,7 +96,7 @@ def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(hosted_run):
             yield
 
     test = FunctionTest(hosted_run, standing(4), "test_x")
-    hosted = HostedFixture(hosted_run, limit, "key")
+    hosted = HostedFixture(hosted_run, Node(limit, ()), "key")
     test.outer = [hosted.tear_down]
     hosted.set_up(limit.function, test.runner_on(4), hosted.tear_down, None)
     with pytest.raises(TimeoutError):
@@ -112,7 +113,7 @@ def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(hosted_run):
 
     seen = []
     runner = FunctionTest(hosted_run, standing(1), "test_x").runner_on(1)
-    hosted = HostedFixture(hosted_run, current, "key")
+    hosted = HostedFixture(hosted_run, Node(current, ()), "key")
     assert hosted.set_up_beside(current.function, runner.loop_runner.loop) is runner.loop_runner.loop
     hosted.tear_down()
     assert seen == [True]

@@ -21,8 +21,7 @@ def run_once(python: Path, suite: Suite, base: str, root: Path, log: Path, time_
     """Runs SUITE on BASE. What it prints is in LOG, the outcomes beside it. It has TIME_LIMIT seconds."""
     outcomes = log.with_suffix(".outcomes")
     outcomes.unlink(missing_ok=True)
-    widened = [argument for name in suite.widened for argument in ("--widen", name)]
-    command = [str(python), "-P", child.__file__, "--base", base, *widened, str(outcomes), *suite.modules(root)]
+    command = [str(python), "-P", child.__file__, "--base", base, str(outcomes), *suite.modules(root)]
     with log.open("w", encoding="utf-8") as output, contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
             command,

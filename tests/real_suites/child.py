@@ -1,9 +1,8 @@
 """Runs one suite with unittest, and writes what comes of each test as lines of JSON. A process of its own does this:
 
-    python -P child.py [--base BASE] [--widen MODULE:CLASS] OUTCOMES TEST ...
+    python -P child.py [--base BASE] OUTCOMES TEST ...
 
-BASE is "unittest" (nothing is replaced) or a loop scope. A CLASS that is widened derives from BASE too: so sync tests,
-which have nothing to replace, run under it. A TEST is the name of a module, a class or a method.
+BASE is "unittest" (nothing is replaced) or a loop scope. A TEST is the name of a module, a class or a method.
 Nothing of this file's folder is imported, because it must not be on the path of the suite.
 """
 
@@ -116,27 +115,16 @@ def run(outcomes: TextIO, names: list[str]) -> None:
     unittest.TextTestRunner(resultclass=result_class, verbosity=2).run(suite)
 
 
-def widen(name: str) -> None:
-    """Replaces a class by one that derives from IsolatedAsyncioTestCase (the one that is there now) as well."""
-    module_name, _, class_name = name.partition(":")
-    module = importlib.import_module(module_name)
-    bases = (getattr(module, class_name), unittest.IsolatedAsyncioTestCase)
-    setattr(module, class_name, type(class_name, bases, {"__module__": module_name}))
-
-
 def main(arguments: list[str]) -> None:
     """The program."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--base", default=UNREPLACED)
-    parser.add_argument("--widen", action="append", default=[])
     parser.add_argument("outcomes", type=Path)
     parser.add_argument("tests", nargs="+")
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(Path.cwd()))
     if options.base != UNREPLACED:
         replace_base(asyncunit_base(options.base))
-    for name in options.widen:
-        widen(name)
     with options.outcomes.open("w", encoding="utf-8") as file:
         run(file, options.tests)
 

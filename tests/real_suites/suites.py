@@ -15,7 +15,6 @@ class Suite(NamedTuple):
     tests: patterns of the files that have the tests, from the root of the source
     holding: text that a file must have to be one of them
     needs: the requirements that are installed for it
-    widened: classes ("module:Class") that are made to derive from the replaced base as well
     """
 
     name: str
@@ -23,7 +22,6 @@ class Suite(NamedTuple):
     tests: tuple[str, ...]
     holding: str = ""
     needs: tuple[str, ...] = ()
-    widened: tuple[str, ...] = ()
 
     def modules(self, root: Path) -> list[str]:
         """The names of the modules that have the tests, in the order of their files."""
@@ -58,9 +56,6 @@ ON_UNITTEST = (
     Suite("aiosqlite", "aiosqlite==0.22.1", ("aiosqlite/tests/smoke.py",)),
     Suite("websockets", "websockets==17.4", ("tests/**/test_*.py",)),
     Suite("test_asyncio", None, ("test/test_asyncio/test_*.py",), holding="IsolatedAsyncioTestCase"),
-    Suite(
-        "test_asyncio_widened", None, ("test/test_asyncio/test_*.py",), widened=("test.test_asyncio.utils:TestCase",)
-    ),
 )
 
 

@@ -40,24 +40,12 @@ class TestIt(IsolatedAsyncioTestCase):
     async def test_sub(self):
         with self.subTest(1):
             self.fail("in a subtest")
-
-class Sync(unittest.TestCase): ...
-"""
-
-WIDENED = """
-import unittest
-from suite import Sync
-
-class TestSync(Sync):
-    def test_it(self):
-        self.assertIsInstance(self, unittest.IsolatedAsyncioTestCase)
 """
 
 
 @pytest.fixture
 def run(tmp_path):
     (tmp_path / "suite.py").write_text(SUITE)
-    (tmp_path / "widened.py").write_text(WIDENED)
 
     def run(*arguments):
         # Not -P: the checkout is on the path, the suite's folder is the working directory.
@@ -86,11 +74,6 @@ def test_the_base_is_replaced_before_the_suite_is_imported(run):
     found = run("--base", "class", "suite")
     assert found["test_which"] == Outcome("failed", "AssertionError: 'class' != None")
     assert found["test_pass"] == Outcome("passed")
-
-
-@pytest.mark.parametrize("base", ["unittest", "session"])
-def test_a_sync_class_is_widened(run, base):
-    assert run("--base", base, "--widen", "suite:Sync", "widened") == {"test_it": Outcome("passed")}
 
 
 def test_a_module_that_cannot_be_imported_is_an_error(run):

@@ -1,6 +1,6 @@
 from asyncunit import Scope, fixture
 from asyncunit.config.settings import Config
-from asyncunit.pytest_plugin.fixtures import AdoptedFixture, AdoptedFixtures, depth_needed, mark_fixture
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, AdoptedFixtures, depth_needed, mark_fixture
 from asyncunit.pytest_plugin.nodes import Place
 from tests.pytest_plugin.test_function_plans import coroutine_function, definition, taker
 
