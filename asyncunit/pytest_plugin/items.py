@@ -29,10 +29,12 @@ from asyncunit.introspection.functions import (
     substitute,
 )
 from asyncunit.introspection.tracebacks import print_all
+from asyncunit.lifecycle.async_scope import async_scope_of
 from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
+from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
@@ -162,12 +164,7 @@ class ItemRunner:
         call = functools.partial(function, **arguments)
         request.addfinalizer(hosted.tear_down)
         if not found.fixture.is_async and not found.is_peers:
-            scope = self._scope_for(found)
-            if open_fixture := value_in(scope, node, None):
-                return open_fixture.value
-            value = hosted.set_up_beside(call, None)
-            hosted.share(scope, None, value, finish)
-            return value
+            return self._set_up_sync(found, node, hosted, request, call)
         if loop_is_running():
             raise RunningLoopError(
                 f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
@@ -177,8 +174,24 @@ class ItemRunner:
         if not found.fixture.is_async:
             return hosted.set_up_beside(call, runner.loop_runner.loop)
         if open_fixture := value_in(runner.scope, node, runner.loop_runner):
-            return open_fixture.value
+            return open_fixture.get()
         return hosted.set_up(call, runner, finish, context)
+
+    def _set_up_sync(
+        self, found: AdoptedFixture, node: Node, hosted: HostedFixture, request: Any, call: Callable[[], Any]
+    ) -> Any:
+        finish = functools.partial(found.definition.finish, request)
+        if not node.needs_loop:
+            scope, loop_runner, async_scope = self._scope_for(found), None, None
+        else:
+            runner, _ = self._runner_for(found, request, finish)
+            scope, loop_runner = runner.scope, runner.loop_runner
+            async_scope = async_scope_of(scope, loop_runner)
+        if open_fixture := value_in(scope, node, loop_runner):
+            return open_fixture.get()
+        value = hosted.set_up_beside(call, None if loop_runner is None else loop_runner.loop)
+        hosted.share(scope, async_scope, value, finish)
+        return value
 
     def _scope_for(self, found: AdoptedFixture) -> OpenScope:
         """The open scope in which a fixture lives that is wider than a test."""
