@@ -123,9 +123,7 @@ def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
     filename, line, _ = _place_of(owner) or findings[0].place or Place("asyncunit", 0, "")
     run = registry.innermost_run()
     if owner.config.is_lenient and not _is_named_by_a_filter():
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", AsyncUnitWarning)
-            warnings.warn_explicit(warning, None, filename, line)
+        _warn_whatever_makes_errors(warning, filename, line)
         return
     if run is None or run.notices is None:
         warnings.warn_explicit(warning, None, filename, line)
@@ -165,10 +163,24 @@ def warn_of(error: AsyncUnitError, where: str) -> bool:
     """Warn of an error instead of raising it; False where a filter makes an error of that."""
     if _is_named_by_a_filter():
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", AsyncUnitWarning)
-        warnings.warn_explicit(AsyncUnitWarning(f"{where}: {error}"), None, "asyncunit", 0)
+    _warn_whatever_makes_errors(AsyncUnitWarning(f"{where}: {error}"), "asyncunit", 0)
     return True
+
+
+def _warn_whatever_makes_errors(warning: AsyncUnitWarning, filename: str, line: int) -> None:
+    """Warn, also where a filter makes errors of all warnings; one that ignores all counts."""
+    with warnings.catch_warnings():
+        if _blanket_action() != "ignore":
+            warnings.simplefilter("always", AsyncUnitWarning)
+        warnings.warn_explicit(warning, None, filename, line)
+
+
+def _blanket_action() -> str | None:
+    """What the first filter for warnings of all kinds, from anywhere, has done with them."""
+    for action, message, category, module, line in warnings.filters:
+        if message is None and module is None and not line and issubclass(AsyncUnitWarning, category):
+            return action
+    return None
 
 
 def _is_named_by_a_filter() -> bool:
