@@ -11,6 +11,8 @@ Change the base class, and your async tests can share an event loop with the iso
             ...
 """
 
+__version__ = "0.1.0"
+
 TYPE_CHECKING = False  # not typing's: whoever imports asyncunit need not have imported that
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         SessionLoopTestCase,
         addAsyncModuleCleanup,
         enterAsyncModuleContext,
+        expectUnhandledErrors,
     )
     from asyncunit.cases.loader import AsyncTestLoader, load_tests
     from asyncunit.cases.program import main
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         AsyncUnitWarning,
         ConfigurationError,
         CutShortError,
+        DeadlockError,
         DefinitionError,
         FixtureNotSetUpError,
         LeftBehindError,
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
         TestTimeoutError,
         UnfinishedError,
     )
+    from asyncunit.loops.holds import hold_clock
     from asyncunit.plans.fixtures import Fixture, Request, fixture
     from asyncunit.plans.params import param, parametrize
     from asyncunit.pytest_plugin.function_plans import is_async_test
@@ -58,6 +63,7 @@ _HOMES = {
     "ClassLoopTestCase": "cases.case",
     "ConfigurationError": "errors",
     "CutShortError": "errors",
+    "DeadlockError": "errors",
     "DefinitionError": "errors",
     "Fixture": "plans.fixtures",
     "FixtureNotSetUpError": "errors",
@@ -74,7 +80,9 @@ _HOMES = {
     "UnfinishedError": "errors",
     "addAsyncModuleCleanup": "cases.case",
     "enterAsyncModuleContext": "cases.case",
+    "expectUnhandledErrors": "cases.case",
     "fixture": "plans.fixtures",
+    "hold_clock": "loops.holds",
     "is_async_test": "pytest_plugin.function_plans",
     "load_tests": "cases.loader",
     "main": "cases.program",
@@ -94,6 +102,7 @@ __all__ = [
     "ClassLoopTestCase",
     "ConfigurationError",
     "CutShortError",
+    "DeadlockError",
     "DefinitionError",
     "Fixture",
     "FixtureNotSetUpError",
@@ -110,7 +119,9 @@ __all__ = [
     "UnfinishedError",
     "addAsyncModuleCleanup",
     "enterAsyncModuleContext",
+    "expectUnhandledErrors",
     "fixture",
+    "hold_clock",
     "is_async_test",
     "load_tests",
     "main",

@@ -3,6 +3,7 @@
 AsyncUnitError
 ├── ConfigurationError (ValueError)   a key or its value is not one that asyncunit knows
 ├── CutShortError                     a scope was cancelled, and nothing says why, or its code told the process to end
+├── DeadlockError                     nothing can wake a step any more, by the virtual clock of its loop
 ├── DefinitionError (TypeError)       a class, a hook, a fixture or a test is written so that it could not run
 ├── FixtureNotSetUpError (AttributeError)   a fixture is read where it has no value
 ├── LeftBehindError                   a test or a wider scope left something behind that its checks found
@@ -25,6 +26,7 @@ __all__ = [
     "AsyncUnitWarning",
     "ConfigurationError",
     "CutShortError",
+    "DeadlockError",
     "DefinitionError",
     "FixtureNotSetUpError",
     "LeftBehindError",
@@ -50,6 +52,13 @@ class CutShortError(AsyncUnitError):
     """A scope was cancelled, and no error says why; or code of it raised one that is to end the process.
 
     The cancellation, or that error, is the ``__cause__``.
+    """
+
+
+class DeadlockError(AsyncUnitError):
+    """Nothing can wake a step any more: nothing is ready, there is no timer, and nothing real is in flight.
+
+    Only a loop with a virtual clock knows that. The message says what each task waits for, and for whom.
     """
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["pytest_addhooks"]
+__all__ = ["PytestAsyncio", "pytest_addhooks"]
 
 
 def pytest_addhooks(pluginmanager: Any) -> None:
@@ -19,3 +19,10 @@ def pytest_addhooks(pluginmanager: Any) -> None:
 
     if not pluginmanager.is_registered(pytest_plugin):  # as it is by  -p asyncunit.pytest_plugin
         pluginmanager.register(pytest_plugin, pytest_plugin.__name__)
+
+
+class PytestAsyncio:
+    """What  pytest -p pytest_asyncio  loads, which hooks nothing: it is an entry point of that name.
+
+    pytest looks for it before it loads what is installed, so nothing else of asyncunit is there yet.
+    """

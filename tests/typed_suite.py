@@ -29,6 +29,11 @@ class Database:
     def generated(self, yielded: Connection) -> Iterator[tuple[Connection, int]]:
         yield yielded, 1
 
+    @asyncunit.fixture(scope="class")
+    @classmethod
+    async def of_class(cls) -> AsyncIterator[str]:
+        yield cls.__name__
+
     @asyncunit.fixture(params=[1, 2], ids=str)
     def number(self, request: asyncunit.Request) -> int:
         value: int = request.param
@@ -50,6 +55,7 @@ class TestTypes(Database, asyncunit.mixins.UnusedPorts, asyncunit.mixins.Tempora
         assert_type(self.returned, str)
         assert_type(self.generated, tuple[Connection, int])
         assert_type(self.number, int)
+        assert_type(self.of_class, str)
         assert_type(self.unused_tcp_port, int)
         assert_type(self.tmp_path, Path)
         self.assertIs(yielded, self.yielded)

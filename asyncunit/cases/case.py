@@ -15,11 +15,13 @@ from unittest import IsolatedAsyncioTestCase
 from asyncunit.cases import suite
 from asyncunit.cases.protocol import StepsInScope
 from asyncunit.cases.suite import class_scope_of
-from asyncunit.errors import DefinitionError, LoopScopeError
+from asyncunit.checks.unhandled_errors import expecting, observer_of
+from asyncunit.errors import AsyncUnitError, DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import bound, class_name, written_of
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of
 from asyncunit.lifecycle.cleanups import AsyncCleanup, enter_context
 from asyncunit.lifecycle.hooks import ClassScope, ModuleScope
+from asyncunit.loops.loop import current_loop, loop_is_running
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice, variants
@@ -119,8 +121,11 @@ class AsyncTestCase(StepsInScope):
             _refuse_async_class_hook(cls, name)
             setattr(cls, name, _ClassHook(cls, name, act))
         _refuse_other_runner(cls)
-        plans.define(cls)
-        loop_choice.check_class(cls)
+        try:
+            plans.define(cls)
+            loop_choice.check_class(cls)
+        except AsyncUnitError as error:
+            raise error.with_traceback(None)  # noqa: B904 - where it was found is nobody's: one line of ours is enough
 
     def __init__(self, methodName: str = "runTest") -> None:
         cls = type(self)
@@ -212,20 +217,8 @@ class AsyncTestCase(StepsInScope):
         An error gets there if nobody can handle it: that of a callback, or of a task that nobody awaits. Gives a list,
         which has them when the block is left. Fails if there is none.
         """
-        types_ = expected_exception if isinstance(expected_exception, tuple) else (expected_exception,)
-        if not types_ or not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in types_):
-            raise TypeError(
-                f"expectUnhandledErrors() was given {expected_exception!r}; expected an exception type, or a tuple of "
-                f"them, as in:  with self.expectUnhandledErrors(ValueError) as caught:"
-            )
         loop_runner = self._asyncunit_runner().loop_runner
-        caught: list[E] = []
-        yield from loop_runner.observer.expecting(loop_runner.loop, types_, caught, self)
-        if not caught:
-            names = " or ".join(cls.__name__ for cls in types_)
-            raise self.failureException(
-                f"{names} was expected to reach the exception handler of the event loop, and did not"
-            )
+        yield from expecting(loop_runner.observer, loop_runner.loop, expected_exception, self.failureException, self)
 
     @contextmanager
     def subTest(self, *args: Any, **kwargs: Any) -> Iterator[None]:
@@ -235,7 +228,7 @@ class AsyncTestCase(StepsInScope):
             try:
                 yield
             except asyncio.CancelledError as error:
-                task = asyncio.current_task()
+                task = asyncio.current_task() if loop_is_running() else None
                 if task is None or not task.cancelling():
                     raise
                 cut = error
@@ -323,3 +316,21 @@ async def enterAsyncModuleContext(manager: AbstractAsyncContextManager[T]) -> T:
         manager, async_scope.runner, lambda leave: module.add_cleanup(async_scope.add(leave))
     )
     return value
+
+
+@contextmanager
+def expectUnhandledErrors(expected_exception: type[E] | tuple[type[E], ...]) -> Iterator[list[E]]:
+    """Expect errors of that type to reach the exception handler of the loop, and take them from there.
+
+    The method of AsyncTestCase, for tests that have no self. An error gets there if nobody can handle it: that of a
+    callback, or of a task that nobody awaits. Gives a list, which has them when the block is left. Raises
+    AssertionError if there is none, and LoopScopeError where no test of asyncunit's runs.
+    """
+    loop = current_loop()
+    observer = observer_of(loop)
+    if loop is None or observer is None:
+        raise LoopScopeError(
+            "asyncunit.expectUnhandledErrors() was called where no test of asyncunit's runs. Call it in a test, a hook "
+            "or a fixture."
+        )
+    yield from expecting(observer, loop, expected_exception, AssertionError)

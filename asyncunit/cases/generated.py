@@ -127,7 +127,7 @@ def _with_factories(cls: type[AsyncTestCase], config: Config) -> Iterator[type[A
         yield cls
         return
     for name, factory in factories.items():
-        title = "" if len(factories) == 1 else f"[{name}]"
+        title = "" if len(factories) == 1 else f"[{name.replace('.', '_')}]"
         attributes: dict[str, Any] = {CHOSEN: name}
         if not isinstance(factory, Unavailable):
             attributes["loop_factory"] = factory if isinstance(factory, type) else staticmethod(factory)

@@ -1,6 +1,7 @@
 """The loader that finds plain functions as tests, and what tests have become: in addition to unittest's own.
 
-Of unittest's private names, this uses ``_loading_packages`` of its loader: discovery does not load those once more.
+Of unittest's private names, this uses ``_loading_packages`` of its loader: discovery does not load those once more; and
+``_exception`` of its loader's tests, which has the text of what could not be loaded.
 """
 
 from __future__ import annotations
@@ -21,22 +22,14 @@ from asyncunit.config.parsing import parse_mode
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import ENVIRONMENT_PREFIX, load
 from asyncunit.errors import AsyncUnitError, DefinitionError
+from asyncunit.introspection.tracebacks import without_loader
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import variants
+from asyncunit.plans.untaken import functions_of, is_test, spoken_for, untaken
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 _FROM_MODULE = unittest.TestLoader.loadTestsFromModule.__code__
-
-
-def functions_of(module: types.ModuleType, prefix: str) -> dict[str, Any]:
-    """The test functions at the top of a module, in the order of their definition."""
-    return {name: member for name, member in vars(module).items() if _is_test(name, member, prefix)}
-
-
-def _is_test(name: str, member: Any, prefix: str) -> bool:
-    is_function = inspect.isfunction(member) or isinstance(member, functools.partial)
-    return name.startswith(prefix) and is_function and getattr(member, "__test__", True)
 
 
 def _tests_of_function(
@@ -71,7 +64,7 @@ class AsyncTestLoader(unittest.TestLoader):
 
     Where ``mode`` is ``auto``, the functions at the top of each module are tests, whether or not the module has
     `load_tests`, and the async tests of plain ``unittest.TestCase`` classes are run; where it is ``strict``, these are
-    errors, for unittest would have them pass without running. The bare name of a test that has become many selects all
+    errors, because unittest lets them pass without running. The bare name of a test that has become many selects all
     of them. ``mode`` is read from the configuration where it is None.
     """
 
@@ -80,6 +73,8 @@ class AsyncTestLoader(unittest.TestLoader):
         self.mode = None if mode is None else parse_mode(mode, "AsyncTestLoader: mode")
         # Whether functions are tests, also where the module does not say so; None leaves it to the mode.
         self.takes_functions: bool | None = None
+        # What to say of each module with functions that look like tests and are not taken.
+        self.left_out: list[str] = []
 
     @property
     def takes_all(self) -> bool:
@@ -89,6 +84,15 @@ class AsyncTestLoader(unittest.TestLoader):
     def cases_of(self, cls: type[unittest.TestCase]) -> list[type[unittest.TestCase]]:
         """The classes to be run in the place of a class."""
         return cases_of(cls, _config(), self, takes_all=self.takes_all)
+
+    def discover(self, *args: Any, **kwargs: Any) -> unittest.TestSuite:
+        """unittest's discovery; the error of a definition begins at its line, and not where the loader is."""
+        suite = super().discover(*args, **kwargs)
+        for test in flat(suite):
+            error = vars(test).get("_exception")
+            if isinstance(error, ImportError) and "\nasyncunit.errors." in str(error):
+                error.msg = without_loader(str(error))
+        return suite
 
     def loadTestsFromTestCase(self, testCaseClass: type[unittest.TestCase]) -> unittest.TestSuite:
         """The tests of a class, once for each of its loop factories."""
@@ -103,12 +107,17 @@ class AsyncTestLoader(unittest.TestLoader):
         self, module: types.ModuleType, *args: Any, pattern: str | None = None
     ) -> unittest.TestSuite:
         """The tests of a module, its functions included."""
-        tests = super().loadTestsFromModule(module, *args, pattern=pattern)
         takes_functions = self.takes_functions
         if takes_functions is None:
             takes_functions = self.takes_all or _package_says_so(module)
-        if takes_functions and getattr(module, "load_tests", None) is not load_tests:
-            tests.addTests(self.suite_of_functions(module))
+        if takes_functions:
+            spoken_for.add(module.__name__)
+        tests = super().loadTestsFromModule(module, *args, pattern=pattern)
+        if vars(module).get("load_tests") is not load_tests:
+            if takes_functions:
+                tests.addTests(self.suite_of_functions(module))
+            elif text := untaken(module, self.testMethodPrefix):
+                self.left_out.append(text)
         return tests
 
     def suite_of_functions(self, module: types.ModuleType) -> list[unittest.TestSuite]:
@@ -132,7 +141,7 @@ class AsyncTestLoader(unittest.TestLoader):
         if dot:
             module = _imported(module_name) if module is None else None
         function = None if module is None else vars(module).get(function_name)
-        if module is None or not _is_test(function_name, function, self.testMethodPrefix):
+        if module is None or not is_test(function_name, function, self.testMethodPrefix):
             return None
         tests = _tests_of_function(self, module, function_name, function)
         if path == name:
@@ -188,7 +197,7 @@ def _package_says_so(module: types.ModuleType) -> bool:
     """Whether a package that the module is in has `load_tests`, which speaks for all its modules."""
     parts = module.__name__.split(".")[:-1]
     packages = (sys.modules.get(".".join(parts[:count])) for count in range(len(parts), 0, -1))
-    return any(getattr(package, "load_tests", None) is load_tests for package in packages)
+    return any(getattr(package, "__dict__", {}).get("load_tests") is load_tests for package in packages)
 
 
 def _name_of(test: unittest.TestCase) -> str:

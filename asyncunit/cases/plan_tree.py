@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 import unittest
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,7 +23,6 @@ from asyncunit.errors import AsyncUnitError
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
 from asyncunit.plans.fixture_graph import Node
-from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.scope import Scope, path_of_module
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -38,7 +38,8 @@ class Outline:
     """A scope, or a test, and what stands in it.
 
     ``loop`` is the scope that owns the loop on which it runs, None where it needs none; ``why`` says why that is so,
-    and ``error`` what is wrong with it. ``fixtures`` are set up for it.
+    and ``error`` what is wrong with it. ``fixtures`` are set up for it. ``cut_off`` says how many tests are in it
+    and not shown.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Outline:
     why: str | None = None
     error: str | None = None
     fixtures: list[str] = dataclasses.field(default_factory=list)
+    cut_off: str | None = None
     _children: dict[tuple[str, str], Outline] = dataclasses.field(default_factory=dict)
 
     @property
@@ -63,6 +65,28 @@ class Outline:
         """The child of that kind and name, a new one where there is none yet."""
         return self._children.setdefault((kind, name), Outline(kind, name))
 
+    @property
+    def test_count(self) -> int:
+        """How many tests are in it; a test is one."""
+        return (self.kind == "test") + sum(child.test_count for child in self._children.values())
+
+    def down_to(self, depth: int) -> Outline:
+        """The tree down to that many levels below this one; what is wrong further down is said where the tree ends."""
+        cut = dataclasses.replace(self, _children={})
+        if depth > 0:
+            cut._children = {key: child.down_to(depth - 1) for key, child in self._children.items()}
+        elif self._children:
+            count = self.test_count
+            cut.cut_off = f"{count} test{'s' if count != 1 else ''}"
+            cut.error = self.error or next(self._errors(), None)
+        return cut
+
+    def _errors(self) -> Iterator[str]:
+        for child in self._children.values():
+            if child.error is not None:
+                yield f"{child.name}: {child.error}"
+            yield from child._errors()
+
     def set_up(self, fixtures: Iterable[str]) -> None:
         """Note fixtures that are set up for it, each once."""
         self.fixtures += [name for name in dict.fromkeys(fixtures) if name not in self.fixtures]
@@ -76,23 +100,9 @@ def of_suite(suite: unittest.TestSuite, config: Config | None = None) -> Outline
         if type(test).__module__ == unittest.loader.__name__:
             # In the place of a module that could not be loaded, or that skips itself.
             error = vars(test).get("_exception")
-            session.child("test", test._testMethodName).error = None if error is None else str(error)
+            session.child("test", test._testMethodName).error = None if error is None else relative(str(error))
         else:
             add_case(session, type(test), test._testMethodName, config)
-    return session
-
-
-def of_items(items: Iterable[Any], collected: Collected) -> Outline:
-    """The tree of what pytest has collected."""
-    session = Outline("session", "")
-    for item in items:
-        cls = getattr(item, "cls", None)
-        if cls is not None and issubclass(cls, unittest.TestCase):
-            add_case(session, cls, item.name, collected.taker.config)
-        elif hasattr(item, "module"):
-            add_function(session, item.module.__name__, cls, item.name, collected.plan_of(item))
-        else:
-            session.child("test", item.nodeid)
     return session
 
 
@@ -109,7 +119,7 @@ def add_case(session: Outline, cls: type[unittest.TestCase], name: str, config: 
     around = module if is_function else module.child("class", cls.__qualname__)
     test = around.child("test", name)
     refused = error_of(getattr(cls, name, None))
-    test.error = None if refused is None else str(refused)
+    test.error = None if refused is None else relative(str(refused))
     if not issubclass(cls, AsyncTestCase):
         return
     owner = test if is_function else around  # each function has a class of its own
@@ -118,33 +128,33 @@ def add_case(session: Outline, cls: type[unittest.TestCase], name: str, config: 
         plan = plans.plan_of(cls)
         own = plan.of_test(name, getattr(cls, name))
     except AsyncUnitError as error:
-        owner.error = str(error)
+        owner.error = relative(str(error))
         return
     at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: module, Scope.CLASS: owner}
     nodes = [*plan.shared, *own.wide, *own.own, *own.named]
     for node in nodes:
         (test if node.is_of_test else at[node.fixture.scope]).set_up([_title(node)])
-    owner.loop, owner.why = str(choice.scope), choice.reason
+    owner.loop, owner.why = str(choice.scope), relative(choice.reason)
     test.loop = owner.loop
+    if test.error is None:
+        test.error = plans.unknown_parameter(plan, name, own)
+
+
+def relative(text: str) -> str:
+    """The text, with the paths in it relative: to the working directory, or to where Python imports from.
+
+    So plans that are made on different machines can be compared.
+    """
+    directory = str(Path.cwd())
+    others = sorted((each for each in sys.path if Path(each).is_absolute()), key=len, reverse=True)
+    for each in (directory, *others):
+        if each := each.rstrip(os.sep):
+            text = text.replace(each + os.sep, "")
+    return text
 
 
 def _title(node: Node) -> str:
     return f"{node.fixture.name}{'' if node.fixture.is_async else ' (sync)'}"
-
-
-def add_function(session: Outline, module: str, cls: type | None, name: str, plan: FunctionPlan | None) -> None:
-    """Add a test function as pytest has collected it; ``plan`` is None where it is not asyncunit's."""
-    package, around = module_of(session, module)
-    at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: around}
-    if cls is not None:
-        around = around.child("class", cls.__qualname__)
-        at[Scope.CLASS] = around
-    test = around.child("test", name)
-    if plan is None:
-        return
-    test.loop, test.why = str(plan.loop_scope), plan.reason
-    for found in plan.fixtures:
-        at.get(found.fixture.scope, test).set_up([found.fixture.name])
 
 
 def as_json(outline: Outline) -> str:
@@ -199,8 +209,9 @@ def _line(outline: Outline, *, color: bool) -> str:
         loop = "a loop of its own" if outline.loop == "function" else f"the {outline.loop} loop"
         if outline.kind == "class" and outline.loop == "function":
             loop = "a loop for each test"
-        why = outline.why.replace(f"{Path.cwd()}{os.sep}", "")
-        name += f"  on {_painted(loop, _COLORS[str(outline.loop)], color=color)} ({why})"
+        name += f"  on {_painted(loop, _COLORS[str(outline.loop)], color=color)} ({outline.why})"
+    if outline.cut_off is not None:
+        name += f"  {outline.cut_off}"
     if outline.kind == "test" and outline.fixtures:
         name += f"  fixtures: {', '.join(outline.fixtures)}"
     return name

@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import functools
 import sys
+import types
 import unittest
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +20,14 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
 from asyncunit.cases import run as runs
-from asyncunit.errors import LoopClosedError, raise_all
+from asyncunit.cases.under_schedules import attempts_for, run_under
+from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions as examples
-from asyncunit.introspection.functions import is_async_def, is_awaitable, judge_value
-from asyncunit.introspection.tracebacks import report_on_stderr
+from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
+from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.running import AwaitingContext, RunningTest
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import class_plan as plans
@@ -52,10 +55,31 @@ def _extended_steps(cls: type) -> frozenset[str]:
     return frozenset(step for step in steps for base in bases if step in vars(base))
 
 
+def _never_ran(case: unittest.TestCase) -> DefinitionError:
+    """The error for a test that a base in front has run by itself: nothing async about it has been awaited."""
+    base = next(base for base in type(case).__mro__ if "run" in vars(base))
+    return DefinitionError(
+        f"{class_name(base)}.run() never came to TestCase.run(), so asyncunit did not run this test, and whatever is "
+        f"async about it was not awaited. Write asyncunit's base in front of {base.__qualname__}, or call "
+        f"super().run(result) in its run()."
+    )
+
+
+def _exc_info(error: BaseException) -> tuple[type[BaseException], BaseException, types.TracebackType | None]:
+    """What unittest's results take."""
+    return type(error), error, error.__traceback__
+
+
 class StepsInScope(IsolatedAsyncioTestCase):
     """What is asyncunit's own of a test case while its test runs."""
 
     _asyncunit_extended: ClassVar[frozenset[str]] = frozenset()
+    # Whether a class in front overrides _callTestMethod, and may look at the loop after it: IsolatedAsyncioTestCase's
+    # turns once more when the test is done.
+    _asyncunit_is_awaited_for_more: ClassVar[bool] = False
+    # Whether a base in front has a run() of its own; and whether that has come to this class's.
+    _asyncunit_has_run_in_front: ClassVar[bool] = False
+    _asyncunit_has_come = False
     _asyncunit_test: RunningTest | None = None
     _asyncunit_is_running = False
     _asyncunit_substitute: AwaitingContext | None = None
@@ -63,11 +87,15 @@ class StepsInScope(IsolatedAsyncioTestCase):
     _asyncunit_is_postponed = False
     # What another runner has called in the place of the test.
     _asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
+    # The schedule that the test follows; None where it is run in asyncio's own order alone.
+    _asyncunit_attempt: Attempt | None = None
     _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._asyncunit_extended = _extended_steps(cls)
+        cls._asyncunit_is_awaited_for_more = cls._callTestMethod is not StepsInScope._callTestMethod
+        cls._asyncunit_has_run_in_front = cls.run is not StepsInScope.run
 
     def __getstate__(self) -> dict[str, Any]:
         # What is only there while the test runs refers to its runner, and to half of the process.
@@ -86,10 +114,31 @@ class StepsInScope(IsolatedAsyncioTestCase):
             "_subtest": None,
         }
 
+    def __call__(self, *args: Any, **kwds: Any) -> unittest.TestResult | None:
+        """Run the test, as unittest's suite and pytest do."""
+        if not self._asyncunit_has_run_in_front:
+            return self.run(*args, **kwds)
+        self._asyncunit_has_come = False
+        result: Any = args[0] if args else kwds.get("result")
+        skipped = len(getattr(result, "skipped", ()))
+        ran = self.run(*args, **kwds)
+        if not self._asyncunit_has_come and result is not None and len(getattr(result, "skipped", ())) == skipped:
+            result.addError(self, _exc_info(_never_ran(self)))
+        return ran
+
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
-        """Run the test; on its own, with no suite around it, open all that it needs and close it after."""
+        """Run the test; on its own, with no suite around it, open all that it needs and close it after.
+
+        Under schedules it is run once for each, until one fails.
+        """
+        if result is not None and (attempts := attempts_for(self)) is not None:
+            run_under(attempts, self, result, self._asyncunit_run)
+            return result
+        return self._asyncunit_run(result)
+
+    def _asyncunit_run(self, result: unittest.TestResult | None) -> unittest.TestResult | None:
         try:
-            self._asyncunit_is_running = True
+            self._asyncunit_is_running = self._asyncunit_has_come = True
             # IsolatedAsyncioTestCase's adds nothing that is needed.
             ran = super().run(result) if "run" in self._asyncunit_extended else unittest.TestCase.run(self, result)
             Interrupt.of_this_thread().raise_deferred()
@@ -190,9 +239,12 @@ class StepsInScope(IsolatedAsyncioTestCase):
         except (TypeError, AttributeError) as error:
             if note := parameter_note(plans.plan_of(type(self)), error, self._testMethodName, method, arguments):
                 error.add_note(note)
+                stand_at_function(method, error)
             raise
         if cut is not None:
             raise test.cut_short(cut, is_expected=runs.expects_failure(self))
+        if self._asyncunit_is_awaited_for_more:
+            runner.loop_runner.turn()
         if value is not None:
             judge_value(method, value)
 

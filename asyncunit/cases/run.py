@@ -52,9 +52,55 @@ def _suite_run() -> Mapping[str, Any] | None:
     return next((frame.f_locals for frame in _frames() if frame.f_code is _SUITE_RUN), None)
 
 
+def _outermost_suite() -> unittest.TestSuite | None:
+    """The suite that a runner has called in this thread."""
+    suites = [frame.f_locals["self"] for frame in _frames() if frame.f_code is _SUITE_RUN]
+    return suites[-1] if suites else None
+
+
 def results() -> Iterator[Any]:
     """The results that unittest reports to in this thread, innermost first."""
-    return (result for frame in _frames() if (result := frame.f_locals.get("result")) is not None)
+    found = (frame.f_locals.get("result") for frame in _frames())
+    return (result.behind if type(result) is HeldResult else result for result in found if result is not None)
+
+
+class HeldResult:
+    """In the place of a result while a test is run under one schedule: what is to be reported is held.
+
+    ``behind`` is the result. ``has_passed`` is false once anything but a success was reported.
+    """
+
+    def __init__(self, behind: Any) -> None:
+        self.behind = behind
+        self.has_passed = True
+        self._held: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.behind, name)
+        return functools.partial(self._hold, name, found) if name.startswith("add") else found
+
+    def startTest(self, test: object) -> None:
+        """The result knows of the test already."""
+
+    def stopTest(self, test: object) -> None:
+        """The result is told when all is over."""
+
+    def _hold(self, name: str, report: Callable[..., object], *args: Any) -> None:
+        is_good = name in ("addSuccess", "addDuration") or (name == "addSubTest" and args[-1] is None)
+        self.has_passed = self.has_passed and is_good
+        self._held.append((report, args))
+
+    def add_note(self, note: str) -> None:
+        """Have each error that is held bear a note."""
+        errors = [each[1] for _, args in self._held for each in args if type(each) is tuple and len(each) == 3]
+        for error in errors:
+            if isinstance(error, BaseException) and not isinstance(error, unittest.SkipTest):
+                error.add_note(note)
+
+    def report(self) -> None:
+        """Report what is held."""
+        for report, args in self._held:
+            report(*args)
 
 
 def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
@@ -138,12 +184,41 @@ def _in_a_test(run: Registry) -> bool:
 def _begin(result: Any) -> Registry:
     _warn_where_pytest_says_nothing()
     begun = Registry(result, functools.partial(_report_closing, result))
+    begun.is_executed = _is_executed
     begun.at_end(let_go_of_process)
+    if (outermost := _outermost_suite()) is not None:
+        outermost.addTest(_EndOfRun(begun))  # type: ignore[arg-type]  # which need only be callable
     if callable(getattr(result, "stopTestRun", None)):
         _end_with(result, begun)
         begun.notices = Notices()
         begun.at_end(begun.notices.show)
     return registry.begin(begun)
+
+
+def _is_executed() -> bool:
+    """Whether unittest is executing anything in this thread."""
+    return next(results(), None) is not None
+
+
+class _EndOfRun:
+    """What is last in the outermost suite of a run: it closes the scopes that are still open, while errors can be told.
+
+    Not every runner says when a run is over. When the suite has come here, it has torn down all classes and modules.
+    """
+
+    def __init__(self, run: Registry) -> None:
+        self._run = run
+
+    def __call__(self, _result: object) -> None:
+        registry.end(self._run)
+
+    def debug(self) -> None:
+        """The same, where the suite has no result."""
+        registry.end(self._run)
+
+    def countTestCases(self) -> int:
+        """None; for whoever counts tests."""
+        return 0
 
 
 def _warn_where_pytest_says_nothing() -> None:

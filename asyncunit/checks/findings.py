@@ -32,7 +32,18 @@ _MENDS = {
         "live as long as its loop is named by background_tasks."
     ),
     Check.UNAWAITED_COROUTINES: "Nothing of a coroutine runs before it is awaited. Write 'await' in front of the call.",
-    Check.UNCLOSED_RESOURCES: "Close what was opened before the {scope} ends, as 'async with' does.",
+    Check.UNCLOSED_RESOURCES: (
+        "Close what was opened before the {scope} ends, as 'async with' does; what a library keeps open on purpose is "
+        "named by left_open."
+    ),
+    Check.LEFT_CALLBACKS: (
+        "A callback that was left is taken off the loop, and a loop that was shut down is replaced. Cancel or remove "
+        "what is left before the {scope} ends; what is to stay is named by left_open."
+    ),
+    Check.LEFT_THREADS: (
+        "A thread goes on while other tests run. Have it end, and join it, before the {scope} ends; one that is to "
+        "live longer is named by left_open."
+    ),
     None: (
         "Its event loop is replaced, and what was set up there is set up anew for the next test. (A task that catches "
         "CancelledError must raise it again.)"

@@ -11,11 +11,12 @@ import types
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.checks.findings import Finding
+from asyncunit.checks.shut_down import PartsOfLoop
 from asyncunit.config.parsing import Check
-from asyncunit.introspection.frames import caller, coroutine_name, describe_task, represent
+from asyncunit.introspection.frames import Place, caller, coroutine_name, describe_task, represent
 from asyncunit.loops.task_factory import calling_group, parents_of
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.scopes.contexts import current_owner, give, given_to, owner_of, owner_of_context
@@ -34,6 +35,12 @@ _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 _DESTROYED = "Task was destroyed but it is pending"
 
 
+E = TypeVar("E", bound=BaseException)
+
+# What is seen of each loop of asyncunit's.
+_observers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Observer] = weakref.WeakKeyDictionary()
+
+
 class Unhandled(NamedTuple):
     """Something that reached the exception handler of a loop, and whose it is."""
 
@@ -47,12 +54,13 @@ class _LoopSettings(NamedTuple):
     handler: Any
     factory: Any
     debug: bool
-    slow_callback_duration: float
+    slow_callback_duration: float | None
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> _LoopSettings:
         """What is set now."""
-        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), loop.slow_callback_duration)
+        slow = getattr(loop, "slow_callback_duration", None)  # which not every loop has
+        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), slow)
 
     def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop so again, as far as it is not."""
@@ -62,7 +70,7 @@ class _LoopSettings(NamedTuple):
             loop.set_task_factory(self.factory)
         if loop.get_debug() is not self.debug:
             loop.set_debug(self.debug)
-        if loop.slow_callback_duration != self.slow_callback_duration:
+        if self.slow_callback_duration not in (None, getattr(loop, "slow_callback_duration", None)):
             loop.slow_callback_duration = self.slow_callback_duration
 
 
@@ -75,7 +83,14 @@ class Observer:
     task factory of its own keeps it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, loop_owner: OpenScope | None = None) -> None:
+        # True once a part of the loop was shut down that others still need: it is to be replaced.
+        self.is_unfit = False
+        self._loop_owner = loop_owner
+        self._parts = PartsOfLoop(loop, self._part_was_shut_down)
+        self._executor_before: Any = None
+        # The handle that has raised last, which may do so at each turn of the loop.
+        self._last_handle: Any = None
         self.unhandled: list[Unhandled] = []
         self.aside: list[Unhandled] = []
         self.test: OpenScope | None = None
@@ -87,6 +102,7 @@ class Observer:
         self.is_new_to_tests = True
         # Async generators that have been reported, and say more when the loop closes.
         self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
+        _observers[loop] = self
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = self._make_task
         # How the loop was set before a test, by all that had run on it; None before the first.
@@ -110,6 +126,8 @@ class Observer:
             type(error), asyncio.CancelledError
         ):  # of a callback that asks a task for its error
             return
+        if self._is_repeated(context.get("handle"), error):
+            return
         captured = _is_captured()
         if captured or self.is_closed or _logger.hasHandlers():
             loop.default_exception_handler(context)
@@ -118,6 +136,18 @@ class Observer:
                 explain(error, loop)
             message = str(context.get("message") or "Unhandled exception in event loop")
             self.unhandled.append(self._item(message, error, context))
+
+    def _is_repeated(self, handle: object, error: BaseException | None) -> bool:
+        """Whether a reader's callback, which is called at each turn of the loop, has only raised again."""
+        last = self.unhandled[-1].finding.error if self.unhandled and handle is not None else None
+        is_repeated = last is not None and handle is self._last_handle and type(last) is type(error)
+        self._last_handle = handle
+        return is_repeated
+
+    def _part_was_shut_down(self, owner: OpenScope, text: str, place: Place | None) -> None:
+        if owner is not self._loop_owner:  # else nobody is to use it after this
+            self.is_unfit = True
+            self.unhandled.append(Unhandled(owner, Finding(Check.LEFT_CALLBACKS, text, place)))
 
     def _item(self, message: str, error: BaseException | None, context: Mapping[str, Any]) -> Unhandled:
         thing = context.get("task") or context.get("future") or context.get("handle")
@@ -132,7 +162,9 @@ class Observer:
             if owner is None and self.test is not None and not self.test.is_over:
                 owner = self.test  # a future does not say where it is from
             message = f"{message}: {represent(thing)}"
-        return Unhandled(owner, Finding(Check.UNHANDLED_ERRORS, message, place, error))
+        # So libraries say, when a thing of theirs is let go, that nobody has closed it: "Unclosed client session".
+        check = Check.UNCLOSED_RESOURCES if error is None else Check.UNHANDLED_ERRORS
+        return Unhandled(owner, Finding(check, message, place, error))
 
     def expecting(
         self,
@@ -265,6 +297,7 @@ class Observer:
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(self._own_handler)
         self._before = _LoopSettings.of(loop)
+        self._executor_before = self._parts.executor
         self.aside += self.unhandled
         self.unhandled = []
 
@@ -274,6 +307,34 @@ class Observer:
             gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
         if self._before is not None:
             self._before.put_back(loop)
+            if self._parts.executor is not self._executor_before:
+                self._parts.put_back(loop, self._executor_before)
+
+
+def observer_of(loop: asyncio.AbstractEventLoop | None) -> Observer | None:
+    """What is seen of a loop; None where that is not one of asyncunit's."""
+    return None if loop is None else _observers.get(loop)
+
+
+def expecting(
+    observer: Observer,
+    loop: asyncio.AbstractEventLoop,
+    expected: type[E] | tuple[type[E], ...],
+    failure: type[BaseException],
+    case: object = None,
+) -> Iterator[list[E]]:
+    """While the generator waits, errors of these types are expected; ``failure`` is raised if there is none."""
+    types_ = expected if isinstance(expected, tuple) else (expected,)
+    if not types_ or not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in types_):
+        raise TypeError(
+            f"expectUnhandledErrors() was given {expected!r}; expected an exception type, or a tuple of them, as in:  "
+            f"with self.expectUnhandledErrors(ValueError) as caught:"
+        )
+    caught: list[E] = []
+    yield from observer.expecting(loop, types_, caught, case)
+    if not caught:
+        names = " or ".join(cls.__name__ for cls in types_)
+        raise failure(f"{names} was expected to reach the exception handler of the event loop, and did not")
 
 
 class Task(asyncio.Task[Any]):
@@ -300,9 +361,22 @@ def _both(one: _Handler, other: _Handler | None) -> _Handler:
     return handle
 
 
+class _Taken(logging.NullHandler):
+    """On asyncio's logger while a test takes what it logs in another way than by assertLogs()."""
+
+
+def take_the_log() -> Callable[[], None]:
+    """Know that a test takes what asyncio logs, as with assertLogs("asyncio"), until what is returned is called."""
+    handler = _Taken()
+    _logger.addHandler(handler)
+    return lambda: _logger.removeHandler(handler)
+
+
 def _is_captured() -> bool:
-    """Whether a test takes what asyncio logs itself, with assertLogs("asyncio")."""
-    return any(type(handler).__module__.startswith("unittest.") for handler in _logger.handlers)
+    """Whether a test takes what asyncio logs itself, with assertLogs("asyncio") or pytest's caplog."""
+    return any(
+        type(handler).__module__.startswith("unittest.") or type(handler) is _Taken for handler in _logger.handlers
+    )
 
 
 def is_background(owner: OpenScope, coroutine: object) -> bool:

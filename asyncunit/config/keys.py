@@ -8,20 +8,30 @@ MARKER = "asyncunit"
 PEER_MARKER = "asyncio"
 
 MODES = ("strict", "auto")
+CLOCKS = ("real", "virtual")
 
 # What each key means, in a line of help.
 MEANINGS = {
     "background_tasks": "patterns (pymongo.*) of the coroutines whose tasks live as long as their loop",
-    "fail_on": "the checks that fail a test instead of warning: all, or some of unhandled_errors, leaked_tasks, "
-    "unawaited_coroutines, unclosed_resources, slow_callbacks",
+    "clock": "the clock of the loops: real (default), or virtual, which jumps to the next timer when nothing else can "
+    "happen",
+    "clock_quiet": "seconds of silence after which what is outside the loop holds a virtual clock no longer",
+    "fail_on": "the checks that fail a test instead of warning: all (but slow_callbacks), or some of unhandled_errors, "
+    "leaked_tasks, unawaited_coroutines, unclosed_resources, left_callbacks, left_threads, slow_callbacks",
+    "late_timers": "under a schedule: by up to which part of their delay timers are late",
+    "left_open": "patterns (asyncpg.*) of the functions that may leave open what they open, and threads and callbacks",
     "loop_debug": "asyncio's debug mode",
     "loop_factories": "several loop factories by name, each test once with each: name=package.module:callable",
     "loop_factory": "what makes the event loops: package.module:callable",
     "loop_scope": "the least loop scope where none is named: function, class, module, package or session",
     "mode": "auto takes every async test function; strict (default) those that are marked",
+    "schedules": "under how many orders of its tasks a test with a loop of its own is run",
     "timeout": "seconds for each step apart: a fixture's half, a hook, the test, a cleanup",
 }
 KEYS = tuple(MEANINGS)
+
+# What is for one run, and is said in the environment alone: the one schedule to run, and where to write its timeline.
+VARIABLES = ("schedule", "trace")
 
 # What can be said of a single test, class or module; the others are for the whole run.
 SETTINGS = tuple(key for key in KEYS if key != "mode")

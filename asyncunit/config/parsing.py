@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from asyncunit.config.keys import KEYS, MODES
+from asyncunit.config.keys import CLOCKS, KEYS, MODES
 from asyncunit.errors import ConfigurationError, did_you_mean
 from asyncunit.introspection.functions import required_parameters
 
@@ -25,6 +25,8 @@ class Check(enum.StrEnum):
     LEAKED_TASKS = enum.auto()
     UNAWAITED_COROUTINES = enum.auto()
     UNCLOSED_RESOURCES = enum.auto()
+    LEFT_CALLBACKS = enum.auto()
+    LEFT_THREADS = enum.auto()
     SLOW_CALLBACKS = enum.auto()
 
     def __repr__(self) -> str:
@@ -32,6 +34,9 @@ class Check(enum.StrEnum):
 
 
 CHECKS = tuple(Check)
+
+# What "all" means: the checks that judge the code. How long a callback takes is the machine's doing as well.
+ALL = frozenset(CHECKS) - {Check.SLOW_CALLBACKS}
 
 
 LoopFactory = Callable[[], "AbstractEventLoop"]
@@ -131,6 +136,14 @@ def parse_mode(value: object, where: str) -> str:
     raise ConfigurationError(f"{where} is {value!r}; expected 'strict' or 'auto'.{hint}")
 
 
+def parse_clock(value: object, where: str) -> str:
+    """Whether loops have the real clock, or a virtual one of their own."""
+    if isinstance(value, str) and value in CLOCKS:
+        return value
+    hint = did_you_mean(value.lower(), list(CLOCKS)) if isinstance(value, str) else ""
+    raise ConfigurationError(f"{where} is {value!r}; expected 'real' or 'virtual'.{hint}")
+
+
 def parse_boolean(value: object, where: str) -> bool | None:
     """True or false, as TOML or configparser spell them; or none."""
     if _is_none(value):
@@ -161,11 +174,51 @@ def parse_seconds(value: object, where: str) -> float | None:
     return seconds
 
 
+def parse_schedules(value: object, where: str) -> int:
+    """Under how many schedules, 1 at least."""
+    return _parse_count(value, where, 1, "how many orders to run a test under, as in 100")
+
+
+def parse_schedule(value: object, where: str) -> int:
+    """The number of a schedule; 0 is asyncio's own order."""
+    return _parse_count(value, where, 0, "the number of the one schedule to run; 0 is asyncio's own order")
+
+
+def _parse_count(value: object, where: str, least: int, expected: str) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"{where} is {value!r}; expected a whole number from {least} on: {expected}.")
+    return value
+
+
+def parse_part(value: object, where: str) -> float:
+    """A part of something: a number from 0 on."""
+    try:
+        part = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        part = math.nan
+    if not 0 <= part < math.inf:
+        raise ConfigurationError(
+            f"{where} is {value!r}; expected a number from 0 on, as in 0.5: timers are late by up to half their delay."
+        )
+    return part
+
+
+def parse_path(value: object, where: str) -> str | None:
+    """The path of a file to be written; or none."""
+    if _is_none(value):
+        return None
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{where} is {value!r}; expected the path of a file.")
+    return value
+
+
 def parse_checks(value: object, where: str) -> frozenset[Check]:
-    """Some of the checks, as a list or a text; "all" of them; or none."""
+    """Some of the checks, as a list or a text; "all" that judge the code; or none."""
     names = _words(value, where, f"a list of {', '.join(CHECKS)}; or 'all'; or an empty list")
-    if names == ("all",):
-        return frozenset(CHECKS)
+    if "all" in names and not set(names) - {"all", Check.SLOW_CALLBACKS}:
+        return ALL | {Check(name) for name in names if name != "all"}
     for name in names:
         if name not in CHECKS:
             hint = did_you_mean(name.lower(), [*CHECKS, "all"])
@@ -210,13 +263,20 @@ def _parse_scope(value: object, where: str) -> object:
 
 _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
     "background_tasks": parse_patterns,
+    "clock": parse_clock,
+    "clock_quiet": parse_seconds,
     "fail_on": parse_checks,
+    "late_timers": parse_part,
+    "left_open": parse_patterns,
     "loop_debug": parse_boolean,
     "loop_factories": parse_loop_factories,
     "loop_factory": parse_loop_factory,
     "loop_scope": _parse_scope,
     "mode": parse_mode,
+    "schedule": parse_schedule,
+    "schedules": parse_schedules,
     "timeout": parse_seconds,
+    "trace": parse_path,
 }
 
 

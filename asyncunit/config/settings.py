@@ -7,7 +7,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from asyncunit.config.keys import SETTINGS
 from asyncunit.config.parsing import Check, LoopFactories, LoopFactory, choose_factories, parse
@@ -25,8 +25,11 @@ ATTRIBUTE = "__asyncunit_settings__"
 # All that is async about a class runs on one loop, so these are not for one of its methods.
 CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
 
+# So are these, which are part of which loop it is, and are not attributes of the class.
+OF_LOOPS = (*CLASS_ATTRIBUTES, "clock", "clock_quiet")
+
 # The checks that cost nothing, and are made whether ``fail_on`` names them or not.
-ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS})
+ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS, Check.LEFT_CALLBACKS})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,33 +37,48 @@ class Config:
     """The values in force at one place: for a run, a module, a class or a test.
 
     ``loop_scope`` is the least loop scope of a class that sets none. ``loop_factory`` makes the loops; None
-    is asyncio's own loop. ``loop_debug`` is asyncio's debug mode; None leaves it to ``PYTHONASYNCIODEBUG`` and
-    ``-X dev``. ``timeout`` is what each step may take, in seconds; None is for ever. ``fail_on`` names the checks that
-    fail a test; ``background_tasks`` are patterns of the coroutines whose tasks may live as long as their loop.
-    ``loop_factories`` are several by name, each test being run once with each; ``mode`` is "auto" where every async
-    test is taken, and else "strict". ``sources`` says for each key that was written somewhere where that is.
+    is asyncio's own loop. ``clock`` is "virtual" where they have a clock of their own, and else "real"; ``clock_quiet``
+    are the seconds of silence after which what is outside holds it no longer. ``loop_debug`` is asyncio's debug mode;
+    None leaves it to ``PYTHONASYNCIODEBUG`` and ``-X dev``. ``timeout`` is what each step may take, in seconds; None is
+    for ever. ``fail_on`` names the checks that fail a test; ``background_tasks`` are patterns of the coroutines whose
+    tasks may live as long as their loop, and ``left_open`` of the functions that may leave resources, callbacks and
+    threads. ``loop_factories`` are several by name, each test being run once with each; ``mode`` is "auto" where every
+    async test is taken, and else "strict". ``schedules`` is under how many orders of its tasks a test is run, and
+    ``late_timers`` by up to which part of their delay timers are late then; ``schedule`` is the only one to be run, and
+    ``trace`` the file for its timeline, both of which come from the environment. ``sources`` says for each key that was
+    written somewhere where that is.
 
     ``is_lenient`` is true where what is found only warns, even where warnings are errors. ``costly`` are those checks
     of ``fail_on`` that cost something, and are made only there. ``watches`` is true where anything is to be done while
-    a loop runs.
+    a loop runs; ``explores`` where a test is to follow schedules.
     """
 
     loop_scope: Scope = Scope.FUNCTION
     loop_factory: LoopFactory | None = None
+    clock: str = "real"
+    clock_quiet: float | None = None
     loop_debug: bool | None = None
     timeout: float | None = None
     fail_on: frozenset[Check] = frozenset({Check.UNHANDLED_ERRORS})
     background_tasks: tuple[str, ...] = ()
+    left_open: tuple[str, ...] = ()
     loop_factories: LoopFactories | None = None
     mode: str = "strict"
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     is_lenient: bool = False
+    schedules: int = 1
+    late_timers: float = 0.0
+    schedule: int | None = None
+    trace: str | None = None
     costly: frozenset[Check] = dataclasses.field(init=False, compare=False)
+    explores: bool = dataclasses.field(init=False, compare=False)
     watches: bool = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         costly = self.fail_on - ALWAYS_ON
         object.__setattr__(self, "costly", costly)
+        explores = self.schedules > 1 or self.schedule is not None or self.trace is not None
+        object.__setattr__(self, "explores", explores)
         object.__setattr__(self, "watches", bool(costly) or self.timeout is not None or self.loop_debug is not None)
 
     def merged(self, values: Mapping[str, Any], source: str) -> Config:
@@ -72,6 +90,10 @@ class Config:
             values = {**values, "loop_factories": choose_factories(names, self.loop_factories)}
         return dataclasses.replace(self, **values, sources=sources)
 
+    def clocked(self, factory: LoopFactory | None) -> LoopFactory | None:
+        """What stands for the loops of ``factory`` with the clock that is configured: the same at each call."""
+        return factory if self.clock == "real" else VirtualLoops.of(factory, self.clock_quiet)
+
     def leniently(self) -> Config:
         """This configuration, but that what is found only warns."""
         return dataclasses.replace(self, fail_on=frozenset(), is_lenient=True)
@@ -79,6 +101,30 @@ class Config:
     def reason(self, key: str) -> str:
         """Why a key has its value, in words that fit into a sentence."""
         return f"configured in {self.sources[key]}" if key in self.sources else "by default"
+
+
+class VirtualLoops:
+    """In the place of a loop factory: its loops, with a virtual clock. Who makes the loops knows how."""
+
+    # By the identity of the factory: some cannot be hashed. They are kept, so no other has that identity.
+    _known: ClassVar[dict[tuple[int, float | None], LoopFactory]] = {}
+
+    def __init__(self, factory: LoopFactory | None, quiet: float | None) -> None:
+        self.factory = factory
+        self.quiet = quiet
+
+    @classmethod
+    def of(cls, factory: LoopFactory | None, quiet: float | None) -> LoopFactory:
+        """The one for this factory; two classes that have the same are on one loop."""
+        key = (id(factory), quiet)
+        if key not in cls._known:
+            cls._known[key] = cast("LoopFactory", cls(factory, quiet))
+        return cls._known[key]
+
+    def __repr__(self) -> str:
+        made_by = "asyncio" if self.factory is None else getattr(self.factory, "__qualname__", repr(self.factory))
+        quiet = "" if self.quiet is None else f" and clock_quiet = {self.quiet:g}"
+        return f"{made_by} with a virtual clock{quiet}"
 
 
 class settings:  # noqa: N801 - used as a decorator, and named as one
@@ -90,7 +136,10 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
     """
 
     def __init__(self, **values: object) -> None:
-        self.values = parse_settings(values, "asyncunit.settings(...)")
+        try:
+            self.values = parse_settings(values, "asyncunit.settings(...)")
+        except ConfigurationError as error:
+            raise error.with_traceback(None)  # noqa: B904 - where it was found is nobody's: one line of ours is enough
 
     def __call__(self, target: Target, /) -> Target:
         """Attach the values to a class or a function, and return it."""

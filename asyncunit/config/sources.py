@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from asyncunit.config.keys import KEYS
+from asyncunit.config.keys import KEYS, VARIABLES
 from asyncunit.config.parsing import LoopFactories, parse
 from asyncunit.config.settings import Config
 from asyncunit.errors import ConfigurationError, did_you_mean
@@ -56,7 +56,7 @@ def _from_files(start: Path) -> Config:
 
 def _in_front(config: Config, written: Mapping[str, object], source: str, kind: str = "") -> Config:
     """The configuration with what is written at ``source`` in front; ``kind`` says in an error what that is."""
-    values = parse(written, f"{kind}{source}")
+    values = parse(written, f"{kind}{source}", (*KEYS, *VARIABLES) if kind else KEYS)
     if type(names := values.get("loop_factories")) is tuple:
         _check_names(names, config.loop_factories, f"{kind}{source}")
     return config.merged(values, source)
@@ -126,8 +126,8 @@ def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for variable, value in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            if key not in KEYS:
-                known = [ENVIRONMENT_PREFIX + key.upper() for key in KEYS]
+            if key not in KEYS and key not in VARIABLES:
+                known = [ENVIRONMENT_PREFIX + key.upper() for key in (*KEYS, *VARIABLES)]
                 raise ConfigurationError(
                     f"environment variable {variable} is not one that asyncunit knows; expected one of "
                     f"{', '.join(known)}.{did_you_mean(variable, known)}"

@@ -175,7 +175,7 @@ def judge_value(method: Callable[[], object], value: object) -> None:
             f"{name} is {kind}, for it has a yield, so none of its lines has run. Take the yield out of the test; what "
             f"sets up and tears down belongs into asyncSetUp, or into a context that enterAsyncContext() enters."
         )
-    if is_awaitable(value):
+    if is_awaitable(value) and not _is_done(value):
         discard(value)
         raise DefinitionError(f"{name} returned {value!r}, which nobody awaits. Await it in the test.")
     code = getattr(method, "__code__", None)
@@ -186,6 +186,11 @@ def judge_value(method: Callable[[], object], value: object) -> None:
         filename=code.co_filename if code else "<unknown>",
         lineno=code.co_firstlineno if code else 1,
     )
+
+
+def _is_done(value: Any) -> bool:
+    """Whether it is a future, as asyncio tells one, that is done: nothing of it is still to run."""
+    return hasattr(type(value), "_asyncio_future_blocking") and bool(value.done())
 
 
 def is_example_test(function: Any) -> bool:

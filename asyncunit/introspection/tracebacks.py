@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 import sys
 import traceback
 import types
+import unittest
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
-from asyncunit.introspection.frames import Place, is_ours
+from asyncunit.introspection.frames import Place, is_ours, place_of_function
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -59,12 +64,40 @@ def _begin(traceback: types.TracebackType | None) -> types.TracebackType | None:
     return first or traceback
 
 
+def users_lines(error: BaseException) -> traceback.StackSummary:
+    """The lines that an error came through, but for asyncunit's, unittest's, and those of Python's import and start."""
+    frames = traceback.walk_tb(error.__traceback__)
+    shown = [(frame, line) for frame, line in frames if not is_ours(frame) and not _is_of_start(frame)]
+    return traceback.StackSummary.extract(shown)
+
+
+def _is_of_start(frame: types.FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return name.startswith("<frozen ") or frame.f_globals.get("__name__") == "importlib"
+
+
+def without_loader(text: str) -> str:
+    """The text of a traceback that unittest's loader has made of an error of asyncunit's, without their own lines."""
+    own = (str(Path(unittest.__file__).parent), str(Path(__file__).parent.parent))
+    # Each entry is the line that names it, and what is shown of it; a line that is not indented ends them.
+    return re.sub(
+        r"^  File \"([^\"]+)\".*\n(?:    .*\n)*",
+        lambda found: "" if found[1].startswith(own) else found[0],
+        text,
+        flags=re.M,
+    )
+
+
 def stand_at(place: Place | None, error: Error) -> Error:
     """Give an error that was raised nowhere in a user's code a traceback of one line of it."""
     if place is None:
         return error
     # Code that raises, said to stand there: there is no other way to a frame of a file.
-    code = compile("raise error", place.filename, "exec")
+    tree = ast.parse("raise error")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.expr):  # all of the line, so that no part of it is underlined
+            node.col_offset, node.end_col_offset = 0, 1000
+    code = compile(tree, place.filename, "exec")
     code = code.replace(co_firstlineno=place.line, co_name=place.function.rpartition(".")[2])
     try:
         exec(code, {"error": error, "__name__": place.function})
@@ -72,6 +105,13 @@ def stand_at(place: Place | None, error: Error) -> Error:
         if raised is not error:
             raise
     return trim(error)
+
+
+def stand_at_function(function: Any, error: Exception) -> None:
+    """Give an error that came of calling a function, before any of its lines ran, a traceback of its first line."""
+    begin = _begin(error.__traceback__)
+    if begin is not None and is_ours(begin.tb_frame):
+        stand_at(place_of_function(inspect.unwrap(function)), error.with_traceback(None))
 
 
 def report_on_stderr(scope: object, error: BaseException) -> None:

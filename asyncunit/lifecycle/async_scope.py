@@ -10,6 +10,7 @@ from asyncunit.checks.scope_end import after_scope, before
 from asyncunit.config.parsing import LoopFactory
 from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
 from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, as_errors, as_exception, call_hook, cut_short
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask, WideTask
 from asyncunit.plans.loop_choice import LoopChoice
@@ -120,7 +121,7 @@ class AsyncScope:
         if loop_runner.owner is not self.runner.scope and runs():
             if loop_runner.loop.is_closed():
                 errors += replace_closed_loop(runs()[-1], loop_runner)
-            elif loop_runner.stubborn:
+            elif loop_runner.stubborn or loop_runner.observer.is_unfit:
                 errors += replace_stubborn_loop(runs()[-1], loop_runner)
         return errors
 
@@ -132,14 +133,14 @@ def async_scope_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncScope
     )
 
 
-def loop_of(run: Registry, choice: LoopChoice) -> LoopRunner:
-    """The loop of that choice."""
-    return loop_in(run, run.innermost(choice.scope), choice.factory)
+def loop_of(run: Registry, choice: LoopChoice, attempt: Attempt | None = None) -> LoopRunner:
+    """The loop of that choice; where it is the test's own, it may follow a schedule."""
+    return loop_in(run, run.innermost(choice.scope), choice.factory, attempt)
 
 
-def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None) -> LoopRunner:
+def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> LoopRunner:
     """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
-    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory), LoopRunner.close)
+    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory, attempt), LoopRunner.close)
     for error in replace_closed_loop(run, loop):
         run.report(owner, error)
     return loop

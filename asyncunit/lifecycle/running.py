@@ -16,6 +16,7 @@ from asyncunit.introspection.tracebacks import is_error
 from asyncunit.lifecycle.async_scope import loop_of, replace_closed_loop, replace_stubborn_loop, unwind
 from asyncunit.lifecycle.cleanups import AsyncCleanup, Exit, also_cancelled, as_errors, cut_short, leave
 from asyncunit.lifecycle.fixtures import TestFixtures
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
@@ -37,6 +38,8 @@ class OpenTest:
     # Where the test runs, and the run that it is part of; both None until `begin`.
     runner: ScopeTask | None = None
     _run: Registry | None = None
+    # The schedule that the test follows, if its loop follows one.
+    attempt: Attempt | None = None
     # Whose attributes are looked through for what the test has left.
     _case: object
 
@@ -44,6 +47,7 @@ class OpenTest:
         """The scope of the test is open: from now on, what it leaves behind is its own."""
         self._run = run
         open_scope, loop_runner = runner.scope, runner.loop_runner
+        self.attempt = loop_runner.attempt
         observer = loop_runner.observer
         observer.test = open_scope
         if observer.is_new_to_tests or observer.unhandled:
@@ -118,6 +122,8 @@ class OpenTest:
         runner, run = self.runner, self._run
         if runner is not None and run is not None:
             scope, loop_runner = runner.scope, runner.loop_runner
+            if self.attempt is not None:
+                self.attempt.finish()
             observer = loop_runner.observer
             registry.end_inside(run)  # a suite that the test has run
             own = runner.end()
@@ -137,7 +143,7 @@ class OpenTest:
             if loop_runner.loop.is_closed():
                 runner.abandon()
                 errors += replace_closed_loop(run, loop_runner)
-            elif loop_runner.stubborn and loop_runner.owner is not scope:
+            elif (loop_runner.stubborn or observer.is_unfit) and loop_runner.owner is not scope:
                 errors += replace_stubborn_loop(run, loop_runner)
             errors += run.leave(scope)
         return errors
@@ -185,7 +191,7 @@ class RunningTest(OpenTest):
             runner.put_back_with = class_scope.open_scope
         else:
             try:
-                runner = ScopeTask(loop_of(run, choice), open_scope)
+                runner = ScopeTask(loop_of(run, choice, case._asyncunit_attempt or run.attempt), open_scope)
             except BaseException:  # of the user's factory
                 run.leave(open_scope)
                 raise

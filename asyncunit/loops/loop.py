@@ -23,18 +23,30 @@ from asyncio import (
     wait,
 )
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.unhandled_errors import Observer, Unhandled, mark_as_reported
 from asyncunit.config.parsing import Check, LoopFactory
-from asyncunit.errors import ConfigurationError, CutShortError, LoopClosedError, RunningLoopError, UnfinishedError
+from asyncunit.config.settings import VirtualLoops
+from asyncunit.errors import (
+    ConfigurationError,
+    CutShortError,
+    DeadlockError,
+    LoopClosedError,
+    RunningLoopError,
+    UnfinishedError,
+)
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
+from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt, Running
 from asyncunit.loops.watchdog import Deadline
 from asyncunit.loops.wrong_loop import know
 from asyncunit.scopes.contexts import came_from_outside, given_to
 from asyncunit.scopes.open_scope import OpenScope
+
+if TYPE_CHECKING:
+    from asyncunit.loops.virtual_clock import VirtualClock
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -88,15 +100,19 @@ class LoopRunner:
     ``observer`` hears what reaches the exception handler of ``loop``; there is a new one for each loop. ``is_closing``
     is true from the beginning of `close` on, and ``is_interrupted`` once the second Ctrl-C has closed the loop, until
     there is a new one. ``close_is_reported`` is true once there is nothing to be said of a loop that is closed before
-    its time, or no more.
+    its time, or no more. ``virtual`` is the loop, too, where it has a virtual clock, and else None.
+    ``attempt`` is the schedule that the loop follows, where it follows one.
     """
 
-    def __init__(self, owner: OpenScope, factory: LoopFactory | None) -> None:
+    def __init__(self, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> None:
         self.owner = owner
         self.broken: list[Running] = []
         self.interrupt = Interrupt.of_this_thread()
         self.factory = factory
-        self._made_by = factory or new_event_loop
+        self.attempt = attempt
+        clocked = factory if attempt is None else attempt.clocked(factory)
+        self._is_virtual = isinstance(clocked, VirtualLoops)
+        self._made_by = _maker(clocked) if attempt is None else attempt.maker(_maker(clocked))
         self.renew()
 
     def renew(self) -> None:
@@ -109,7 +125,8 @@ class LoopRunner:
         # Not by a method of its own: a cycle of references for each loop is much to collect.
         self.runner = Runner(loop_factory=functools.partial(_made_by, self._made_by))
         self.loop = self.runner.get_loop()
-        self.observer = Observer(self.loop)
+        self.virtual = cast("VirtualClock", self.loop) if self._is_virtual else None
+        self.observer = Observer(self.loop, self.owner)
         know(self.loop, self.owner)
 
     def report_closed_by_user(self) -> LoopClosedError:
@@ -178,6 +195,8 @@ class LoopRunner:
             self.loop.run_forever()
         except KeyboardInterrupt:
             raise
+        except DeadlockError:  # what is to end waits for something that cannot come
+            self._is_bound_over = True
         except BaseException as error:
             mark_as_reported(error)
             self.exits.append(error)
@@ -247,6 +266,15 @@ class LoopRunner:
             + "".join(f"  - {what}\n" for what in described or ["an async generator that was left open"])
             + "End it in a tear-down. (A task that catches CancelledError must raise it again.)"
         )
+
+
+def _maker(factory: LoopFactory | None) -> LoopFactory:
+    """What makes the loops; raises ConfigurationError where they cannot have the clock that is asked for."""
+    if isinstance(factory, VirtualLoops):
+        from asyncunit.loops.derived import virtual_clock_factory
+
+        return virtual_clock_factory(factory.factory, factory.quiet)
+    return factory or new_event_loop
 
 
 def _made_by(factory: Callable[[], AbstractEventLoop]) -> AbstractEventLoop:
@@ -338,7 +366,8 @@ async def _end(find: Callable[[], set[Task[Any]]], left: set[Task[Any]], stubbor
             return
         left |= tasks
         for task in tasks:
-            task.cancel()
+            with contextlib.suppress(RecursionError):  # they await each other
+                task.cancel()
         await wait(left)
 
 

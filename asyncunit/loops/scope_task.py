@@ -28,13 +28,14 @@ from asyncunit.checks.slow_callbacks import SlowSteps
 from asyncunit.checks.unclosed_resources import noting_generators
 from asyncunit.checks.unhandled_errors import mark_as_reported
 from asyncunit.config.parsing import Check
-from asyncunit.errors import AsyncUnitError, LoopScopeError, RunningLoopError, TestTimeoutError
+from asyncunit.errors import AsyncUnitError, DeadlockError, LoopScopeError, RunningLoopError, TestTimeoutError
 from asyncunit.introspection.frames import describe_task, places_of_task
 from asyncunit.introspection.functions import discard, is_async_def, is_awaitable
 from asyncunit.introspection.tracebacks import is_error, stand_at, trim
+from asyncunit.loops.deadlock import NOTHING_CAN_HAPPEN, describe_cycle, describe_waits, find_waits
 from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, current_loop, keep_unfinished
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Continuation, Step
-from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting
+from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting, warn_of_held_clock
 from asyncunit.loops.watchdog import Deadline
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
@@ -300,7 +301,8 @@ class ScopeTask:
                 if self.cancellation is not None and not self.is_ending:
                     step.discard()
                     raise self.cancellation
-                step.value = await step.awaitable
+                step.task = task
+                step.value = await step
             except GeneratorExit as error:
                 step.error = error
                 self._finish(step)
@@ -412,7 +414,7 @@ class ScopeTask:
         if interrupt.is_deferred and not self.is_ending:
             discard(awaitable)
             interrupt.raise_deferred()
-        watches = self._config.watches
+        watches = self._config.watches or self.loop_runner.virtual is not None
         step = Step(awaitable)
         if watches and Check.UNCLOSED_RESOURCES in self._config.costly:
             step.awaitable = noting_generators(awaitable)
@@ -459,6 +461,8 @@ class ScopeTask:
         error = step.stray or step.error
         assert error is not None
         step.stray = step.error = None
+        if self.loop_runner.attempt is not None:
+            self.loop_runner.attempt.failed()
         if type(error) is GeneratorExit and self._task is not None and self._task.done():
             self._task.exception()  # which it was, too: else it is logged, though it is raised or reported
         explain(error, self._loop)
@@ -470,10 +474,15 @@ class ScopeTask:
         interrupt.active = self
         try:
             while not (step.last or step).done:
+                dead = None
                 try:
                     self._loop.run_forever()
+                except DeadlockError as error:
+                    dead = error
                 except BaseException as stray:  # of a signal handler; SystemExit also of another task or a callback
                     self._end_by(step.last or step, stray)
+                if dead is not None:  # not while it is handled: it would be the context of what is raised
+                    self._end_deadlocked(step.last or step, dead)
         finally:
             interrupt.active = None
         if (step.last or step).last_call is not None:
@@ -500,6 +509,9 @@ class ScopeTask:
         loop, config = self._loop, self._config
         debug = loop.get_debug()
         slow = SlowSteps(loop, self.loop_runner.observer) if Check.SLOW_CALLBACKS in config.costly else None
+        virtual = self.loop_runner.virtual
+        if virtual is not None:
+            virtual.begin_step()
         if config.timeout is not None:
             self._watch(step, config.timeout)
         if config.loop_debug is not None:
@@ -513,6 +525,8 @@ class ScopeTask:
                 slow.stop()
             if self._deadline is not None:
                 self._unwatch(step.last or step)
+            if virtual is not None:
+                warn_of_held_clock(self.scope, (step.last or step).name, virtual)
 
     def _end_by(self, step: Step, stray: BaseException) -> None:
         """Have the step end with what was thrown out of the loop, within CLOSE_TIMEOUT seconds.
@@ -563,7 +577,7 @@ class ScopeTask:
             return
         late = TestTimeoutError(took_too_long(self.scope, step.name, deadline.seconds, took))
         if step.error is None:
-            step.error = late
+            step.error = stand_at(deadline.place, late)
         elif is_error(step.error, Exception):
             BaseException.add_note(step.error, str(late))
 
@@ -572,27 +586,68 @@ class ScopeTask:
         if step is not self._current or self._deadline is None or self._deadline.is_debugged():
             return
         step.expired = TestTimeoutError(f"{self.scope}: the time of a step is over")
-        self.cancel()
+        can_end = self._cancel_late()
         self._deadline.extend(CLOSE_TIMEOUT)
         step.last_call = self._call_later(CLOSE_TIMEOUT, step, self._give_up, step)
         # Only now, because it asks objects of the user's.
-        others = [task for task in all_tasks(self._loop) if task is not self._task]
-        others.sort(key=lambda task: owner_of(task) is not self.scope)
-        waits = waiting([(self._task, "the scope's own task"), *((task, describe_task(task)) for task in others)])
-        text = f"{self.scope}: {step.name} did not end within its timeout of {timeout:g} seconds.\n" + "\n".join(waits)
-        step.expired.args = (text,)
+        names = self._names_of_tasks()
+        lines = [f"{self.scope}: {step.name} did not end within its timeout of {timeout:g} seconds."]
+        if self.loop_runner.virtual is not None:
+            lines.append(self.loop_runner.virtual.describe_time())
+        lines += [*waiting(names.items()), *describe_cycle(find_waits(names))]
+        step.expired.args = ("\n".join(lines),)
         if self._task is not None and (places := places_of_task(self._task)):
             stand_at(places[0], step.expired)
+        if not can_end:
+            self._give_up(step)
+
+    def _cancel_late(self) -> bool:
+        """Cancel the step. False where tasks await each other: asyncio cancels one by cancelling the next, for ever."""
+        try:
+            self.cancel()
+        except RecursionError:
+            return False
+        return True
+
+    def _names_of_tasks(self) -> dict[Task[Any], str]:
+        """What a report calls the tasks of the loop: the scope's own first, then what the scope has started."""
+        names = {} if self._task is None else {self._task: "the scope's own task"}
+        others = [task for task in all_tasks(self._loop) if task is not self._task]
+        others.sort(key=lambda task: owner_of(task) is not self.scope)
+        return {**names, **{task: describe_task(task) for task in others}}
+
+    def _end_deadlocked(self, step: Step, dead: DeadlockError) -> None:
+        """End a step that nothing can wake any more; give up one that has gone on in spite of that."""
+        current = self._current
+        if current is None or self._task is None:
+            step.done, step.error = True, dead
+            return
+        if current.expired is not None or current.stray is not None:
+            self._give_up(current)
+            return
+        names = self._names_of_tasks()
+        waits = find_waits(names)
+        lines = [f"{self.scope}: {step.name} can never end: {NOTHING_CAN_HAPPEN}"]
+        lines += [*describe_waits(waits, names), *describe_cycle(waits)]
+        text = "\n".join(lines)
+        current.expired = DeadlockError(text)
+        current.last_call = self._call_later(CLOSE_TIMEOUT, current, self._give_up, current)
+        if places := places_of_task(self._task):
+            stand_at(places[0], current.expired)
+        if not self._cancel_late():
+            self._give_up(current)
 
     def _give_up(self, step: Step) -> None:
         """Leave alone a step that was ended and goes on all the same; the loop is replaced because of it."""
         ended_by = step.stray or step.expired
         if step.done or step is not self._current or self._task is None or ended_by is None:
             return
+        is_late = step.last_call is not None and step.last_call.stop() is not None
+        after = f"{CLOSE_TIMEOUT:g} seconds after it was cancelled it was" if is_late else "it was cancelled, and is"
         BaseException.add_note(
             ended_by,
-            f"It refuses to end: {CLOSE_TIMEOUT:g} seconds after it was cancelled it was still going on. (A task that "
-            f"catches CancelledError must raise it again.) Its event loop is replaced.",
+            f"It refuses to end: {after} still going on. (A task that catches CancelledError must raise it again.) "
+            f"Its event loop is replaced.",
         )
         self.loop_runner.stubborn.add(self._task)
         self._task = self._idle = None

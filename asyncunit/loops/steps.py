@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import inspect
 import types
-from asyncio import CancelledError, Future
+from asyncio import CancelledError, Future, Task, _register_task, _unregister_task
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol, TypeVar
 
-from asyncunit.errors import TestTimeoutError
+from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.frames import generator_of
 from asyncunit.introspection.functions import discard
 from asyncunit.introspection.tracebacks import is_error, trim
@@ -56,16 +56,16 @@ class Step:
 
     ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``continuation`` tells what
     follows in the same run of the loop, step by step: ``last`` is the last of them that has begun, and this one
-    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, and ``last_call``
-    what gives it up where it does not. ``stray`` was thrown out of the loop meanwhile. ``is_cancelled_by_caller`` is
-    true where whoever waited for it was cancelled.
+    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, or would never end,
+    and ``last_call`` what gives it up where it does not. ``stray`` was thrown out of the loop meanwhile.
+    ``is_cancelled_by_caller`` is true where whoever waited for it was cancelled.
     """
 
     waiter: Future[None] | None = None
     continuation: Continuation | None = None
     last: Step | None = None
     first: Step | None = None
-    expired: TestTimeoutError | None = None
+    expired: AsyncUnitError | None = None
     last_call: Deadline | None = None
     is_cancelled_by_caller = False
     done = False
@@ -73,8 +73,65 @@ class Step:
     error: BaseException | None = None
     stray: BaseException | None = None
 
+    # The task that takes the step, and whether it is out of the list of all tasks: it is while the step waits, so that
+    # code which cancels all other tasks, or counts them, finds its own alone.
+    task: Task[None] | None = None
+    _is_unlisted = False
+    _iterator: Any = None
+
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.awaitable = self._written = awaitable
+
+    # What ``await`` asks for: of the step, and of what it iterates over then, which is the step as well.
+
+    def __await__(self) -> Any:
+        awaitable: Any = self.awaitable
+        self._iterator = awaitable if type(awaitable) is types.CoroutineType else awaitable.__await__()
+        return self
+
+    def __iter__(self) -> Step:
+        return self
+
+    def __next__(self) -> Any:
+        if self._is_unlisted:
+            self._list()
+        iterator = self._iterator
+        waits_for = iterator.send(None) if type(iterator) is types.CoroutineType else next(iterator)
+        self._unlist()
+        return waits_for
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error, mostly a cancellation."""
+        if self._is_unlisted:
+            self._list()
+        raised = error[1] if len(error) > 1 and error[1] is not None else error[0]
+        throw = getattr(self._iterator, "throw", None)
+        if throw is None:
+            raise raised
+        waits_for = throw(raised)
+        self._unlist()
+        return waits_for
+
+    def close(self) -> None:
+        """End it."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+    @property
+    def cr_await(self) -> Any:
+        """What is awaited inside, under the name that a coroutine has for it."""
+        return self._iterator
+
+    def _list(self) -> None:
+        if self.task is not None:
+            _register_task(self.task)
+            self._is_unlisted = False
+
+    def _unlist(self) -> None:
+        if self.task is not None:
+            _unregister_task(self.task)
+            self._is_unlisted = True
 
     def discard(self) -> None:
         """Have it never begin."""
@@ -96,7 +153,7 @@ class Step:
         name = getattr(step, "__qualname__", None)
         return f"{name}()" if name else repr(step)
 
-    def end_expired(self, expired: TestTimeoutError) -> None:
+    def end_expired(self, expired: AsyncUnitError) -> None:
         """End with the error of a step that took too long; its traceback ends where the step was waiting."""
         if self.error is not None and is_error(self.error, CancelledError):
             expired.__traceback__ = trim(self.error).__traceback__ or expired.__traceback__

@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from asyncunit.introspection.frames import debugger_is_attached, is_ours, stack, stands_in_debugger
+from asyncunit.introspection.frames import Place, debugger_is_attached, is_ours, stack, stands_in_debugger
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -35,6 +36,8 @@ class Deadline:
         self._expire = expire
         self._thread = threading.get_ident()
         self._is_debugged = debugger_is_attached()
+        # Where the step was when its time had passed, if that was in code of the user's.
+        self.place: Place | None = None
         self._began = time.monotonic()
         self.at = self._began + seconds
         if not self._is_debugged:
@@ -56,6 +59,7 @@ class Deadline:
         """Act, in the watchdog's thread. Returns whether to come again."""
         if self.is_debugged():
             return False
+        self.place = self.place or self._users_place()
         if self._expire is not None:
             expire, self._expire = self._expire, None
             self.at = time.monotonic() + GRACE  # before the loop may ask for more
@@ -63,6 +67,15 @@ class Deadline:
             return True
         self._print()
         return False
+
+    def _users_place(self) -> Place | None:
+        """The line of the step that runs now, with all that it has called; None where the thread is in no such code."""
+        place = None
+        for frame in stack(sys._current_frames()[self._thread]):
+            if is_ours(frame) or str(frame.f_globals.get("__name__")).startswith("asyncio."):
+                break
+            place = Place.of(frame)
+        return place
 
     def extend(self, seconds: float) -> None:
         """The loop acts on it: leave it that much time."""
@@ -79,11 +92,17 @@ class Deadline:
         frames = sys._current_frames()
         for ident in sorted(frames, key=lambda ident: ident != self._thread):
             if ident != threading.get_ident():
-                users = [(frame, frame.f_lineno) for frame in stack(frames[ident]) if not is_ours(frame)]
+                users = [(frame, frame.f_lineno) for frame in _of_users(stack(frames[ident]))]
                 summary = traceback.StackSummary.extract(reversed(users))
                 lines += [f"Thread {names.get(ident, ident)!r}:\n", *summary.format()]
         stream.write("".join(lines))
         stream.flush()
+
+
+def _of_users(frames: Sequence[types.FrameType]) -> list[types.FrameType]:
+    """The frames of a stack, the innermost first, but for asyncunit's and unittest's, and for those of their runner."""
+    own = [index for index, frame in enumerate(frames) if is_ours(frame)]
+    return [frame for frame in frames[: own[-1] if own else None] if not is_ours(frame)]
 
 
 class Watched(Protocol):

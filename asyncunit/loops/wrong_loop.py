@@ -56,6 +56,11 @@ def explain(error: BaseException, loop: Loop) -> None:
 
 def _note(error: Exception, loop: Loop) -> str | None:
     text = str(error)
+    if "different" in text:
+        here = _came_up_on(error, text, loop)
+        if here is None or here not in _known:
+            return _about_another_runner(here, loop)
+        loop = here
     if "different loop" in text or "wasn't used with future" in text or "than the current one" in text:
         return _about_two(loop, _loops_in_sight(error) or [future.get_loop() for future in _futures_in(text)])
     if "different event loop" in text:
@@ -65,6 +70,39 @@ def _note(error: Exception, loop: Loop) -> str | None:
     if any(words in text for words in _RUNNING):
         return f"This runs on {_name(loop)}. Await the coroutine instead of running it."
     return None
+
+
+def _came_up_on(error: BaseException, text: str, loop: Loop) -> Loop | None:
+    """The loop on which the error came up, which may be that of another thread; None where it is none of ours.
+
+    Where nothing else tells, it is ``loop``, on which the error has arrived.
+    """
+    found: Loop | None = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        own = frame.f_locals.get("self")
+        if _is_loop(own):  # run_until_complete() and its like
+            found = own
+        elif frame.f_code.co_name == "_get_loop" and _is_loop(frame.f_locals.get("loop")):  # of asyncio's locks
+            found = frame.f_locals["loop"]
+    task, _, awaited = text.partition(" got ")
+    found = found or _only(_loops_of_named_task(task))
+    if found is not None:
+        return found
+    others = _loops_of_named_task(awaited) or {future.get_loop() for future in _futures_in(awaited)}
+    return None if others == {loop} else loop  # if what is awaited belongs to the loop itself, it came up elsewhere
+
+
+def _only(loops: set[Loop]) -> Loop | None:
+    return next(iter(loops)) if len(loops) == 1 else None
+
+
+def _loops_of_named_task(text: str) -> set[Loop]:
+    """The loops of the tasks that have the name of the one whose repr is at the beginning of the text."""
+    named = re.match(r"(?:Task|Future) <Task \w+ name='(.+?)' coro", text)
+    if named is None:
+        return set()
+    tasks = [thing for thing in gc.get_objects() if issubclass(type(thing), asyncio.Task)]
+    return {task.get_loop() for task in tasks if task.get_name() == named[1]}
 
 
 def _loops_in_sight(error: BaseException) -> list[Loop]:
@@ -86,6 +124,16 @@ def _about_two(loop: Loop, others: Iterable[Loop]) -> str:
         return f"{here}. What it awaits belongs to another one. {_share(loop, None)}"
     other = found.pop()
     return f"{here}; what it awaits seems to belong to {_name(other)}. {_share(loop, other)}"
+
+
+def _about_another_runner(here: Loop | None, loop: Loop) -> str:
+    """For code that was run by something else than asyncunit, on a loop of its own: in a thread, by asyncio.run()."""
+    runs_on = "another loop" if here is None else _name(here)
+    return (
+        f"This ran on {runs_on}, as code does that has a thread or a runner of its own (a TestClient, asyncio.run()); "
+        f"what it awaits seems to belong to {_name(loop)}. Call it on that loop (an ASGI app with httpx.AsyncClient), "
+        f"or have it make what it awaits."
+    )
 
 
 def _about_closed(loop: Loop, error: BaseException) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 import unittest
@@ -16,6 +17,7 @@ from asyncunit.introspection.functions import (
     is_plain,
     is_test_method,
     parameters_of,
+    required_parameters,
     written_of,
 )
 from asyncunit.plans import params, variants
@@ -278,6 +280,24 @@ def _tests_of(cls: type) -> dict[str, Any]:
                 elif not variants.is_generated(member):
                     found.pop(name, None)
     return found
+
+
+def unknown_parameter(plan: Plan, name: str, test: TestPlan) -> str | None:
+    """What there is to say of a parameter of a test that nothing fills; None where a decorator may fill it."""
+    written = variants.written_behind(inspect.getattr_static(plan.resolver.cls, name))
+    function = function_of(written)
+    if type(function) is not types.FunctionType or hasattr(function, "__wrapped__"):
+        return None
+    required = required_parameters(function)[0 if type(written) is staticmethod else 1 :]
+    filled = {*test.values, *(parameter for parameter, _ in test.arguments)}
+    missing = [each for each in required if each not in filled]
+    return _of_unknown(plan, missing[0]) if missing else None
+
+
+def _of_unknown(plan: Plan, parameter: str) -> str:
+    names = sorted(plan.resolver.names)
+    there = f"The fixtures that {plan.resolver.cls.__qualname__} has: {', '.join(names) or 'none'}."
+    return f"{parameter!r} is the name of no fixture. {there}{did_you_mean(parameter, names)}"
 
 
 def parameter_note(plan: Plan, error: Exception, name: str, method: Any, filled: Iterable[str]) -> str | None:

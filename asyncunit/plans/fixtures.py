@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeGuard, TypeVar, overload
 from asyncunit.errors import DefinitionError, FixtureNotSetUpError
 from asyncunit.introspection.functions import first_parameter, name_of, positional_only, required_parameters, written_at
 from asyncunit.plans.params import Ids, ParamSet, is_name, param_sets_of, parse_params
+from asyncunit.plans.untaken import watch_module_of
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 
@@ -226,6 +227,14 @@ class _Decorator(Protocol):
     def __call__(self, func: Callable[..., Iterator[T]], /) -> Fixture[T]: ...
     @overload
     def __call__(self, func: Callable[..., T], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: classmethod[Any, ..., AsyncIterator[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: classmethod[Any, ..., Awaitable[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: classmethod[Any, ..., Iterator[T]], /) -> Fixture[T]: ...
+    @overload
+    def __call__(self, func: classmethod[Any, ..., T], /) -> Fixture[T]: ...
 
 
 @overload
@@ -263,7 +272,7 @@ def fixture(
 ) -> Any:
     """Declare a fixture: ``@asyncunit.fixture`` on a coroutine function, a function, or a generator of either kind.
 
-    What it returns, or yields, is its value; what stands after the ``yield`` tears it down. It is set up once per
+    What it returns, or yields, is its value. The code after the ``yield`` tears it down. It is set up once per
     ``scope``. A class that inherits it has it set up for each of its tests, as an attribute and as a parameter; with
     ``autouse=False`` only for those that name it. At the top of a module it is for the tests that name it, and with
     ``autouse=True`` for all of the module. Parameters are filled by the fixtures of that name.
@@ -289,6 +298,8 @@ def _declare(
     ids: Ids,
     name: str | None,
 ) -> Fixture[Any]:
+    if isinstance(function, classmethod) and Scope.parse(scope, "asyncunit.fixture: scope") > Scope.FUNCTION:
+        function = function.__func__  # it is passed the class in any case
     _check_function(function)
     known = name or name_of(function)
     where = f"fixture {known!r} ({written_at(function)}): "
@@ -309,6 +320,7 @@ def _declare(
     if known == REQUEST:
         raise DefinitionError(f"{where}the name {REQUEST!r} is taken: fixtures are told by it who asks for them.")
     _check_loop_scope(made, where)
+    watch_module_of(function)
     return made
 
 

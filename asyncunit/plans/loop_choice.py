@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.config.parsing import LoopFactory, parse_loop_factory
-from asyncunit.config.settings import CLASS_ATTRIBUTES, Config, settings_of, settings_of_module
+from asyncunit.config.settings import CLASS_ATTRIBUTES, OF_LOOPS, Config, settings_of, settings_of_module
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import class_name, class_with_place, function_of, is_plain, members_of
 from asyncunit.plans import class_plan as plans
@@ -153,7 +153,7 @@ def _choose_for_module(name: str, config: Config) -> LoopChoice | None:
     if module_hook(name) is None:
         return None
     of_module = config_of_module(name, config)
-    factory = asked[0].factory if asked else of_module.loop_factory
+    factory = asked[0].factory if asked else of_module.clocked(of_module.loop_factory)
     reason = f"inferred from {name}.{module_hook(name)}"
     return LoopChoice(Scope.MODULE, factory, (of_module, of_module, config), reason, explicit=False)
 
@@ -172,7 +172,9 @@ def check_class(cls: type) -> None:
             continue
         said = _settings_of_member(member)
         # The class of a function says the same as the function.
-        wrong = [key for key in CLASS_ATTRIBUTES if key in said and said[key] != getattr(cls, key)]
+        of_class = dict(settings_of(cls))
+        of_class |= {key: getattr(cls, key) for key in CLASS_ATTRIBUTES}
+        wrong = [key for key in OF_LOOPS if key in said and said[key] != of_class.get(key)]
         if wrong and not isinstance(member, type):
             raise ConfigurationError(
                 f"{class_name(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
@@ -213,7 +215,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     of_run, config = config, config_of_module(cls.__module__, config)
     own = config_of_class(cls, config)
     configs = (own, config, of_run)
-    factory = _factory(cls, config)
+    factory = own.clocked(_factory(cls, config))
     explicit = _explicit_scope(cls)
     hook = class_hook(cls)
     demand = plans.plan_of(cls).demand

@@ -8,6 +8,7 @@ import types
 import unittest
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+from unittest.util import three_way_cmp
 
 from asyncunit.introspection.functions import bound, class_name, is_plain, members_of
 from asyncunit.plans.params import Variant
@@ -40,6 +41,12 @@ def written_test(member: object, name: str) -> object | None:
     return None if "[" in name else member
 
 
+def written_behind(member: object) -> object:
+    """The test method as it is written, for one that may have been put into its class in the place of it."""
+    made = member if type(member) is Variants else _generated(member)
+    return member if made is None else made.written
+
+
 def is_bare_name(value: object) -> bool:
     """Whether a class has the value under the name of a test that has become many."""
     return type(value) is _BareName
@@ -55,11 +62,37 @@ def _generated(member: object) -> _Generated | None:
     return found
 
 
+# The place of each variant among those of its test, in the class that a loader has asked last. A loader asks a class
+# for each of its names, bare ones included, just before it sorts them.
+_positions: dict[str, int] = {}
+
+
+def _load_in_written_order() -> None:
+    """Have unittest's loaders sort the variants of a test as their values are written, and all else as ever.
+
+    ``sortTestMethodsUsing`` is what unittest documents for that; one that somebody else has set stays.
+    """
+    if unittest.TestLoader.sortTestMethodsUsing is three_way_cmp:
+        unittest.TestLoader.sortTestMethodsUsing = staticmethod(in_written_order)
+
+
+def in_written_order(one: str, other: str) -> int:
+    """Compare the names of two tests: by their letters, and variants of one test by their place."""
+    return three_way_cmp(_sort_key(one), _sort_key(other))
+
+
+def _sort_key(name: str) -> tuple[str, int, str]:
+    stem, bracket, _ = name.partition("[")
+    return stem + bracket, _positions.get(name, -1), name
+
+
 def expand(cls: type, written: Mapping[str, object], variants: Mapping[str, Sequence[Variant]]) -> None:
     """Put the variants of the test methods into the class, where it does not inherit the same.
 
     The bare name of a test is kept for what is said of it, and for overrides to call.
     """
+    if variants:
+        _load_in_written_order()
     members = members_of(cls)
     wanted = {variant.name: variant for made in variants.values() for variant in made}
     _hide(cls, members, written, wanted, variants)
@@ -95,9 +128,6 @@ def _put_variant(cls: type, written: object, variant: Variant) -> None:
     if variant.expected_failure:
         method = unittest.expectedFailure(method)
     setattr(cls, variant.name, method if variant.skip is None else unittest.skip(variant.skip)(method))
-    prefix, dot, _ = variant.name.partition(".")
-    if dot:
-        setattr(cls, prefix, _Prefix(prefix))
 
 
 def _is_same(one: Variant | None, other: Variant) -> bool:
@@ -153,6 +183,7 @@ class Variants:
 
     def __get__(self, instance: object, owner: type) -> Any:
         if instance is None:  # not callable, and so no test to unittest's loader
+            _positions.update((name, index) for index, name in enumerate(self.names))
             return _BareName(owner, self._name, self.names)
         # An override calls it by super().
         if self.is_own:
@@ -171,29 +202,3 @@ class _BareName:
 
     def __repr__(self) -> str:
         return self._text
-
-
-class _Prefix:
-    """The part before the first dot of a generated name: unittest's loader goes by attributes, from dot to dot."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __get__(self, instance: object, owner: type) -> _Reached:
-        return _Reached(owner, self._path)
-
-
-class _Reached:
-    """How far unittest's loader has come on its way to a test whose name has dots in it."""
-
-    def __init__(self, cls: type, path: str) -> None:
-        self._cls = cls
-        self._path = path
-
-    def __getattr__(self, part: str) -> Any:
-        path = f"{self._path}.{part}"
-        if callable(getattr(self._cls, path, None)):
-            return functools.partial(self._cls, path)
-        if any(name.startswith(f"{path}.") for name in dir(self._cls)):
-            return _Reached(self._cls, path)
-        raise AttributeError(f"{self._cls.__qualname__} has no test {path!r}")

@@ -17,7 +17,7 @@ from asyncunit.introspection.functions import written_of
 from asyncunit.plans import loop_choice
 from asyncunit.plans.class_plan import Demand
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixtures import leave_to_case, order_fixtures
+from asyncunit.pytest_plugin.fixture_plans import leave_to_case, order_fixtures
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.markers import effective
 from asyncunit.scope import Scope

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from asyncunit.config.keys import MARKER, PEER_MARKER
 from asyncunit.config.settings import ATTRIBUTE, Config, settings_of, settings_of_module
-from asyncunit.errors import DefinitionError, LoopScopeError
+from asyncunit.errors import LoopScopeError
 from asyncunit.introspection.functions import is_plain, written_of
 from asyncunit.plans.loop_choice import config_of_module
 from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.fixtures import AdoptedFixture, AdoptedFixtures, depth_needed
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, AdoptedFixtures, depth_needed
 from asyncunit.pytest_plugin.markers import check_agreement, parse_marker, parse_peer_marker
-from asyncunit.pytest_plugin.nodes import Place, depth_of, places_of
+from asyncunit.pytest_plugin.nodes import Place, depth_of, is_function, outer_depth_of, places_of
+from asyncunit.pytest_plugin.policies import overriding_policy
 from asyncunit.scope import Scope, ScopePath
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -50,6 +51,7 @@ class FunctionPlan(NamedTuple):
     is_peers: bool
     marker: Any
     own_markers: int = 0
+    is_sync: bool = False
 
     @property
     def path(self) -> ScopePath:
@@ -65,15 +67,15 @@ class FunctionPlan(NamedTuple):
 class _Surroundings(NamedTuple):
     """What is true of all items with one parent.
 
-    ``configs`` are those of ``places``, and ``explicit`` is the loop scope that one of these names. ``has_policy`` is
-    true where a suite gives its loops by a policy. ``plans`` are those of functions that say nothing of their own, by
-    whether they have pytest-asyncio's meaning.
+    ``configs`` are those of ``places``, and ``explicit`` is the loop scope that one of these names. ``policy`` is the
+    fixture by which a suite gives a policy that makes its loops. ``plans`` are those of functions that say nothing of
+    their own, by whether they have pytest-asyncio's meaning.
     """
 
     places: tuple[Place, ...]
     configs: tuple[Config, ...]
     explicit: Scope | None
-    has_policy: bool
+    policy: Any
     plans: dict[bool, FunctionPlan]
 
 
@@ -123,32 +125,36 @@ class Collected:
             self._parent.has_others = True
             return None
         surroundings = self._parent.surroundings or self.surroundings(node)
-        if surroundings.has_policy:
-            raise DefinitionError(
-                "it overrides the fixture event_loop_policy; no loop comes from an event loop policy, which Python "
-                "3.16 removes. Take the fixture out, and say in a conftest.py which loops there are:\n"
-                "  def pytest_asyncunit_loop_factories(config, item):\n"
-                "      return {'mine': MyEventLoop}"
-            )
         plan = self._plan(node, function, surroundings, is_peers=taken_by == PEER_MARKER)
         self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
         return plan
 
+    def policy_of(self, node: Any) -> Any:
+        """The fixture that gives the policy by which the loops of a function are made; None where nothing does."""
+        policy = self.surroundings(node).policy
+        return policy if policy is not None and (self.plan_of(node) or self._fixtures_of(node)) else None
+
     def plan_again(self, item: Any) -> FunctionPlan | None:
         """Plan an item anew if it bears markers that its plan knows nothing of; None if it does not.
 
-        Raises as `plan` does.
+        One of its params may have brought them, or a hook. Raises as `plan` does.
         """
         plan = self.plan_of(item)
         if plan is None:
-            return None
+            return self._plan_late(item) if _count(item.own_markers) and is_function(item) else None
         ours = self._marked.get(item, ())
         written = [mark for mark in item.own_markers if not any(mark is each for each in ours)]
         if _count(written) == plan.own_markers:
             return None
         item.own_markers[:] = written
         self._marked.pop(item, None)
+        return self._plan_late(item)
+
+    def _plan_late(self, item: Any) -> FunctionPlan | None:
+        """Plan one item by its own markers, when all is collected."""
         taken_by = self.taker.take(self._markers_of(item), item.obj)
+        if taken_by is None:
+            return None
         plan = self._plan(item, item.obj, self.surroundings(item), is_peers=taken_by == PEER_MARKER)
         self._changed[item] = plan
         return plan
@@ -242,10 +248,20 @@ class Collected:
             needed = depth_needed(each, places)
             if needed < depth and explicit is None:
                 depth, reason = needed, f"inferred from the {each.fixture}"
+            elif needed < depth and explicit is Scope.PACKAGE is places[needed - 1].scope:
+                depth, reason = needed, f"as it says; it is the package of the {each.fixture}"
             elif needed < depth and not is_sync:
                 raise _too_narrow(explicit, each, places)
         return FunctionPlan(
-            places, depth, config, surroundings.configs, fixtures, reason, is_peers=False, marker=marker
+            places,
+            depth,
+            config,
+            surroundings.configs,
+            fixtures,
+            reason,
+            is_peers=False,
+            marker=marker,
+            is_sync=is_sync,
         )
 
     def _plan_as_peer(
@@ -260,7 +276,7 @@ class Collected:
             config = config.merged({"loop_factories": values["loop_factories"]}, "the marker asyncio")
         configs = (config,) * len(places)
         return FunctionPlan(
-            places, depth_of(scope, places), config, configs, fixtures, reason, is_peers=True, marker=marker
+            places, outer_depth_of(scope, places), config, configs, fixtures, reason, is_peers=True, marker=marker
         )
 
     def surroundings(self, item: Any) -> _Surroundings:
@@ -289,10 +305,8 @@ class Collected:
             elif of_node:
                 config = config.merged(of_node, place.node.nodeid)
             configs.append(config)
-        policies = not self.taker.is_peer_active and item.session._fixturemanager.getfixturedefs(
-            "event_loop_policy", item
-        )
-        return _Surroundings(places, tuple(configs), explicit, bool(policies), {})
+        policy = None if self.taker.is_peer_active else overriding_policy(item)
+        return _Surroundings(places, tuple(configs), explicit, policy, {})
 
     def _merge(self, config: Config, marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> Config:
         """The configuration with what a marker says; that and ``asyncunit.settings`` are to say the same."""
@@ -310,9 +324,9 @@ class Collected:
     def loop_depth(self, found: AdoptedFixture, plan: FunctionPlan, places: tuple[Place, ...]) -> int:
         """How many of the scopes around an item last as long as the loop that one of its fixtures runs on."""
         needed = depth_needed(found, places)
-        if plan.is_peers and found.is_peers:
+        if found.is_peers and (plan.is_peers or plan.is_sync):
             if found.fixture.loop_scope is None and self.taker.fixture_scope is not None:
-                return min(depth_of(self.taker.fixture_scope, places), needed)
+                return min(outer_depth_of(self.taker.fixture_scope, places), needed)
             return needed
         return min(plan.depth, needed)
 

@@ -1,11 +1,14 @@
 """The items of pytest while they run: in which scopes each stands, and where its fixtures and the test itself run.
 
 Nothing here imports pytest. ``request.instance``, ``definition.func`` and ``definition.finish`` are what it has of a
-fixture that is being set up; nothing else tells which function is to be called, and how it is torn down.
+fixture that is being set up; nothing else tells which function is to be called, and how it is torn down. Of its private
+names, this uses ``item._request``, the only request there is of a test that names none.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
 import functools
 import sys
@@ -15,6 +18,7 @@ from typing import Any
 from asyncunit.cases.suite import has_module_hooks
 from asyncunit.checks.findings import warn_of
 from asyncunit.config.keys import MARKER, PEER_MARKER
+from asyncunit.config.settings import Config
 from asyncunit.errors import AsyncUnitError, FixtureNotSetUpError, RunningLoopError, raise_all
 from asyncunit.introspection.functions import (
     inner_test,
@@ -26,7 +30,8 @@ from asyncunit.introspection.functions import (
 )
 from asyncunit.introspection.tracebacks import print_all
 from asyncunit.lifecycle.async_scope import async_scope_of
-from asyncunit.loops.loop import loop_is_running
+from asyncunit.loops.attempts import Attempt, attempts_of
+from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
 from asyncunit.plans.fixture_graph import Node
@@ -35,16 +40,11 @@ from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixtures import (
-    AdoptedFixture,
-    HostedFixture,
-    declared,
-    depth_of_fixture,
-    is_set_up_by_case,
-    value_in,
-)
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, declared, depth_of_fixture, is_set_up_by_case
+from asyncunit.pytest_plugin.fixtures import HostedFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.nodes import Place, depth_of
+from asyncunit.pytest_plugin.policies import POLICY, Policies
 from asyncunit.pytest_plugin.run import FunctionTest, HostedRun, Standing, wide_runner
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -68,7 +68,12 @@ class ItemRunner:
         self._parent: Any = None
         # Whether it is one of asyncunit's test cases.
         self._is_case = False
+        self._policies = Policies()
         self._standings: dict[Any, Standing] = {}
+        # Of test cases: their loop, and the configuration of those tests that have one of their own.
+        self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
+        # Puts back the thread's current loop as the item is left; None while that is nobody's of asyncunit.
+        self._put_loop_back: Callable[[], object] | None = None
         # The test function that pytest has come to, while its scope is open.
         self._test: FunctionTest | None = None
 
@@ -100,6 +105,7 @@ class ItemRunner:
                 run.paths[str(path[-1][1])] = path
                 if self._is_case and _stands_where_found(cls, str(path[-1][1])):
                     run.paths[cls.__module__] = path
+        self._policies.come_to(item, self._collected.surroundings(item).policy)
         plan = self._collected.plan_of(item)
         if plan is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
@@ -121,6 +127,9 @@ class ItemRunner:
     def leave(self, item: Any, nextitem: Any) -> None:
         """Leave what the next item does not stand in, and raise what has not been reported."""
         run = self._run
+        if self._put_loop_back is not None:
+            self._put_loop_back()
+            self._put_loop_back = None
         if nextitem is not None and nextitem.parent is not item.parent:
             places = self._places_of(nextitem)
             for open_scope, place in zip(list(run.chain), places, strict=False):
@@ -133,6 +142,7 @@ class ItemRunner:
     def end(self) -> None:
         """The run is over; nobody reports what is raised from now on, so it goes to stderr."""
         registry.end(self._run)
+        self._policies.put_back()
         print_all("session", self._run.take_pending())
 
     # Fixtures.
@@ -204,15 +214,16 @@ class ItemRunner:
             standing = Standing(path, depth_of(choice.scope, places), choice.factory, choice.configs[0], configs)
             return wide_runner(run, standing, depth, min(standing.depth, depth)), None
         plan = self._collected.plan_for_fixtures(item)
+        if self._collected.policy_of(item) is not None:
+            request.getfixturevalue(POLICY)
         loop_depth = self._collected.loop_depth(found, plan, places)
         if is_of_test:
-            test = self._open_test(item, plan)
-            if test.outer is None:
-                test.outer = []
-                item.addfinalizer(functools.partial(self._close, item))
-            test.outer.append(finish)
+            test = self._open_around(item, plan, finish)
             return test.runner_on(loop_depth), None
-        return wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth)), None
+        runner = wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth))
+        if self._test is None:
+            self._use_loop(runner.loop_runner.loop)
+        return runner, None
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]
@@ -225,6 +236,85 @@ class ItemRunner:
         self._run.catch_up(runner.scope)
         test.outer.append(finish)
         return runner, runner.scope.context
+
+    # What sync code finds to be the thread's current loop.
+
+    def before_sync_fixture(self, definition: Any) -> None:
+        """A sync fixture of the item is going to be set up; it finds the item's loop to be the current one."""
+        item = self._item
+        module = str(getattr(definition.func, "__module__", ""))
+        if self._is_case or self._test is not None or module.startswith("_pytest."):
+            return
+        plan = self._collected.plan_of(item)
+        if plan is None:
+            self.before_sync_test(item)
+        elif definition.scope == "function":
+            self._open_around(item, plan)
+
+    def before_sync_test(self, item: Any) -> None:
+        """A sync test is going to be called, or what is set up for it; it finds the loop of its async fixtures."""
+        plan = self._collected.plan_for_fixtures(item)
+        if self._test is None and self._put_loop_back is None and plan.fixtures and plan.depth <= len(plan.places):
+            standing = self._standing_of(item, plan)
+            scope = standing.enter(self._run, plan.depth)
+            if loop_runner := scope.kept((LoopRunner, standing.factory)):
+                self._use_loop(loop_runner.loop)
+
+    def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have it be the thread's current one until the item is left."""
+        if self._put_loop_back is None:
+            self._put_loop_back = functools.partial(asyncio.set_event_loop, current_loop())
+        asyncio.set_event_loop(loop)
+
+    def _open_around(self, item: Any, plan: FunctionPlan, *finish: Callable[[], None]) -> FunctionTest:
+        """Open the scope of a test function for what is set up around it, and close it after that is torn down."""
+        test = self._open_test(item, plan)
+        if test.outer is None:
+            test.outer = []
+            item.addfinalizer(functools.partial(self._close, item))
+            test.make_loop_current()
+        test.outer += finish
+        return test
+
+    # Schedules.
+
+    def attempts_for(self, item: Any) -> list[Attempt] | None:
+        """The schedules to run an item under; None where it is run as ever."""
+        found = self._config_and_scope(item)
+        if found is None or not found[0].explores:
+            return None
+        config, scope = found
+        if scope is Scope.FUNCTION:
+            return attempts_of(config)
+        if config.schedules > 1 or config.schedule is not None:
+            self._run.ran_once += 1
+        return None
+
+    def _config_and_scope(self, item: Any) -> tuple[Config, Scope] | None:
+        """What is configured for an item, and which scope owns its loop; None where it has none, or that is wrong."""
+        cls: Any = getattr(item, "cls", None)
+        if not is_case(cls):
+            plan = self._collected.plan_of(item)
+            return None if plan is None else (plan.config, plan.loop_scope)
+        if cls not in self._choices:
+            self._choices[cls] = None
+            with contextlib.suppress(AsyncUnitError):  # it is raised again, to be reported, as the class opens
+                choice = loop_choice.choose(cls, self._run.config)
+                self._choices[cls] = choice, loop_choice.configs_of_tests(cls, choice.configs[0])
+        found = self._choices[cls]
+        if found is None:
+            return None
+        choice, configs = found
+        return configs.get(item.name, choice.configs[0]), choice.scope
+
+    def follow(self, attempt: Attempt | None) -> None:
+        """The item is run under this schedule now; under none from None on."""
+        self._run.attempt = attempt
+
+    @property
+    def ran_once(self) -> int:
+        """How many tests were asked to follow schedules, and could not."""
+        return self._run.ran_once
 
     # Test functions.
 
@@ -259,8 +349,14 @@ class ItemRunner:
             self._close(item)
         return value
 
+    def given_policy(self, definition: Any, policy: Any) -> None:
+        """A suite's fixture has given the policy by which the loops of the item are made."""
+        self._policies.given(self._item, definition, policy)
+
     def _open_test(self, item: Any, plan: FunctionPlan) -> FunctionTest:
         if self._test is None:
+            if self._collected.policy_of(item) is not None:
+                item._request.getfixturevalue(POLICY)
             self._test = FunctionTest(self._run, self._standing_of(item, plan), item.name, item.obj)
         return self._test
 
@@ -277,7 +373,9 @@ class ItemRunner:
         """The loop factory that an item runs with."""
         callspec = getattr(item, "callspec", None)
         configured = plan.config.loop_factory
-        return configured if callspec is None else callspec.params.get(factories.PARAM, configured)
+        factory = configured if callspec is None else callspec.params.get(factories.PARAM, configured)
+        policy = None if factory is not None else self._collected.surroundings(item).policy
+        return plan.config.clocked(factory if policy is None else self._policies.factory_of(item, policy))
 
     def _close(self, item: Any) -> None:
         """Close the scope of a test function; raises what that raised."""

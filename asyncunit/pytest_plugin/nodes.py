@@ -22,7 +22,7 @@ def places_of(item: Any) -> tuple[Place, ...]:
     chain = item.listchain()
     places = [Place(Scope.SESSION, None, chain[0])]
     module = next((node for node in chain if _is(node, "Module")), None)
-    if module is None:
+    if module is None or module.obj is None:  # a text file of doctests is a module without one
         return tuple(places)
     name = module.obj.__name__
     of_package, of_module = path_of_module(name)[1:]
@@ -43,6 +43,18 @@ def places_of(item: Any) -> tuple[Place, ...]:
 def _is(node: Any, name: str) -> bool:
     """Whether a node is of that class of pytest's, by its name."""
     return any(cls.__name__ == name and cls.__module__ == "_pytest.python" for cls in type(node).__mro__)
+
+
+def is_function(item: Any) -> bool:
+    """Whether an item of pytest is a test function, and no test of a class of unittest's."""
+    return _is(item, "Function") and not any(cls.__module__ == "_pytest.unittest" for cls in type(item).__mro__)
+
+
+def outer_depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
+    """As `depth_of`, but of packages the outermost: pytest-asyncio has one loop for it and what is in it."""
+    if scope is Scope.PACKAGE and len(places) > 1:
+        return 2
+    return depth_of(scope, places)
 
 
 def depth_of(scope: Scope, places: tuple[Place, ...]) -> int:

@@ -1,16 +1,18 @@
 """asyncunit's configuration keys as options and ini keys of pytest, and pytest-asyncio's, where that is not active.
 
-Nothing here imports pytest; ``config``, ``parser`` and ``pluginmanager`` are its own.
+``config`` and ``parser`` are pytest's own. Of its private names, this uses ``config._inicfg`` (since pytest 9), the
+only place that has the typed value of a key that may be of several types.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import os
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from asyncunit.config.keys import KEYS, MEANINGS
+from asyncunit.pytest_plugin import asyncio_stand_in
 
 if TYPE_CHECKING:
     from asyncunit.config.settings import Config
@@ -18,9 +20,7 @@ if TYPE_CHECKING:
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
-# The names under which pytest-asyncio is a plugin: by its entry point, and where it is asked for by its module.
-_PEERS = ("asyncio", "pytest_asyncio.plugin")
-# Its options and ini keys, with what they say in asyncunit's words.
+# The options and ini keys of pytest-asyncio, with what they say in asyncunit's words.
 PEER_KEYS = {
     "asyncio_mode": "see --asyncunit-mode",
     "asyncio_debug": "see --asyncunit-loop-debug",
@@ -51,44 +51,18 @@ def add(parser: Any, *, with_peer: bool) -> None:
         parser.addini(key, text, type="string", default=None)
 
 
-def is_peer_there(pluginmanager: Any) -> bool:
-    """Whether pytest-asyncio is a plugin of this run, or will be: its options are its own then.
-
-    That is to be known before options are added, and plugins are still being loaded.
-    """
-    if pluginmanager.is_blocked(_PEERS[0]):
-        return False
-    said = getattr(pluginmanager.get_plugin("pytestconfig"), "known_args_namespace", None)
-    asked_for = [*getattr(said, "plugins", ()), *os.environ.get("PYTEST_PLUGINS", "").split(",")]
-    if any(pluginmanager.hasplugin(name) or name in asked_for for name in _PEERS):
-        return True
-    is_off = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or getattr(said, "disable_plugin_autoload", False)
-    return not is_off and _is_peer_installed()
-
-
-@functools.cache
-def _is_peer_installed() -> bool:
-    try:
-        importlib.metadata.distribution("pytest-asyncio")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
 class Written:
     """What is written for asyncunit on the command line of pytest and in its ini file."""
 
     def __init__(self, config: Any) -> None:
         self._config = config
-        self.is_peer_active = any(map(config.pluginmanager.hasplugin, _PEERS))
-        self._ini = _said({key: config.getini(f"asyncunit_{key}") for key in KEYS})
+        self.is_peer_active = asyncio_stand_in.is_active(config.pluginmanager)
+        self._ini = _said({key: _ini(config, f"asyncunit_{key}") for key in KEYS})
         self._options = _said({key: config.getoption(f"asyncunit_{key}") for key in KEYS})
         # By the keys of pytest-asyncio, where that is not active.
         self._for_peer: dict[str, Any] = {}
         if not self.is_peer_active:
-            self._for_peer = _said(
-                {key: config.getoption(key, None) or config.getini(key) or None for key in PEER_KEYS}
-            )
+            self._for_peer = _said({key: config.getoption(key, None) or _ini(config, key) or None for key in PEER_KEYS})
 
     @property
     def says_anything(self) -> bool:
@@ -124,3 +98,11 @@ class Written:
 
 def _said(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _ini(config: Any, name: str) -> Any:
+    """What the ini file says; a typed value, where it is pytest's own TOML, as that has it."""
+    try:
+        return config.getini(name)
+    except (TypeError, pytest.UsageError):  # pytest takes one type for a key; what may be said is asyncunit's to judge
+        return config._inicfg[name].value

@@ -38,11 +38,16 @@ class Registry:
     runner has the run. ``chain`` is what is open, widest
     first. ``report`` takes what was raised by a scope that closed because the run went elsewhere. ``notices`` take
     the warnings that are to be shown when all scopes of the run are closed; None where they are to be shown at once.
-    ``host`` is None where unittest runs the tests.
+    ``host`` is None where unittest runs the tests. ``attempt`` is the schedule that the test which a host has come to
+    follows, and ``ran_once`` counts tests that cannot follow any though they were asked to.
     """
 
     host: Host | None = None
     notices: Any = None
+    # Whether the runner is executing tests in this thread, as far as it can tell.
+    is_executed: Callable[[], bool] = staticmethod(lambda: False)
+    attempt: Any = None
+    ran_once = 0
 
     def __init__(self, reports_to: object, report: Callable[[OpenScope, Exception], None]) -> None:
         self.reports_to = reports_to
@@ -193,7 +198,13 @@ def end_inside(registry: Registry) -> None:
 
 
 def close_all() -> None:
-    """Close what is still open as the process ends, errors on stderr, but for threads that still run."""
+    """Close what is still open as the process ends, errors on stderr, but for threads that still run.
+
+    A test may have the finalizers of multiprocessing called, as processes that end do: then nothing has ended.
+    """
+    if any(registry.is_executed() for registry in _thread.runs):
+        _close_at_exit()
+        return
     for registry in reversed(_open.copy()):
         if registry.thread is threading.current_thread() or not registry.thread.is_alive():
             registry.report = report_on_stderr

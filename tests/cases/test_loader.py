@@ -311,25 +311,25 @@ class TestOne(asyncunit.AsyncTestCase):
     @asyncunit.parametrize("a", [1.5, "[.]"])
     async def test_x(self, a): ...
     @staticmethod
-    def suite(): return TestOne("test_x[1.5]")
+    def suite(): return TestOne("test_x[1_5]")
 """
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("TestOne.test_x[1.5]", ["TestOne.test_x[1.5]"]),
-        ("TestOne.test_x[[.]]", ["TestOne.test_x[[.]]"]),
-        ("TestOne.suite", ["TestOne.test_x[1.5]"]),
-        ("TestMany.test_x[1.5]", ["TestMany[one].test_x[1.5]", "TestMany[a.b].test_x[1.5]"]),
-        ("TestMany[one].test_x[[.]]", ["TestMany[one].test_x[[.]]"]),
-        ("TestMany[a.b].test_x[1.5]", ["TestMany[a.b].test_x[1.5]"]),
-        ("TestMany[a.b].test_x", ["TestMany[a.b].test_x[1.5]", "TestMany[a.b].test_x[[.]]"]),
-        ("TestMany[a.b].test_y", ["TestMany[a.b].test_y"]),
-        ("TestMany[a.b]", ["TestMany[a.b].test_x[1.5]", "TestMany[a.b].test_x[[.]]", "TestMany[a.b].test_y"]),
+        ("TestOne.test_x[1_5]", ["TestOne.test_x[1_5]"]),
+        ("TestOne.test_x[[_]]", ["TestOne.test_x[[_]]"]),
+        ("TestOne.suite", ["TestOne.test_x[1_5]"]),
+        ("TestMany.test_x[1_5]", ["TestMany[one].test_x[1_5]", "TestMany[a_b].test_x[1_5]"]),
+        ("TestMany[one].test_x[[_]]", ["TestMany[one].test_x[[_]]"]),
+        ("TestMany[a_b].test_x[1_5]", ["TestMany[a_b].test_x[1_5]"]),
+        ("TestMany[a_b].test_x", ["TestMany[a_b].test_x[1_5]", "TestMany[a_b].test_x[[_]]"]),
+        ("TestMany[a_b].test_y", ["TestMany[a_b].test_y"]),
+        ("TestMany[a_b]", ["TestMany[a_b].test_x[1_5]", "TestMany[a_b].test_x[[_]]", "TestMany[a_b].test_y"]),
     ],
 )
-def test_a_name_may_have_dots_in_its_brackets(name, expected):
+def test_names_have_no_dots_in_their_brackets(name, expected):
     with module_of(DOTTED, "example_dots") as module:
         expected = [f"example_dots.{each}" for each in expected]
         assert ids(AsyncTestLoader().loadTestsFromName(f"example_dots.{name}")) == expected

@@ -5,7 +5,7 @@ import unittest
 import pytest
 
 from asyncunit.cases import plan_tree
-from asyncunit.cases.plan_tree import Outline, as_json, as_text, of_suite, takes_color
+from asyncunit.cases.plan_tree import Outline, as_json, as_text, of_suite, relative, takes_color
 from asyncunit.cases.plan_tree import write as write_outline
 from asyncunit.config.settings import Config
 from tests.support import module_of, write
@@ -196,3 +196,12 @@ def test_colours_are_for_terminals_that_show_them(monkeypatch, is_terminal, envi
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert takes_color(Stream(is_terminal)) is expected
+
+
+def test_paths_are_relative_to_where_python_imports_from(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.chdir(tmp_path)
+    text = f"{tmp_path}/test_x.py:1 and {tmp_path}/site/test_y.py:2, but not /elsewhere/z.py:3"
+    assert relative(text) == "test_x.py:1 and site/test_y.py:2, but not /elsewhere/z.py:3"
+    monkeypatch.chdir("/")
+    assert relative(f"{tmp_path}/site/test_y.py:2 of /elsewhere/z.py:3") == "test_y.py:2 of /elsewhere/z.py:3"

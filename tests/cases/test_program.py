@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from tests.support import python
+import asyncunit
+from tests.support import ROOT, python, write
 
 SUITE = """
 import asyncio
@@ -26,6 +27,38 @@ class Plain(unittest.TestCase):
 
 if __name__ == "__main__":
     asyncunit.main()
+"""
+
+
+WRONG = """
+import asyncunit
+
+class Base(asyncunit.AsyncTestCase):
+    @asyncunit.fixture(scope="session")
+    async def port(cls): ...
+
+class Test(Base):
+    loop_scope = "class"
+    async def test_x(self): ...
+"""
+
+MANY = """
+from unittest import mock
+import asyncunit
+
+class Test(asyncunit.AsyncTestCase):
+    @asyncunit.fixture
+    def pool(self): ...
+
+    @asyncunit.parametrize("a", [1.5, 2])
+    async def test_x(self, a, pool): ...
+
+    @mock.patch("os.getcwd")
+    async def test_patched(self, getcwd): ...
+
+    async def test_with_default(self, *, number=1): ...
+
+    async def test_wrong(self, pol): ...
 """
 
 
@@ -74,6 +107,66 @@ def test_its_help_names_it(suite):
     assert "usage: python -m asyncunit" in python("-m", "asyncunit", "--help", cwd=suite).stdout
 
 
+def test_its_help_tells_of_the_plan(suite):
+    for args in (["--help"], ["plan", "-h"], ["discover", "--help"]):
+        done = python("-m", "asyncunit", *args, cwd=suite)
+        assert "python -m asyncunit plan ... takes the same arguments" in done.stdout
+        assert done.returncode == 0
+
+
+def test_it_says_its_version(suite):
+    done = python("-m", "asyncunit", "--version", cwd=suite)
+    assert done.stdout.startswith(f"asyncunit {asyncunit.__version__} (Python ")
+    assert done.returncode == 0
+
+
+def test_a_pattern_has_brackets_as_names_have_them(tmp_path):
+    write(tmp_path, test_many=MANY)
+    done = python("-m", "asyncunit", "-v", "-k", "test_x[1_5]", cwd=tmp_path)
+    assert "test_x[1_5] (test_many.Test.test_x[1_5]) ... ok" in done.stderr
+    assert "Ran 1 test" in done.stderr
+
+
+def test_a_run_of_no_test_says_which_functions_it_did_not_take(suite):
+    (suite / "test_suite.py").write_text("async def test_one(): ...\ndef test_two(): ...\n")
+    done = python("-m", "asyncunit", "test_suite", cwd=suite)
+    assert (
+        "python -m asyncunit: test_suite has functions that look like tests (test_one and 1 more), and unittest runs "
+        "none of them. Write in the module: from asyncunit import load_tests"
+    ) in done.stderr
+    assert "look like tests" not in python("-m", "asyncunit", "-k", "none", "test_suite.py", cwd=suite).stdout
+
+
+def test_plan_finds_parameters_that_nothing_fills(tmp_path):
+    write(tmp_path, test_many=MANY)
+    done = python("-m", "asyncunit", "plan", cwd=tmp_path)
+    assert "'pol' is the name of no fixture. The fixtures that Test has: pool. Did you mean 'pool'?" in done.stdout
+    assert done.stdout.count("is the name of no fixture") == 1
+    assert done.returncode == 1
+
+
+def test_plan_is_drawn_to_a_depth(tmp_path):
+    write(tmp_path, test_many=MANY)
+    done = python("-m", "asyncunit", "plan", "--depth", "2", cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "session",
+        "└─ package (modules outside any package)",
+        "   └─ module test_many  5 tests",
+        "         test_wrong: 'pol' is the name of no fixture. The fixtures that Test has: pool. Did you mean 'pool'?",
+    ]
+    assert done.returncode == 1
+
+
+def test_plan_has_no_path_of_the_machine(suite, tmp_path):
+    (suite / "setup.cfg").write_text("[asyncunit]\nmode = auto\n")
+    (suite / "test_wrong.py").write_text(WRONG)
+    for args in ([], ["--json"]):
+        done = python("-m", "asyncunit", "plan", *args, cwd=suite)
+        assert "test_suite.py:7" in done.stdout
+        assert str(tmp_path) not in done.stdout
+        assert str(ROOT) not in done.stdout
+
+
 def test_a_module_can_run_its_own_tests(suite):
     result = python("test_suite.py", "-v", cwd=suite)
     assert "Plain.test_two" in result.stderr
@@ -102,13 +195,14 @@ def test_plan_ends_with_1_where_something_is_wrong_with_a_test(suite):
     for args in ([], ["--json"]):
         result = python("-m", "asyncunit", "plan", *args, cwd=suite)
         assert "No module named 'no_such_module'" in result.stdout
-        assert (result.stderr, result.returncode) == ("", 1)
+        assert result.stderr.count("test_suite has functions that look like tests (test_one)") == 1
+        assert result.returncode == 1
 
 
 def test_plan_is_drawn_where_output_is_ascii(suite):
     result = python("-m", "asyncunit", "plan", "test_suite", cwd=suite, PYTHONIOENCODING="ascii")
     assert "`- package (modules outside any package)" in result.stdout
-    assert (result.stderr, result.returncode) == ("", 1)  # for what strict mode refuses
+    assert result.returncode == 1  # for what strict mode refuses
 
 
 def test_a_selection_that_matches_nothing_and_a_module_that_fails_to_import_are_answered_as_by_unittest(suite):

@@ -53,19 +53,41 @@ def test_a_run_is_told_by_the_result_that_the_suite_reports_to():
 
 
 def test_the_run_ends_when_its_runner_says_so():
+    """As where failfast has kept the outermost suite from coming to its end."""
     Example.loops.clear()
     result = Result()
     result.startTestRun()
-    suite_of(Example).run(result)
+    suite = suite_of(Example)
+    suite.addTest(lambda result: result.stop())
+    suite.run(result)
     assert not Example.loops[0].is_closed()
     result.stopTestRun()
     assert Example.loops[0].is_closed()
     assert result.stopTestRun.__func__ is Result.stopTestRun
 
 
-def test_a_run_whose_runner_never_says_so_ends_when_the_next_begins():
+def test_a_run_ends_as_its_outermost_suite_does_whether_or_not_its_runner_says_so():
     Example.loops.clear()
-    suite_of(Example).run(unittest.TestResult())
+    for _ in range(2):
+        suite_of(Example).run(unittest.TestResult())
+        assert Example.loops[-1].is_closed()
+    assert len(Example.loops) == 2
+
+
+def test_what_ends_a_run_is_no_test_and_is_gone_after_it():
+    suite = suite_of(Example)
+    number = suite.countTestCases()
+    result = unittest.TestResult()
+    suite.run(result)
+    assert result.testsRun == number
+    assert [test for test in suite if test is not None and not isinstance(test, unittest.TestSuite)] == []
+
+
+def test_a_run_whose_suite_has_not_come_to_its_end_ends_when_the_next_begins():
+    Example.loops.clear()
+    suite = suite_of(Example)
+    suite.addTest(lambda result: result.stop())
+    suite.run(unittest.TestResult())
     assert not Example.loops[0].is_closed()
     run(Example)
     first, second = Example.loops
@@ -125,7 +147,6 @@ def test_errors_where_nobody_takes_them_go_to_stderr(capsys):
 
     suite = suite_of(Test)
     suite.debug()
-    registry.end(registry.runs()[-1])
     assert "ValueError: at the end" in capsys.readouterr().err
 
 

@@ -5,9 +5,11 @@ import logging
 
 import pytest
 
+import asyncunit
 from asyncunit.checks.unhandled_errors import Observer, is_reported, mark_as_reported
 from asyncunit.scopes.contexts import owner_of
 from tests.conftest import fail, open_scope
+from tests.support import python, write
 
 
 @pytest.fixture
@@ -195,3 +197,87 @@ def test_what_came_up_while_no_test_ran_is_put_aside(loop, observer):
     assert seen(observer) == []
     assert [item.finding.text for item in observer.aside] == ["early"]
     gc.collect()
+
+
+FUNCTIONS = """
+import asyncio
+import pytest
+import asyncunit
+from asyncunit import load_tests
+
+def fail():
+    raise ValueError("meant")
+
+@asyncunit.fixture
+async def failing():
+    asyncio.get_running_loop().call_soon(fail)
+
+async def test_function():
+    with asyncunit.expectUnhandledErrors(ValueError) as caught:
+        asyncio.get_running_loop().call_soon(fail)
+        await asyncio.sleep(0)
+    assert [str(error) for error in caught] == ["meant"]
+
+async def test_none():
+    with pytest.raises(AssertionError, match="ValueError was expected to reach"), \\
+            asyncunit.expectUnhandledErrors(ValueError):
+        pass
+
+async def test_a_wrong_type():
+    with pytest.raises(TypeError, match="expected an exception type"), asyncunit.expectUnhandledErrors("x"):
+        pass
+"""
+
+CAPLOG = """
+import asyncio
+import pytest
+import asyncunit
+
+def fail():
+    raise ValueError("logged")
+
+@pytest.mark.asyncunit
+async def test_taken(caplog):
+    asyncio.get_running_loop().call_soon(fail)
+    await asyncio.sleep(0)
+    assert "logged" in caplog.text
+
+class Test(asyncunit.AsyncTestCase):
+    @pytest.fixture(autouse=True)
+    def log(self, caplog):
+        self.caplog = caplog
+
+    async def test_taken(self):
+        asyncio.get_running_loop().call_soon(fail)
+        await asyncio.sleep(0)
+        self.assertIn("logged", self.caplog.text)
+
+@pytest.mark.asyncunit
+async def test_not_taken():
+    asyncio.get_running_loop().call_soon(fail)
+    await asyncio.sleep(0)
+"""
+
+
+def test_a_function_expects_errors_as_a_method_does(tmp_path):
+    write(tmp_path, test_functions=FUNCTIONS)
+    done = python("-m", "unittest", "-v", "test_functions", cwd=tmp_path)
+    assert "Ran 3 tests" in done.stderr
+    assert "\nOK" in done.stderr, done.stderr
+    options = ["-p", "asyncunit.pytest_plugin", "--asyncunit-mode=auto", "-q"]
+    done = python("-m", "pytest", *options, cwd=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert "3 passed" in done.stdout, done.stdout
+
+
+def test_errors_are_expected_where_a_test_runs():
+    text = "called where no test of asyncunit's runs"
+    with pytest.raises(asyncunit.LoopScopeError, match=text), asyncunit.expectUnhandledErrors(ValueError):
+        pass
+
+
+def test_a_test_that_uses_caplog_takes_what_asyncio_logs(tmp_path):
+    write(tmp_path, test_log=CAPLOG)
+    options = ["-p", "asyncunit.pytest_plugin", "-q"]
+    done = python("-m", "pytest", *options, cwd=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert "2 passed" in done.stdout, done.stdout
+    assert "ERROR test_log.py::test_not_taken" in done.stdout or "FAILED test_log.py::test_not_taken" in done.stdout

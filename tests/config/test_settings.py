@@ -6,7 +6,7 @@ import pytest
 
 import asyncunit
 from asyncunit import ConfigurationError, Scope
-from asyncunit.config.keys import KEYS
+from asyncunit.config.keys import KEYS, SETTINGS, VARIABLES
 from asyncunit.config.settings import Config, settings, settings_of, settings_of_module
 from tests.support import module_of
 
@@ -69,8 +69,7 @@ def test_settings_refuse_an_unknown_key_and_offer_those_that_they_take():
     with pytest.raises(ConfigurationError) as caught:
         settings(mod="auto")
     assert str(caught.value) == (
-        "asyncunit.settings(...): there is no key 'mod'; expected one of background_tasks, fail_on, loop_debug, "
-        "loop_factories, loop_factory, loop_scope, timeout."
+        f"asyncunit.settings(...): there is no key 'mod'; expected one of {', '.join(SETTINGS)}."
     )
     with pytest.raises(ConfigurationError, match=r"settings\(\.\.\.\): mode is for the whole run"):
         settings(mode="auto")
@@ -96,6 +95,18 @@ def test_a_module_says_its_settings_by_a_name():
 
 def test_each_key_has_a_field_of_the_configuration():
     fields = {
-        field for field in Config.__dataclass_fields__ if field not in ("sources", "costly", "watches", "is_lenient")
+        field
+        for field in Config.__dataclass_fields__
+        if field not in ("sources", "costly", "explores", "watches", "is_lenient")
     }
-    assert fields == set(KEYS)
+    assert fields == {*KEYS, *VARIABLES}
+
+
+def test_the_same_loops_with_the_same_clock_are_one_thing():
+    virtual, quiet = Config(clock="virtual"), Config(clock="virtual", clock_quiet=0.5)
+    assert Config().clocked(dict) is dict
+    assert virtual.clocked(dict) is virtual.clocked(dict)
+    assert virtual.clocked(dict) is not virtual.clocked(None)
+    assert virtual.clocked(dict) is not quiet.clocked(dict)
+    assert repr(virtual.clocked(dict)) == "dict with a virtual clock"
+    assert repr(quiet.clocked(None)) == "asyncio with a virtual clock and clock_quiet = 0.5"

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from asyncunit import ConfigurationError, Scope
+from asyncunit.config.keys import KEYS, VARIABLES
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import load
 
@@ -100,9 +101,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
         (
             "setup.cfg",
             "[asyncunit]\nloop_scpe = module\n",
-            "{path}: there is no key 'loop_scpe'; expected one of background_tasks, fail_on, loop_debug, "
-            "loop_factories, loop_factory, loop_scope, mode, timeout. "
-            "Did you mean 'loop_scope'?",
+            f"{{path}}: there is no key 'loop_scpe'; expected one of {', '.join(KEYS)}. Did you mean 'loop_scope'?",
         ),
         (
             "pyproject.toml",
@@ -169,8 +168,7 @@ def test_an_unknown_variable_is_an_error_that_names_the_nearest():
         load(environ={"ASYNCUNIT_LOOPSCOPE": "class"})
     assert str(caught.value) == (
         "environment variable ASYNCUNIT_LOOPSCOPE is not one that asyncunit knows; expected one of "
-        "ASYNCUNIT_BACKGROUND_TASKS, ASYNCUNIT_FAIL_ON, ASYNCUNIT_LOOP_DEBUG, ASYNCUNIT_LOOP_FACTORIES, "
-        "ASYNCUNIT_LOOP_FACTORY, ASYNCUNIT_LOOP_SCOPE, ASYNCUNIT_MODE, ASYNCUNIT_TIMEOUT. "
+        f"{', '.join(f'ASYNCUNIT_{key.upper()}' for key in (*KEYS, *VARIABLES))}. "
         "Did you mean 'ASYNCUNIT_LOOP_SCOPE'?"
     )
 

@@ -5,12 +5,14 @@ A comment on the line above a block says what it is for:
 - ``<!-- suite -->``: tests, run under unittest and pytest; ``<!-- suite: pytest -->`` and ``<!-- suite: unittest -->``
   under one of them, ``<!-- suite: method -->`` inside a class. Names that stand for the reader's own code come from
   ``tests.docs.doc_names``.
-- ``<!-- file: name -->``: a file, for the commands below it.
+- ``<!-- file: name -->``: a file, for the commands below it. It may import ``tests.docs.doc_names`` as ``app``.
 - ``<!-- needs: package ... -->``: code that needs packages or servers; it is compiled, and what it imports is looked
   for where the packages are installed.
 - ``<!-- output -->``: lines of the output of the command above it. ``...`` stands for anything.
 - ``<!-- fails -->``: a command that ends with an error.
 - ``<!-- shown -->``: not run; other text and commands, for reading.
+
+A page with a line ``<!-- page needs: package ... -->`` is run where all of these are installed.
 
 Of the blocks without a comment those in ``sh`` are run. So are those in ``console``: a line that begins with ``$`` is a
 command, and what follows it are lines of its output, as in an ``output`` block.
@@ -71,6 +73,12 @@ def blocks_of(page):
     ]
 
 
+def missing_packages(page):
+    """The packages that a page needs and that are not installed."""
+    needed = re.findall(r"^<!-- page needs: (.*) -->$", page.read_text(), re.M)
+    return [name for line in needed for name in line.split() if importlib.util.find_spec(name) is None]
+
+
 def write(block, directory, number):
     """Write a suite or a file into the directory of its page; return the runners that it is for."""
     if block.kind == "file":
@@ -90,7 +98,10 @@ def write(block, directory, number):
 
 
 def run(command, directory):
-    """Run a command line of a page as its reader would; return the exit code and what it printed."""
+    """Run a command line of a page as its reader would; return the exit code and what it printed.
+
+    Of the output, paths are relative, and the dots of the tests that passed before are not in front of them.
+    """
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -108,7 +119,8 @@ def run(command, directory):
         check=False,
         timeout=120,
     )
-    return done.returncode, done.stdout + done.stderr
+    path = re.escape(f"{directory}{os.sep}")
+    return done.returncode, re.sub(rf"^\.*{path}|{path}", "", done.stdout + done.stderr, flags=re.M)
 
 
 def session(text):

@@ -1,4 +1,4 @@
-"""Names that stand in the documentation for the reader's own code."""
+"""The reader's own code, as the documentation names it. Pages import it as ``app``."""
 
 import asyncio
 import contextlib
@@ -8,24 +8,27 @@ import asyncunit
 __all__ = ["asyncio", "asyncunit", "create_pool", "serve"]
 
 
-class _Connection:
+class Connection:
     async def fetch(self, query):
         return [query]
+
+    async def listen(self, channel):
+        await asyncio.Event().wait()
 
     @contextlib.asynccontextmanager
     async def transaction(self, *, rollback=False):
         yield
 
 
-class _Pool(_Connection):
+class Pool(Connection):
     @contextlib.asynccontextmanager
     async def acquire(self):
-        yield _Connection()
+        yield Connection()
 
 
 @contextlib.asynccontextmanager
 async def create_pool():
-    yield _Pool()
+    yield Pool()
 
 
 async def serve():

@@ -1,7 +1,11 @@
-"""The generated parts of docs/reference.md: ``python -m tests.docs.reference`` writes them anew."""
+"""The generated parts of docs/reference.md, and docs/plan.svg: ``python -m tests.docs.reference`` writes them anew."""
 
+import html
 import inspect
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import asyncunit
@@ -9,7 +13,9 @@ from asyncunit import mixins
 from asyncunit.config.keys import MEANINGS
 from asyncunit.config.settings import Config
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "reference.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGE = DOCS / "reference.md"
+PICTURE = DOCS / "plan.svg"
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -107,5 +113,55 @@ def rewritten(page):
     return _PART.sub(lambda found: f"{found[1]}\n{made[found[2]]().strip()}\n\n{found[3]}", page)
 
 
+_SVG = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
+  <title>What python -m asyncunit plan draws of the example suite</title>
+  <style>
+    text {{ font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 13px; white-space: pre; fill: #1f2328 }}
+    .card {{ fill: #ffffff; stroke: #d0d7de }}
+    .line, .why {{ fill: #59636e }}
+    .session {{ fill: #8250df }}
+    .module {{ fill: #0969da }}
+    .class {{ fill: #1a7f37 }}
+    @media (prefers-color-scheme: dark) {{
+      text {{ fill: #e6edf3 }}
+      .card {{ fill: #0d1117; stroke: #3d444d }}
+      .line, .why {{ fill: #9198a1 }}
+      .session {{ fill: #bf8cff }}
+      .module {{ fill: #58a6ff }}
+      .class {{ fill: #3fb950 }}
+    }}
+  </style>
+  <rect class="card" x="0.5" y="0.5" width="{right}" height="{bottom}" rx="8"/>
+{lines}
+</svg>
+"""
+
+
+def picture():
+    """The plan of the example suite, as an image."""
+    command = [sys.executable, "-m", "asyncunit", "plan"]
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        command, cwd=DOCS / "examples", env=environment, capture_output=True, encoding="utf-8", check=True
+    )
+    plan = done.stdout.splitlines()
+    lines = [f'  <text x="16" y="{28 + 19 * number}">{_drawn(line)}</text>' for number, line in enumerate(plan)]
+    width, height = 32 + 8 * max(map(len, plan)), 24 + 19 * len(plan)
+    return _SVG.format(width=width, height=height, right=width - 1, bottom=height - 1, lines="\n".join(lines))
+
+
+def _drawn(line):
+    branch, rest = re.fullmatch(r"([│├└─ ]*)(.*)", line).groups()
+    rest = html.escape(rest, quote=False)
+    rest = re.sub(
+        r"on (the (\w+) loop) (\(.*\))", r'on <tspan class="\2">\1</tspan> <tspan class="why">\3</tspan>', rest
+    )
+    rest = re.sub(r"(fixtures: .*)", r'<tspan class="why">\1</tspan>', rest)
+    branch = branch.replace(" ", "\u00a0")  # other spaces are not drawn everywhere
+    return f'<tspan class="line">{branch}</tspan>{rest}' if branch else rest
+
+
 if __name__ == "__main__":
     PAGE.write_text(rewritten(PAGE.read_text()))
+    PICTURE.write_text(picture(), encoding="utf-8")

@@ -1,11 +1,22 @@
 import ast
 import re
+import shutil
 
 import pytest
 
 from asyncunit import errors
-from tests.docs import reference
-from tests.docs.doc_blocks import PAGES, ROOT, blocks_of, missing_lines, run, session, unknown_imports, write
+from tests.docs import doc_names, reference
+from tests.docs.doc_blocks import (
+    PAGES,
+    ROOT,
+    blocks_of,
+    missing_lines,
+    missing_packages,
+    run,
+    session,
+    unknown_imports,
+    write,
+)
 
 KINDS = ("suite", "file", "needs", "output", "fails", "shown")
 
@@ -16,7 +27,13 @@ def title(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_path):
+    if missing := missing_packages(page):
+        for block in blocks_of(page):
+            if block.language == "python":
+                compile(block.text, block.where, "exec")
+        pytest.skip(f"needs {', '.join(missing)}")
     runners, output, code = set(), "", None
+    shutil.copy(doc_names.__file__, tmp_path / "app.py")
     for number, block in enumerate(blocks_of(page)):
         if block.kind in ("suite", "file"):
             runners |= set(write(block, tmp_path, number))
@@ -77,6 +94,11 @@ def test_the_reference_is_what_the_code_says():
     assert reference.rewritten(page) == page
 
 
+def test_the_picture_of_the_plan_is_what_is_drawn_of_the_example_suite():
+    """``python -m tests.docs.reference`` writes it anew."""
+    assert reference.PICTURE.read_text(encoding="utf-8") == reference.picture()
+
+
 def test_the_reference_has_each_public_name():
     page = reference.PAGE.read_text()
     missing = [name for name in reference.asyncunit.__all__ if f"`{name}" not in page]
@@ -104,10 +126,29 @@ def messages():
                     yield node.func.id, text
 
 
-def test_each_error_and_warning_has_an_entry_and_each_entry_its_error():
+def rows():
+    """The words of each row of docs/errors.md that is about an error of asyncunit's, with the class of that error."""
     page = (ROOT / "docs" / "errors.md").read_text()
-    listed = set(re.findall(r"^\| (\w+) \| `(.+?)` \|", page, re.M))
-    entries = {(name, text) for name, text in listed if name in errors.__all__}
-    assert entries == set(messages())
+    found = re.findall(r"^\| `([^`]+)` \| (\w+) \|", page, re.M)
+    return [(name, words) for words, name in found if name in errors.__all__]
+
+
+def test_each_message_is_found_in_one_row_of_the_page_of_errors_and_each_row_has_its_message():
+    """Words without an ellipsis are part of one message, so that they can be searched for; others are all of one."""
+    elsewhere = ("AsyncUnitWarning", "DeadlockError", "TestTimeoutError")  # whose texts are put together
+    unused = {(name, words) for name, words in rows() if name not in elsewhere}
+    for name, text in sorted(set(messages())):
+        found = [
+            (each, words)
+            for each, words in rows()
+            if each == name and (words == text or ("…" not in words and words in text))
+        ]
+        assert len(found) == 1, f"{name}: {text}\nis in these rows: {found}"
+        unused -= set(found)
+    assert unused == set()
+
+
+def test_each_class_of_errors_is_on_the_page_of_errors():
+    page = (ROOT / "docs" / "errors.md").read_text()
     for name in errors.__all__:
-        assert f"`{name}`" in page or f"| {name} |" in page or name == "AsyncUnitError", name
+        assert f"`{name}`" in page or f"| {name} |" in page or f"asyncunit.{name}`" in page, name

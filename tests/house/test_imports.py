@@ -32,7 +32,6 @@ ORDER = [
 WITHOUT_ASYNCIO = ORDER[: ORDER.index("loops")]
 # What still runs upwards; nothing may be added.
 UPWARDS = {
-    ("cases.plan_tree", "pytest_plugin.function_plans"),
     ("lifecycle.hooks", "cases.run"),
     ("lifecycle.running", "cases.suite"),
     ("loops.loop", "checks.findings"),
@@ -104,7 +103,7 @@ def test_the_house_is_not_deep():
     def depth(module: str) -> int:
         return 1 + max((depth(other) for other in IMPORTS[module]), default=0)
 
-    assert max(depth(module) for module in MODULES) <= 23
+    assert max(depth(module) for module in MODULES) <= 25
 
 
 def test_few_modules_are_at_the_top():

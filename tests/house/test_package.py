@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+import asyncunit
 from tests.support import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECTORIES = ("tests", "docs", ".ci")
 MODULES = {str(path.relative_to(ROOT)) for path in (ROOT / "asyncunit").rglob("*.py")} | {"asyncunit/py.typed"}
 
 
@@ -33,7 +35,7 @@ def built(tmp_path_factory):
     directory = tmp_path_factory.mktemp("built")
     source = directory / "source"
     source.mkdir()
-    for name in ("asyncunit", "docs", "tests"):
+    for name in ("asyncunit", *DIRECTORIES):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -53,7 +55,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     wheel, _ = built
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        info = f"asyncunit-{PROJECT['version']}.dist-info"
+        info = f"asyncunit-{asyncunit.__version__}.dist-info"
         assert {name for name in names if not name.startswith(info)} == MODULES
         metadata = archive.read(f"{info}/METADATA").decode()
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
@@ -63,11 +65,39 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     assert "asyncunit = asyncunit.pytest_entry" in entry_points
 
 
-def test_the_sdist_holds_what_the_wheel_is_built_of(built):
+def files_of(directory):
+    """The files in a directory of the repository, but for what Python has compiled."""
+    found = {path for path in (ROOT / directory).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    return {path.relative_to(ROOT).as_posix() for path in found}
+
+
+def test_the_sdist_holds_the_package_its_tests_and_the_documentation(built):
     _, sdist = built
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert names >= MODULES | {"pyproject.toml", "setup.cfg", "README.md", "LICENSE"}
+    expected = MODULES | {"pyproject.toml", "setup.cfg", "README.md", "LICENSE"}
+    assert names >= expected.union(*map(files_of, DIRECTORIES))
+    assert [name for name in names if "__pycache__" in name or name.endswith(".pyc")] == []
+
+
+def test_the_sdist_runs_its_own_tests(built, tmp_path):
+    _, sdist = built
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    [unpacked] = tmp_path.iterdir()
+    call(
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/house/test_imports.py",
+        "tests/docs/test_docs.py",
+        "-k",
+        "not block",
+        cwd=unpacked,
+    )
+    output = call(sys.executable, "-m", "pytest", "--collect-only", "-q", cwd=unpacked)
+    assert "error" not in output.splitlines()[-1]
 
 
 def test_the_wheel_in_an_empty_environment_runs_the_example_suite(built, tmp_path):

@@ -1,10 +1,20 @@
 import dataclasses
 import traceback
+import unittest
+from pathlib import Path
 
 import pytest
 
+import asyncunit
 from asyncunit.introspection.frames import Place
-from asyncunit.introspection.tracebacks import print_all, printing_at_interrupt, report_on_stderr, stand_at, trim
+from asyncunit.introspection.tracebacks import (
+    print_all,
+    printing_at_interrupt,
+    report_on_stderr,
+    stand_at,
+    trim,
+    without_loader,
+)
 from tests.conftest import fail
 
 
@@ -83,3 +93,30 @@ def test_errors_that_were_collected_are_printed_at_ctrl_c_and_only_then(capsys):
 def test_all_of_several_are_printed(capsys):
     print_all("session", [ValueError("a"), ValueError("b")])
     assert capsys.readouterr().err.count("ValueError") == 2
+
+
+LOADED = """\
+Failed to import test module: test_x
+Traceback (most recent call last):
+  File "{unittest}/loader.py", line 419, in _find_test_path
+    module = self._get_module_from_name(name)
+             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  File "/home/user/test_x.py", line 4, in <module>
+    class Test(asyncunit.AsyncTestCase):
+  File "{asyncunit}/cases/case.py", line 128, in __init_subclass__
+    raise error
+asyncunit.errors.DefinitionError: it is wrong.
+  - in this way
+"""
+
+
+def test_the_text_of_what_could_not_be_loaded_begins_at_the_users_line():
+    text = LOADED.format(unittest=Path(unittest.__file__).parent, asyncunit=Path(asyncunit.__file__).parent)
+    assert without_loader(text) == (
+        "Failed to import test module: test_x\n"
+        "Traceback (most recent call last):\n"
+        '  File "/home/user/test_x.py", line 4, in <module>\n'
+        "    class Test(asyncunit.AsyncTestCase):\n"
+        "asyncunit.errors.DefinitionError: it is wrong.\n"
+        "  - in this way\n"
+    )

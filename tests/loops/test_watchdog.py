@@ -6,7 +6,7 @@ import pytest
 
 from asyncunit.loops import watchdog
 from asyncunit.loops.watchdog import Deadline
-from tests.introspection.test_debuggers import run_in, traced_by
+from tests.introspection.test_frames import run_in, traced_by
 from tests.support import python
 
 

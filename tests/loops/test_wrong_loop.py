@@ -139,3 +139,40 @@ def test_other_errors_are_left_alone(loop_runner):
     explain(error, loop_runner.loop)
     explain(ValueError("Event loop is closed"), loop_runner.loop)
     assert not hasattr(error, "__notes__")
+
+
+IN_A_THREAD = """
+    async def used(thing):
+        await thing
+    class Test(asyncunit.AsyncTestCase):
+        async def asyncSetUp(self):
+            self.future = asyncio.get_running_loop().create_future()
+            self.event = asyncio.Event()
+            self.waiter = asyncio.create_task(self.event.wait())
+            self.addCleanup(self.waiter.cancel)
+            await asyncio.sleep(0)
+        async def in_a_loop_that_is_kept(self):
+            loop = asyncio.new_event_loop()
+            task = loop.create_task(used(self.future), name="portal")
+            await asyncio.to_thread(loop.run_until_complete, asyncio.wait([task]))
+            loop.close()
+            raise task.exception()
+        {test}
+"""
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "async def test_x(self): await asyncio.to_thread(asyncio.run, used(self.future))",
+        "async def test_x(self): await asyncio.to_thread(asyncio.run, used(self.waiter))",
+        "async def test_x(self): await asyncio.to_thread(asyncio.run, self.event.wait())",
+        "async def test_x(self): await self.in_a_loop_that_is_kept()",
+        "def test_x(self): asyncio.run(used(self.future))",
+    ],
+)
+def test_an_error_that_came_up_in_another_thread_or_runner_is_said_to_be_there(test):
+    error = run_module(IN_A_THREAD.format(test=test)).only_error()
+    [note] = error.__notes__
+    assert note.startswith(("This ran on a loop that asyncunit has not made", "This ran on another loop"))
+    assert "what it awaits seems to belong to the event loop of the scope 'test_x (" in note

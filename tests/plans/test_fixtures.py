@@ -411,3 +411,16 @@ def test_a_fixture_may_be_patched():
             self.assertEqual(self.value[1], "other")
 
     assert run(Test).passed == ["test_x"]
+
+
+def test_a_fixture_that_is_passed_the_class_may_say_so_by_classmethod():
+    class Test(AsyncTestCase):
+        @fixture(scope="class")
+        @classmethod
+        async def name(cls):
+            yield cls.__name__
+
+        async def test_x(self, name):
+            self.assertEqual((name, self.name), ("Test", "Test"))
+
+    assert run(Test).wasSuccessful()

@@ -24,16 +24,16 @@ def ids_of(values, ids=None, names=("a",)):
     [
         ("text", "text"),
         ("a b", "a b"),
-        ("1.5", "1.5"),
+        ("1.5", "1_5"),
         ("line\nbreak\0", "line\\nbreak\\x00"),
         ("ü", "ü"),
         (b"a\xff", "a\\xff"),
         (1, "1"),
-        (1.5, "1.5"),
+        (1.5, "1_5"),
         (1j, "1j"),
         (True, "True"),
         (None, "None"),
-        (Colour.RED, "Colour.RED"),
+        (Colour.RED, "Colour_RED"),
         (re.compile("a+"), "a+"),
         (int, "int"),
         (python, "python"),
@@ -51,7 +51,7 @@ def test_several_names_make_one_id():
 
 
 def test_ids_are_a_list_or_a_callable_or_come_with_the_param():
-    assert ids_of([1, 2, 3], ["one", None, 3.5]) == ["one", "2", "3.5"]
+    assert ids_of([1, 2, 3], ["one", None, 3.5]) == ["one", "2", "3_5"]
     assert ids_of([1, 2], iter(["one", "two"])) == ["one", "two"]
     assert ids_of([1, 2], lambda value: "one" if value == 1 else None) == ["one", "2"]
     assert ids_of([param(1, id="x"), param(2)], ["given", "two"]) == ["x", "two"]

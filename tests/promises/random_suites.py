@@ -1,7 +1,7 @@
 """Random suites, run under ``python -m unittest``, ``python -m asyncunit`` and pytest: one verdict, one order.
 
-    python -m tests.promises.random_suites 100 200     # tries these seeds, prints those that differ
-    python -m tests.promises.random_suites 17 --keep .  # writes the suite of one seed there, and what each runner did
+python -m tests.promises.random_suites 100 200     # tries these seeds, prints those that differ
+python -m tests.promises.random_suites 17 --keep .  # writes the suite of one seed there, and what each runner did
 """
 
 from __future__ import annotations
@@ -175,9 +175,7 @@ class Writer:
     def visible(self, *groups: list[Fixture]) -> list[Fixture]:
         return list({each.name: each for group in groups for each in group}.values())
 
-    def test(
-        self, name: str, visible: list[Fixture], nameable: list[Fixture], indent: str, path: str
-    ) -> Iterator[str]:
+    def test(self, name: str, visible: list[Fixture], nameable: list[Fixture], indent: str, path: str) -> Iterator[str]:
         named = [each.name for each in nameable if self.chance(0.25)]
         is_async = self.chance(0.7) or not indent
         arguments = ", ".join([*(["self"] if indent else []), *named])

@@ -224,7 +224,7 @@ def test_ctrl_c_under_catch_lets_the_test_end_and_reports(tmp_path):
     assert found.stdout.split()[-1] == "asyncTearDownModule"
 
 
-def test_a_bare_run_is_closed_with_the_process(tmp_path):
+def test_a_bare_run_that_is_stopped_is_closed_with_the_process(tmp_path):
     write(
         tmp_path,
         bare="""
@@ -237,7 +237,9 @@ def test_a_bare_run_is_closed_with_the_process(tmp_path):
                         finally: print("closed")
                     Test.task = asyncio.ensure_future(wait())
                     await asyncio.sleep(0)
-            unittest.TestLoader().loadTestsFromTestCase(Test).run(unittest.TestResult())
+            suite = unittest.TestLoader().loadTestsFromTestCase(Test)
+            suite.addTest(lambda result: result.stop())
+            suite.run(unittest.TestResult())
             print("end")
         """,
     )
@@ -261,7 +263,7 @@ def test_a_bare_run_in_a_worker_is_closed_with_the_worker(tmp_path, method):
                     Test.task = asyncio.ensure_future(wait())
                     await asyncio.sleep(0)
             def work(test):
-                unittest.TestSuite([test]).run(unittest.TestResult())
+                unittest.TestSuite([test, lambda result: result.stop()]).run(unittest.TestResult())
                 print("end", flush=True)
             if __name__ == "__main__":
                 context = multiprocessing.get_context(sys.argv[1])

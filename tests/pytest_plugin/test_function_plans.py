@@ -5,7 +5,7 @@ import pytest
 from asyncunit import LoopScopeError, Scope, fixture
 from asyncunit.config.settings import Config
 from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.fixtures import mark_fixture
+from asyncunit.pytest_plugin.fixture_plans import mark_fixture
 from asyncunit.pytest_plugin.function_plans import Collected
 
 

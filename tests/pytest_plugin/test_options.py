@@ -5,7 +5,7 @@ import pytest
 
 from asyncunit import ConfigurationError, Scope
 from asyncunit.config.keys import KEYS
-from asyncunit.pytest_plugin.options import PEER_KEYS, Written, add, is_peer_there
+from asyncunit.pytest_plugin.options import PEER_KEYS, Written, add
 
 
 class Parser:
@@ -46,36 +46,12 @@ def test_those_of_pytest_asyncio_are_there_where_it_is_not():
     assert set(PEER_KEYS) < set(parser.inis)
 
 
-def plugins(*there, blocked=(), **known):
-    config = types.SimpleNamespace(known_args_namespace=types.SimpleNamespace(**known))
-    return types.SimpleNamespace(
-        is_blocked=blocked.__contains__, hasplugin=there.__contains__, get_plugin={"pytestconfig": config}.get
-    )
-
-
-@pytest.mark.parametrize("name", ["asyncio", "pytest_asyncio.plugin"])
-def test_the_peer_is_there_if_it_is_loaded_or_is_going_to_be(nothing_is_set, name):
-    assert is_peer_there(plugins(name, disable_plugin_autoload=True))
-    assert is_peer_there(plugins(plugins=[name], disable_plugin_autoload=True))
-    assert not is_peer_there(plugins(disable_plugin_autoload=True))
-    nothing_is_set.setenv("PYTEST_PLUGINS", f"other,{name}")
-    assert is_peer_there(plugins(disable_plugin_autoload=True))
-
-
-def test_the_peer_is_not_there_if_it_is_blocked_or_not_loaded_by_itself(nothing_is_set):
-    nothing_is_set.setattr("asyncunit.pytest_plugin.options._is_peer_installed", lambda: True)
-    assert is_peer_there(plugins())
-    assert not is_peer_there(plugins(blocked=["asyncio"]))
-    nothing_is_set.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    assert not is_peer_there(plugins())
-
-
 def written(*there, ini=(), options=(), path=Path("/")):
     """What is written where pytest's ini file and command line say this."""
     inis, said = dict(ini), dict(options)
     return Written(
         types.SimpleNamespace(
-            pluginmanager=plugins(*there),
+            pluginmanager=types.SimpleNamespace(get_plugin=dict.fromkeys(there, object()).get),
             rootpath=path,
             getini=inis.get,
             getoption=lambda name, default=None: said.get(name, default),

@@ -10,14 +10,15 @@ from ledger import Client, serve
 class Server:
     """One server for all tests of the run, started by the first class that inherits this."""
 
-    starts = 0
+    running = 0
 
     @asyncunit.fixture(scope="session")
     async def address(cls):
-        Server.starts += 1
         with tempfile.TemporaryDirectory() as directory:
             async with serve(Path(directory, "ledger.db")) as address:
+                Server.running += 1
                 yield address
+                Server.running -= 1
 
 
 class Connection(Server):

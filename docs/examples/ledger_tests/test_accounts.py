@@ -10,6 +10,6 @@ class TestAccounts(Transaction, asyncunit.AsyncTestCase):
 
     @asyncunit.parametrize("cents", [1, 11])
     async def test_a_deposit_is_kept(self, cents):
-        # The account is empty again each time, for what the other test did was rolled back.
+        # The account is empty again each time: what the other test did was rolled back.
         self.assertEqual(await self.client.ask("deposit", account="dora", cents=cents), {"cents": cents})
         self.assertEqual(await self.client.ask("balance", account="dora"), {"cents": cents})

@@ -18,5 +18,5 @@ class TestTransfers(Transaction, asyncunit.AsyncTestCase):
         answer = await self.client.ask("transfer", source=self.account, target="eve", cents=40)
         self.assertEqual(answer, {"error": "dora has 10, 40 were asked for"})
 
-    def test_the_server_was_started_once_for_all_modules(self):
-        self.assertEqual(Server.starts, 1)
+    def test_one_server_is_there_for_all_modules(self):
+        self.assertEqual(Server.running, 1)

@@ -1,6 +1,6 @@
 from asyncunit import Scope, fixture
 from asyncunit.config.settings import Config
-from asyncunit.pytest_plugin.fixtures import AdoptedFixture, AdoptedFixtures, depth_needed, mark_fixture
+from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, AdoptedFixtures, depth_needed, mark_fixture
 from asyncunit.pytest_plugin.nodes import Place
 from tests.pytest_plugin.test_function_plans import coroutine_function, definition, taker
 
@@ -31,7 +31,7 @@ def test_the_function_of_a_fixture_knows_its_fixture():
     assert mark_fixture(one) is one.function
     fixtures = AdoptedFixtures(taker())
     found = fixtures.find(definition(mark_fixture(one)))
-    assert found == AdoptedFixture(one, found.definition, is_peers=False)
+    assert found == AdoptedFixture(one, found.definition, is_peers=False, is_declared=True)
     assert fixtures.find(found.definition) is found
 
 

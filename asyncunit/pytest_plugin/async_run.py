@@ -1,0 +1,271 @@
+"""The hooks of a run of pytest in which something is async."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from asyncunit.errors import AsyncUnitError, RunningLoopError
+from asyncunit.plans.params import param_sets_of
+from asyncunit.pytest_plugin import debugging
+from asyncunit.pytest_plugin.detection import has_async_tests, is_case
+from asyncunit.pytest_plugin.effective_markers import Marking
+from asyncunit.pytest_plugin.fixture_plans import param_of
+from asyncunit.pytest_plugin.loop_factories import PARAM, LoopFactories
+from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, current_policy, is_default
+
+if TYPE_CHECKING:
+    from asyncunit.config.settings import Config
+    from asyncunit.pytest_plugin.function_plans import Collected
+    from asyncunit.pytest_plugin.items import ItemRunner
+
+__tracebackhide__ = True
+
+
+class AsyncRun:
+    """The hooks that there are where something async was collected."""
+
+    def __init__(self, config: pytest.Config, collected: Collected) -> None:
+        self.config = config
+        self.collected = collected
+        self._factories = LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
+        if not collected.taker.is_peer_active:
+            config.pluginmanager.register(_DefaultPolicy(), "asyncunit-policy")
+        self._marking = Marking(collected, pytest.mark)
+        # None until the first of them is set up.
+        self._items: ItemRunner | None = None
+        self._ran_once = 0
+        # None until there is a test case.
+        self._cases: _CaseCollection | None = None
+        if config.getoption("usepdb", False) or config.getoption("trace", False):
+            config.pluginmanager.register(_Debugging(config), "asyncunit-debugging")
+
+    def expect_cases(self) -> None:
+        """There is a test case among what is collected now."""
+        if self._cases is None:
+            self._cases = _CaseCollection(self.collected.taker.config)
+            self.config.pluginmanager.register(self._cases, "asyncunit-cases")
+
+    def adopt(self, module: Any, cases: list[type]) -> None:
+        """Have the test cases of a module know what markers say of them, and its async hooks be called."""
+        if not cases:
+            return
+        from asyncunit.cases import suite
+        from asyncunit.pytest_plugin import markers
+
+        markers.adopt_markers(module, cases)
+        # pytest looks through a module's hooks for each of its tests.
+        if suite.has_module_hooks(module) and any(not case.__module__.startswith("asyncunit.") for case in cases):
+            suite.adopt_module(module.__name__)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Plan an async test function, and run it once with each of its loop factories."""
+        node = metafunc.definition
+        wrong = None
+        try:
+            plan = self.collected.plan(node)
+            factories = self._one_factory(node) if plan is None else self._factories.of(node, plan)
+            param_sets = param_sets_of(metafunc.function)
+        except AsyncUnitError as error:
+            wrong = str(error)
+        if wrong is not None:  # not above, for pytest would show both
+            pytest.fail(wrong if wrong.startswith(node.nodeid) else f"{node.nodeid}: {wrong}", pytrace=False)
+        if self.collected.policy_of(node) is not None:
+            ask_for_policy(node)
+        for each in param_sets:
+            metafunc.parametrize(each.names, [param_of(param) for param in each.params])
+        if factories is not None:
+            _parametrize_factories(metafunc, factories, "function" if plan is None else plan.loop_scope)
+        if plan is not None and plan.is_peers and plan.marker is not None and "scope" in plan.marker.kwargs:
+            node.warn(pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=..."))
+
+    def _one_factory(self, node: Any) -> Mapping[str, Any] | None:
+        """The loop factory of a sync test's async fixtures: the one that there is, for it is not run several times."""
+        plan = self.collected.plan_for_fixtures(node)
+        factories = self._factories.of(node, plan) if plan.fixtures else None
+        is_one = factories is not None and len(factories) == 1 and all(map(callable, factories.values()))
+        return factories if is_one else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Have each item say what is in force for it, in its marker."""
+        for item in self._marking.mark(items):
+            reason = f"Tests based on asynchronous generators are not supported. {item.name} will be ignored."
+            item.warn(pytest.PytestCollectionWarning(reason))
+            item.add_marker(pytest.mark.xfail(run=False, reason=reason))
+        if self.config.getoption("loadgroup", False) or self.config.getoption("dist", None) == "loadgroup":
+            self._marking.group(items)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Plan anew what has got another marker meanwhile."""
+        for item, error in self._marking.mark_again(session.items):
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+
+    # One item.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object | None:
+        """Run a test under its schedules, where it has any."""
+        attempts = self._runner().attempts_for(item)
+        if attempts is None:
+            return None
+        from asyncunit.pytest_plugin import under_schedules
+
+        under_schedules.Schedules(self._runner().follow).run(item, nextitem, attempts)
+        return True
+
+    def _runner(self) -> ItemRunner:
+        if self._items is None:
+            from asyncunit.pytest_plugin.items import ItemRunner
+
+            self._items = ItemRunner(
+                self.collected, pytest.set_trace if self.config.getoption("trace", False) else None
+            )
+        return self._items
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Say which test the run has come to."""
+        self._runner().come_to(item)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        """Run an async fixture in the task of its scope; know that a test takes the log."""
+        if fixturedef.argname == "caplog":
+            from asyncunit.checks.unhandled_errors import take_the_log
+
+            fixturedef.addfinalizer(take_the_log())
+        if self._items is None:
+            return (yield)
+        if fixturedef.argname == POLICY:
+            policy = yield
+            if not self.collected.taker.is_peer_active and not is_default(fixturedef):
+                self._items.given_policy(fixturedef, policy)
+                warnings.warn(pytest.PytestDeprecationWarning(DEPRECATED), stacklevel=1)
+            return policy
+        other = self._items.in_place_of(fixturedef, request)
+        if other is None:
+            self._items.before_sync_fixture(fixturedef)
+            return (yield)
+        definition: Any = fixturedef
+        written, definition.func = definition.func, other
+        try:
+            return (yield)
+        except RunningLoopError:
+            definition.finish(request)  # or all who ask for the fixture get this error
+            raise
+        finally:
+            definition.func = written
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object | None:
+        """Run an async test function."""
+        plan = self.collected.plan_of(pyfuncitem)
+        if self._items is None:
+            return None
+        if plan is None:
+            self._items.before_sync_test(pyfuncitem)
+            return None
+        warning = self._items.call(pyfuncitem, plan)
+        if warning is not None:
+            pyfuncitem.warn(pytest.PytestWarning(warning))
+        return True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Leave what the next test does not stand in, and report what has not been."""
+        if self._items is not None:
+            self._items.leave(item, nextitem)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """The run is over."""
+        items, self._items = self._items, None
+        if items is not None:
+            items.end()
+            self._ran_once = items.ran_once
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Tell of the tests that could not follow schedules."""
+        if self._ran_once:
+            from asyncunit.loops.attempts import ran_once
+
+            terminalreporter.write_line(ran_once(self._ran_once))
+
+
+class _DefaultPolicy:
+    """The fixture that suites for pytest-asyncio override."""
+
+    @pytest.fixture(scope="session")
+    def event_loop_policy(self) -> Any:
+        """The event loop policy that is in force."""
+        return current_policy()
+
+
+class _CaseCollection:
+    """The hook that there is where test cases are among what was collected: pytest calls it for each function, too."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        # The name of the class that is being collected in the place of one.
+        self._made: str | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> object | None:
+        """Collect a test case once for each of its loop factories, and a plain one such that its tests are awaited."""
+        if name == self._made or not has_async_tests(obj):
+            return None
+        from asyncunit.cases.generated import cases_of
+
+        cases = cases_of(cast("Any", obj), self._config, takes_all=self._config.mode == "auto")
+        if cases == [obj]:
+            return None
+        return [node for case in cases if (node := self._collect_in_place(collector, case)) is not None]
+
+    def _collect_in_place(self, collector: Any, case: type) -> Any:
+        """Collect a class that stands in the place of one of the module; None where pytest leaves it alone."""
+        self._made = case.__name__
+        try:
+            node: Any = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=case.__name__, obj=case)
+        finally:
+            self._made = None
+        if node is not None:
+            node.obj = case
+        return node
+
+
+def _parametrize_factories(metafunc: pytest.Metafunc, factories: Mapping[str, Any], loop_scope: object) -> None:
+    """Run the test once with each; the items have theirs among their params, and nobody asks for it as a fixture."""
+    values = [
+        pytest.param(None, marks=pytest.mark.skip(reason=str(factory))) if isinstance(factory, str) else factory
+        for factory in factories.values()
+    ]
+    ids: Any = list(factories) if len(factories) > 1 else (pytest.HIDDEN_PARAM,)
+    scope: Any = str(loop_scope)
+    metafunc.fixturenames.append(PARAM)
+    metafunc.parametrize(PARAM, values, ids=ids, indirect=True, scope=scope)
+
+
+class _Debugging:
+    """What --pdb and --trace need of asyncunit's test cases."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._is_traced = config.getoption("trace", False)
+        self._is_pdb_used = config.getoption("usepdb", False)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: Any) -> None:
+        """Have a test case stop in the debugger when its test begins, and be torn down when pytest leaves it."""
+        if not is_case(getattr(item, "cls", None)):
+            return
+        if self._is_pdb_used:
+            debugging.postpone(item)
+        if self._is_traced:
+            item.instance._asyncunit_substitute_of = functools.partial(debugging.stopping, stop=pytest.set_trace)
