@@ -42,11 +42,11 @@ class Config:
     None leaves it to ``PYTHONASYNCIODEBUG`` and ``-X dev``. ``timeout`` is what each step may take, in seconds; None is
     for ever. ``fail_on`` names the checks that fail a test; ``background_tasks`` are patterns of the coroutines whose
     tasks may live as long as their loop, and ``left_open`` of the functions that may leave resources, callbacks and
-    threads. ``loop_factories`` are several by name, each test being run once with each;
-    ``mode`` is "auto" where every async test is taken, and else "strict". ``schedules`` is under how many orders of
-    its tasks a test is run, and ``late_timers`` by up to which part of their delay timers are late then; ``schedule``
-    is the only one to be run, and ``trace`` the file for its timeline, both of which come from the environment.
-    ``sources`` says for each key that was written somewhere where that is.
+    threads. ``loop_factories`` are several by name, each test being run once with each; ``mode`` is "auto" where every
+    async test is taken, and else "strict". ``schedules`` is under how many orders of its tasks a test is run, and
+    ``late_timers`` by up to which part of their delay timers are late then; ``schedule`` is the only one to be run, and
+    ``trace`` the file for its timeline, both of which come from the environment. ``sources`` says for each key that was
+    written somewhere where that is.
 
     ``is_lenient`` is true where what is found only warns, even where warnings are errors. ``costly`` are those checks
     of ``fail_on`` that cost something, and are made only there. ``watches`` is true where anything is to be done while

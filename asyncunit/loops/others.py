@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from pathlib import Path
 from weakref import WeakSet
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -49,12 +48,12 @@ class Others:
         """The loop begins to run: what is there by now, and was not started by it, is not its own."""
         self._seen = []
         self._threads_before = {thread for thread in _enumerate() if thread not in self._threads}
-        self._children_before = running_children() - self._children
+        self._children_before = children() - self._children
 
     def loop_stops(self) -> None:
         """The loop stops: what was started since is its own, also when it runs the next time."""
         self._threads.update(thread for thread in _enumerate() if thread not in self._threads_before)
-        self._children = running_children() - self._children_before
+        self._children = children() - self._children_before
         self._threads_before = set()
         self._seen = []
 
@@ -73,9 +72,9 @@ class Others:
                 for thread in threads
                 if thread not in self._threads_before and thread not in self._workers and thread.name not in _HARMLESS
             ]
-        children = running_children()
-        if children:
-            return [*self._found, *(f"child process {pid}" for pid in sorted(children - self._children_before))]
+        new = children() - self._children_before
+        if new:
+            return [*self._found, *(f"child process {pid}" for pid in sorted(new) if runs(pid))]
         return self._found
 
     @staticmethod
@@ -92,25 +91,34 @@ class Others:
         )
 
 
-def running_children() -> set[int]:
-    """The child processes that still run."""
+def children() -> set[int]:
+    """The child processes, also those that have ended and were not asked for."""
     try:
         _waitid(os.P_ALL, 0, _ONLY_LOOK)
     except ChildProcessError:  # there is none, and this was the cheap way to learn it
         return set()
     pids: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            pids.update(map(int, (task / "children").read_text().split()))
-    return {pid for pid in pids if _runs(Path(f"/proc/{pid}"))}
+    for task in os.listdir("/proc/self/task"):  # noqa: PTH208 - asked before each jump, so it is to be fast
+        with suppress(OSError):  # the thread has ended
+            pids.update(map(int, _read(f"/proc/self/task/{task}/children").split()))
+    return pids
 
 
-def _runs(process: Path) -> bool:
+def runs(pid: int) -> bool:
+    """Whether a child process still runs, and may do something that matters here."""
     try:
-        state = process.joinpath("stat").read_bytes().rpartition(b") ")[2][:1]
-        return state != b"Z" and not any(helper in process.joinpath("cmdline").read_bytes() for helper in _HELPERS)
+        state = _read(f"/proc/{pid}/stat").rpartition(b") ")[2][:1]
+        return state != b"Z" and not any(helper in _read(f"/proc/{pid}/cmdline") for helper in _HELPERS)
     except OSError:
         return False
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, 65536)
+    finally:
+        os.close(fd)
 
 
 def signals_may_come() -> bool:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from asyncunit.errors import ConfigurationError, DeadlockError
 from asyncunit.loops.deadlock import describe_deadlock
 from asyncunit.loops.holds import holds, waiting
-from asyncunit.loops.others import Others, running_children, signals_may_come
+from asyncunit.loops.others import Others, children, runs, signals_may_come
 from asyncunit.loops.sockets import Sockets
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -268,7 +268,7 @@ class VirtualClock(asyncio.AbstractEventLoop if TYPE_CHECKING else object):  # t
             or self.outside_in_flight()
             or self.others.threads()
             or signals_may_come()
-            or running_children()
+            or any(runs(pid) for pid in children())
         )
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # noqa: D102 - the base's

@@ -69,7 +69,7 @@ class AsyncRun:
         wrong = None
         try:
             plan = self.collected.plan(node)
-            factories = None if plan is None else self._factories.of(node, plan)
+            factories = self._one_factory(node) if plan is None else self._factories.of(node, plan)
             param_sets = param_sets_of(metafunc.function)
         except AsyncUnitError as error:
             wrong = str(error)
@@ -79,10 +79,17 @@ class AsyncRun:
             ask_for_policy(node)
         for each in param_sets:
             metafunc.parametrize(each.names, [param_of(param) for param in each.params])
-        if plan is not None and factories is not None:
-            _parametrize_factories(metafunc, factories, plan.loop_scope)
+        if factories is not None:
+            _parametrize_factories(metafunc, factories, "function" if plan is None else plan.loop_scope)
         if plan is not None and plan.is_peers and plan.marker is not None and "scope" in plan.marker.kwargs:
             node.warn(pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=..."))
+
+    def _one_factory(self, node: Any) -> Mapping[str, Any] | None:
+        """The loop factory of a sync test's async fixtures: the one that there is, for it is not run several times."""
+        plan = self.collected.plan_for_fixtures(node)
+        factories = self._factories.of(node, plan) if plan.fixtures else None
+        is_one = factories is not None and len(factories) == 1 and all(map(callable, factories.values()))
+        return factories if is_one else None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -145,6 +152,7 @@ class AsyncRun:
             return policy
         other = self._items.in_place_of(fixturedef, request)
         if other is None:
+            self._items.before_sync_fixture(fixturedef)
             return (yield)
         definition: Any = fixturedef
         written, definition.func = definition.func, other
@@ -160,7 +168,10 @@ class AsyncRun:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object | None:
         """Run an async test function."""
         plan = self.collected.plan_of(pyfuncitem)
-        if plan is None or self._items is None:
+        if self._items is None:
+            return None
+        if plan is None:
+            self._items.before_sync_test(pyfuncitem)
             return None
         warning = self._items.call(pyfuncitem, plan)
         if warning is not None:

@@ -104,9 +104,9 @@ def test_each_key_has_a_field_of_the_configuration():
 
 def test_the_same_loops_with_the_same_clock_are_one_thing():
     virtual, quiet = Config(clock="virtual"), Config(clock="virtual", clock_quiet=0.5)
-    assert Config().clocked(new_loop) is new_loop
-    assert virtual.clocked(new_loop) is virtual.clocked(new_loop)
-    assert virtual.clocked(new_loop) is not virtual.clocked(None)
-    assert virtual.clocked(new_loop) is not quiet.clocked(new_loop)
-    assert repr(virtual.clocked(new_loop)) == "new_loop with a virtual clock"
+    assert Config().clocked(dict) is dict
+    assert virtual.clocked(dict) is virtual.clocked(dict)
+    assert virtual.clocked(dict) is not virtual.clocked(None)
+    assert virtual.clocked(dict) is not quiet.clocked(dict)
+    assert repr(virtual.clocked(dict)) == "dict with a virtual clock"
     assert repr(quiet.clocked(None)) == "asyncio with a virtual clock and clock_quiet = 0.5"

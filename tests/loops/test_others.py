@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="for Linux")
 
 if sys.platform == "linux":
-    from asyncunit.loops.others import Others, running_children, signals_may_come
+    from asyncunit.loops.others import Others, children, runs, signals_may_come
 
 
 class Running:
@@ -82,7 +82,8 @@ def test_the_watchdog_wakes_nobody(others):
 
 def test_child_processes_are_told_until_they_end(others):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        assert running_children() == {child.pid}
+        assert children() == {child.pid}
+        assert runs(child.pid)
         assert others.started() == [f"child process {child.pid}"]
         later = Others()
         later.loop_runs()
@@ -95,7 +96,8 @@ def test_a_child_that_has_ended_and_was_not_asked_for_runs_no_more():
     child.stdout.read()
     with child.stdout:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert running_children() == set()
+        assert children() == {child.pid}
+        assert not runs(child.pid)
     child.wait()
 
 
