@@ -434,7 +434,12 @@ class Scheduled(BaseEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> TimerHandle:
         """Set a timer, which is late if timers are to be."""
+        self._note_timer()
         return super().call_at(self._late(when), callback, *args, context=context)
+
+    def _note_timer(self) -> None:
+        if not hasattr(self, "virtual_time"):
+            self.outside["timers of the real clock"] = None
 
     def _late(self, when: float) -> float:
         if self._late_timers:
@@ -472,6 +477,7 @@ class _LateByDelay(Scheduled):
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> TimerHandle:
         """Set a timer, which is late if timers are to be."""
+        self._note_timer()
         now = self.time()
         return super().call_later(self._late(now + delay) - now, callback, *args, context=context)
 
