@@ -67,7 +67,16 @@ class Standing(NamedTuple):
 class _Switch(NamedTuple):
     step: int
     task: TracedTask
-    standing: Standing | None
+    at: _At | None
+
+    @property
+    def standing(self) -> Standing | None:
+        return None if self.at is None else Standing(*self.at)
+
+
+# What a `Standing` and a `_Switch` are made of, and made faster: one for each switch of a run, of which few are shown.
+_At = tuple[types.CodeType, int]
+_Noted = tuple[int, "TracedTask", _At | None]
 
 
 class Switches:
@@ -75,7 +84,7 @@ class Switches:
 
     def __init__(self) -> None:
         # One more than is shown, whose task is the one that the first one shown comes from.
-        self._last: deque[_Switch] = deque(maxlen=SHOWN + 1)
+        self._last: deque[_Noted] = deque(maxlen=SHOWN + 1)
         self._task: TracedTask | None = None
 
     def note(self, step: int, known: TracedTask, task: Task[Any]) -> None:
@@ -85,11 +94,11 @@ class Switches:
         self._task = known
         if not known.name:
             known.learn_name(task)
-        self._last.append(_Switch(step, known, standing_of(task)))
+        self._last.append((step, known, _find(task)))
 
     def lines(self) -> list[str]:
         """What a report says of each: the step, the task that stopped and where, the task that went on and where."""
-        switches = list(self._last)
+        switches = [_Switch(*noted) for noted in self._last]
         lines = []
         for index in range(1, len(switches)):
             before, after = switches[index - 1], switches[index]
@@ -115,6 +124,11 @@ def _at(standing: Standing | None) -> str:
 
 def standing_of(task: Task[Any]) -> Standing | None:
     """Where the task waits: in the innermost function that is no library's; else in the outermost, if not ours."""
+    at = _find(task)
+    return None if at is None else Standing(*at)
+
+
+def _find(task: Task[Any]) -> _At | None:
     found: types.FrameType | None = None
     awaitable: Any = task.get_coro()
     while awaitable is not None:
@@ -129,7 +143,7 @@ def standing_of(task: Task[Any]) -> Standing | None:
             found = frame
     if found is None or "__unittest" in found.f_globals:
         return None
-    return Standing(found.f_code, found.f_lasti)
+    return found.f_code, found.f_lasti
 
 
 # By the name of a file, whether it is a user's.
