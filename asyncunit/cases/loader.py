@@ -64,7 +64,7 @@ class AsyncTestLoader(unittest.TestLoader):
 
     Where ``mode`` is ``auto``, the functions at the top of each module are tests, whether or not the module has
     `load_tests`, and the async tests of plain ``unittest.TestCase`` classes are run; where it is ``strict``, these are
-    errors, for unittest would have them pass without running. The bare name of a test that has become many selects all
+    errors, because unittest lets them pass without running. The bare name of a test that has become many selects all
     of them. ``mode`` is read from the configuration where it is None.
     """
 

@@ -14,8 +14,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from asyncunit.checks.findings import Finding
+from asyncunit.checks.reach import is_exempt_here, outliving
 from asyncunit.config.parsing import Check
-from asyncunit.introspection.frames import caller
+from asyncunit.introspection.frames import caller, is_installed
 from asyncunit.introspection.tracebacks import is_error
 from asyncunit.scopes.contexts import current_owner
 from asyncunit.scopes.open_scope import OpenScope
@@ -52,7 +53,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _note(thing: Any) -> None:
     owner = current_owner()
-    if owner is not None and Check.UNCLOSED_RESOURCES in owner.config.fail_on:
+    if owner is not None and Check.UNCLOSED_RESOURCES in owner.config.fail_on and not is_exempt_here(owner):
         owner.note(thing, caller())
 
 
@@ -61,12 +62,20 @@ async def noting_generators(awaitable: Awaitable[T]) -> T:
     behind = sys.get_asyncgen_hooks().firstiter  # the loop's own
 
     def begin(generator: AsyncGenerator[Any, Any]) -> None:
-        _note(generator)
+        if not _is_librarys(generator):
+            _note(generator)
         if behind is not None:
             behind(generator)
 
     sys.set_asyncgen_hooks(firstiter=begin)  # until the loop stops, which puts back what was there before it ran
     return await awaitable
+
+
+def _is_librarys(generator: AsyncGenerator[Any, Any]) -> bool:
+    """Whether a library has begun a generator of its own: that is closed by it, at some time."""
+    place = caller()
+    code = getattr(generator, "ag_code", None)
+    return place is not None and code is not None and is_installed(place.filename) and is_installed(code.co_filename)
 
 
 def note_transports(loop: asyncio.AbstractEventLoop) -> None:
@@ -91,12 +100,12 @@ def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[...
 def left_open(owner: OpenScope, case: object | None = None) -> list[Any]:
     """What was made in the context of a scope, or stands in the attributes of a test, and is open.
 
-    What outlives a test is handed to the next wider scope, but for files, of which nobody knows who has opened them.
+    What outlives the scope is handed to the next wider one, but for files, of which nobody knows who has opened them.
     """
     left = [thing for thing in [*owner.things(), *_files_of(case)] if _is_open(thing)]
-    if case is None or owner.within is None or not left:
+    if owner.within is None or not left:
         return left
-    kept = outliving(left, case)
+    kept = outliving(left, owner, case)
     for thing in kept:
         if not isinstance(thing, io.IOBase):
             owner.within.note(thing, owner.place_of(thing))
@@ -195,58 +204,3 @@ def _stands_on(holder: Holder, sock: socket.socket) -> bool:
         other = holder.get_extra_info("socket")
         return other is not None and other.fileno() == sock.fileno()
     return any(other.fileno() == sock.fileno() for other in getattr(holder, "sockets", ()))
-
-
-# How far to go from a thing to those that refer to it.
-_STEPS = 20
-
-# What refers to a thing without keeping it for anybody: the loop keeps all that it watches.
-_IN_BETWEEN = (asyncio.AbstractEventLoop, asyncio.Handle, asyncio.Future, types.FrameType, types.TracebackType)
-
-
-def outliving(things: list[Any], case: object) -> list[Any]:
-    """Those of the things that are reached from a class, a module or a fixture, other than through the test's instance.
-
-    So a connection that a pool of the class opens for a test, and keeps, is not the test's.
-    """
-    seen = {id(case), id(getattr(case, "__dict__", None)), id(things)}
-    # Of each object that is reached, which of the things it leads to.
-    leads_to: dict[int, set[int]] = {id(thing): {id(thing)} for thing in things}
-    frontier, kept = list(things), set[int]()
-    for _ in range(_STEPS):
-        seen.update(map(id, frontier))
-        own = {id(frontier), id(leads_to), id(kept)}
-        found = [other for other in gc.get_referrers(*frontier) if id(other) not in seen and id(other) not in own]
-        inside = {id(other): other for other in found if not issubclass(type(other), _IN_BETWEEN)}
-        for other in inside.values():
-            ways = [leads_to[id(each)] for each in gc.get_referents(other) if id(each) in leads_to]
-            leads_to[id(other)] = set().union(*ways)
-            if _stays(other):
-                kept |= leads_to[id(other)]
-        # Not by way of a module: by way of sys, all is reached.
-        frontier = [other for other in inside.values() if _module_of(other) is None]
-        if not frontier or len(kept) == len(things):
-            break
-    return [thing for thing in things if id(thing) in kept]
-
-
-def _stays(other: object) -> bool:
-    """Whether it is a class, the dictionary of a module, or asyncunit's own: that has the values of fixtures.
-
-    The standard library keeps things for nobody: the processes that it waits for, say.
-    """
-    module = _module_of(other)
-    if module is None or module.partition(".")[0] in sys.stdlib_module_names:
-        return False
-    is_place = type(other) is dict or issubclass(type(other), type)
-    return not (is_place and module.startswith("asyncunit."))
-
-
-def _module_of(other: object) -> str | None:
-    if type(other) is dict:
-        name = other.get("__name__") if "__spec__" in other else None
-    else:
-        name = getattr(other if issubclass(type(other), type) else type(other), "__module__", None)
-        if not issubclass(type(other), type) and not str(name).startswith("asyncunit."):
-            return None
-    return name if isinstance(name, str) else None

@@ -14,10 +14,12 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.checks.findings import Finding
+from asyncunit.checks.shut_down import PartsOfLoop
 from asyncunit.config.parsing import Check
-from asyncunit.introspection.frames import caller, coroutine_name, describe_task, represent
+from asyncunit.introspection.frames import Place, caller, coroutine_name, describe_task, represent
 from asyncunit.loops.task_factory import calling_group, parents_of
 from asyncunit.loops.wrong_loop import explain
+from asyncunit.scope import Scope
 from asyncunit.scopes.contexts import current_owner, give, given_to, owner_of, owner_of_context
 from asyncunit.scopes.open_scope import OpenScope
 
@@ -82,7 +84,16 @@ class Observer:
     task factory of its own keeps it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, loop_owner: OpenScope | None = None) -> None:
+        # True once a part of the loop was shut down that others still need: it is to be replaced.
+        self.is_unfit = False
+        self._loop_owner = loop_owner
+        # Nobody is to use a test's own loop after it.
+        is_shared = loop_owner is None or loop_owner.scope is not Scope.FUNCTION
+        self._parts = PartsOfLoop(loop, self._part_was_shut_down) if is_shared else None
+        self._executor_before: Any = None
+        # The handle that has raised last, which may do so at each turn of the loop.
+        self._last_handle: Any = None
         self.unhandled: list[Unhandled] = []
         self.aside: list[Unhandled] = []
         self.test: OpenScope | None = None
@@ -118,6 +129,8 @@ class Observer:
             type(error), asyncio.CancelledError
         ):  # of a callback that asks a task for its error
             return
+        if self._is_repeated(context.get("handle"), error):
+            return
         captured = _is_captured()
         if captured or self.is_closed or _logger.hasHandlers():
             loop.default_exception_handler(context)
@@ -126,6 +139,18 @@ class Observer:
                 explain(error, loop)
             message = str(context.get("message") or "Unhandled exception in event loop")
             self.unhandled.append(self._item(message, error, context))
+
+    def _is_repeated(self, handle: object, error: BaseException | None) -> bool:
+        """Whether a reader's callback, which is called at each turn of the loop, has only raised again."""
+        last = self.unhandled[-1].finding.error if self.unhandled and handle is not None else None
+        is_repeated = last is not None and handle is self._last_handle and type(last) is type(error)
+        self._last_handle = handle
+        return is_repeated
+
+    def _part_was_shut_down(self, owner: OpenScope, text: str, place: Place | None) -> None:
+        if owner is not self._loop_owner:  # else nobody is to use it after this
+            self.is_unfit = True
+            self.unhandled.append(Unhandled(owner, Finding(Check.LEFT_CALLBACKS, text, place)))
 
     def _item(self, message: str, error: BaseException | None, context: Mapping[str, Any]) -> Unhandled:
         thing = context.get("task") or context.get("future") or context.get("handle")
@@ -275,6 +300,7 @@ class Observer:
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(self._own_handler)
         self._before = _LoopSettings.of(loop)
+        self._executor_before = None if self._parts is None else self._parts.executor
         self.aside += self.unhandled
         self.unhandled = []
 
@@ -284,6 +310,8 @@ class Observer:
             gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
         if self._before is not None:
             self._before.put_back(loop)
+            if self._parts is not None and self._parts.executor is not self._executor_before:
+                self._parts.put_back(loop, self._executor_before)
 
 
 def observer_of(loop: asyncio.AbstractEventLoop | None) -> Observer | None:

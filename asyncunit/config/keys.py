@@ -16,9 +16,10 @@ MEANINGS = {
     "clock": "the clock of the loops: real (default), or virtual, which jumps to the next timer when nothing else can "
     "happen",
     "clock_quiet": "seconds of silence after which what is outside the loop holds a virtual clock no longer",
-    "fail_on": "the checks that fail a test instead of warning: all, or some of unhandled_errors, leaked_tasks, "
-    "unawaited_coroutines, unclosed_resources, slow_callbacks",
+    "fail_on": "the checks that fail a test instead of warning: all (but slow_callbacks), or some of unhandled_errors, "
+    "leaked_tasks, unawaited_coroutines, unclosed_resources, left_callbacks, left_threads, slow_callbacks",
     "late_timers": "under a schedule: by up to which part of their delay timers are late",
+    "left_open": "patterns (asyncpg.*) of the functions that may leave open what they open, and threads and callbacks",
     "loop_debug": "asyncio's debug mode",
     "loop_factories": "several loop factories by name, each test once with each: name=package.module:callable",
     "loop_factory": "what makes the event loops: package.module:callable",

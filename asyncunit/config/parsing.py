@@ -25,6 +25,8 @@ class Check(enum.StrEnum):
     LEAKED_TASKS = enum.auto()
     UNAWAITED_COROUTINES = enum.auto()
     UNCLOSED_RESOURCES = enum.auto()
+    LEFT_CALLBACKS = enum.auto()
+    LEFT_THREADS = enum.auto()
     SLOW_CALLBACKS = enum.auto()
 
     def __repr__(self) -> str:
@@ -32,6 +34,9 @@ class Check(enum.StrEnum):
 
 
 CHECKS = tuple(Check)
+
+# What "all" means: the checks that judge the code. How long a callback takes is the machine's doing as well.
+ALL = frozenset(CHECKS) - {Check.SLOW_CALLBACKS}
 
 
 LoopFactory = Callable[[], "AbstractEventLoop"]
@@ -210,10 +215,10 @@ def parse_path(value: object, where: str) -> str | None:
 
 
 def parse_checks(value: object, where: str) -> frozenset[Check]:
-    """Some of the checks, as a list or a text; "all" of them; or none."""
+    """Some of the checks, as a list or a text; "all" that judge the code; or none."""
     names = _words(value, where, f"a list of {', '.join(CHECKS)}; or 'all'; or an empty list")
-    if names == ("all",):
-        return frozenset(CHECKS)
+    if "all" in names and not set(names) - {"all", Check.SLOW_CALLBACKS}:
+        return ALL | {Check(name) for name in names if name != "all"}
     for name in names:
         if name not in CHECKS:
             hint = did_you_mean(name.lower(), [*CHECKS, "all"])
@@ -262,6 +267,7 @@ _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
     "clock_quiet": parse_seconds,
     "fail_on": parse_checks,
     "late_timers": parse_part,
+    "left_open": parse_patterns,
     "loop_debug": parse_boolean,
     "loop_factories": parse_loop_factories,
     "loop_factory": parse_loop_factory,

@@ -26,10 +26,10 @@ ATTRIBUTE = "__asyncunit_settings__"
 CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
 
 # So are these, which are part of which loop it is, and are not attributes of the class.
-OF_LOOPS = (*CLASS_ATTRIBUTES, "clock", "clock_quiet")
+OF_LOOPS = (*CLASS_ATTRIBUTES, "loop_factories", "clock", "clock_quiet")
 
 # The checks that cost nothing, and are made whether ``fail_on`` names them or not.
-ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS})
+ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS, Check.LEFT_CALLBACKS})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,11 +41,12 @@ class Config:
     are the seconds of silence after which what is outside holds it no longer. ``loop_debug`` is asyncio's debug mode;
     None leaves it to ``PYTHONASYNCIODEBUG`` and ``-X dev``. ``timeout`` is what each step may take, in seconds; None is
     for ever. ``fail_on`` names the checks that fail a test; ``background_tasks`` are patterns of the coroutines whose
-    tasks may live as long as their loop. ``loop_factories`` are several by name, each test being run once with each;
-    ``mode`` is "auto" where every async test is taken, and else "strict". ``schedules`` is under how many orders of
-    its tasks a test is run, and ``late_timers`` by up to which part of their delay timers are late then; ``schedule``
-    is the only one to be run, and ``trace`` the file for its timeline, both of which come from the environment.
-    ``sources`` says for each key that was written somewhere where that is.
+    tasks may live as long as their loop, and ``left_open`` of the functions that may leave resources, callbacks and
+    threads. ``loop_factories`` are several by name, each test being run once with each; ``mode`` is "auto" where every
+    async test is taken, and else "strict". ``schedules`` is under how many orders of its tasks a test is run, and
+    ``late_timers`` by up to which part of their delay timers are late then; ``schedule`` is the only one to be run, and
+    ``trace`` the file for its timeline, both of which come from the environment. ``sources`` says for each key that was
+    written somewhere where that is.
 
     ``is_lenient`` is true where what is found only warns, even where warnings are errors. ``costly`` are those checks
     of ``fail_on`` that cost something, and are made only there. ``watches`` is true where anything is to be done while
@@ -60,6 +61,7 @@ class Config:
     timeout: float | None = None
     fail_on: frozenset[Check] = frozenset({Check.UNHANDLED_ERRORS})
     background_tasks: tuple[str, ...] = ()
+    left_open: tuple[str, ...] = ()
     loop_factories: LoopFactories | None = None
     mode: str = "strict"
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -133,9 +135,12 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
     that name; a method cannot have these two. Raises ConfigurationError for an unknown key or a bad value.
     """
 
+    # How messages name it.
+    _written_as = "asyncunit.settings"
+
     def __init__(self, **values: object) -> None:
         try:
-            self.values = parse_settings(values, "asyncunit.settings(...)")
+            self.values = parse_settings(values, f"{self._written_as}(...)")
         except ConfigurationError as error:
             raise error.with_traceback(None)  # noqa: B904 - where it was found is nobody's: one line of ours is enough
 
@@ -155,10 +160,15 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
         written = vars(cls).get(key)
         if written is not None and parse({key: written}, cls.__qualname__)[key] != self.values[key]:
             raise ConfigurationError(
-                f"{class_name(cls)} says {key} = {written!r} and "
-                f"asyncunit.settings({key}={self.values[key]!r}); write one of the two."
+                f"{class_name(cls)} says {key} = {shown(written)} and "
+                f"{self._written_as}({key}={shown(self.values[key])}); write one of the two."
             )
         setattr(cls, key, self.values[key])
+
+
+def shown(value: object) -> str:
+    """A value as a user writes it."""
+    return repr(str(value) if isinstance(value, Scope) else value)
 
 
 def parse_settings(values: Mapping[str, object], where: str) -> dict[str, Any]:

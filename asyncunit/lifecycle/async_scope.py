@@ -121,7 +121,7 @@ class AsyncScope:
         if loop_runner.owner is not self.runner.scope and runs():
             if loop_runner.loop.is_closed():
                 errors += replace_closed_loop(runs()[-1], loop_runner)
-            elif loop_runner.stubborn:
+            elif loop_runner.stubborn or loop_runner.observer.is_unfit:
                 errors += replace_stubborn_loop(runs()[-1], loop_runner)
         return errors
 

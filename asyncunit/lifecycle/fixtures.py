@@ -42,6 +42,12 @@ class OpenFixture:
         self.error: Exception | None = None
         self.traceback: types.TracebackType | None = None
 
+    def get(self) -> Any:
+        """Its value; raises the error that it raised, again for each who asks."""
+        if self.error is not None:
+            raise self.error.with_traceback(self.traceback)
+        return self.value
+
 
 class ScopeFixtures:
     """The fixtures that are set up in one open scope, wider than a test.
@@ -70,11 +76,10 @@ class ScopeFixtures:
         )
 
     def shared(self, node: Node, loop_runner: LoopRunner | None) -> OpenFixture | None:
-        """The fixture as it is set up here, on that loop, whoever has done so; not one with params."""
+        """The fixture as it is here, on that loop, or has failed, whoever has set it up; not one with params."""
         for open_fixture in self.open_fixtures.values():
             on = None if open_fixture.async_scope is None else open_fixture.async_scope.runner.loop_runner
-            is_it = open_fixture.node is node and on is loop_runner
-            if is_it and not node.varies and open_fixture.error is None:
+            if open_fixture.node is node and on is loop_runner and not node.varies:
                 return open_fixture
         return None
 
@@ -194,9 +199,7 @@ class ClassFixtures:
             open_fixture = OpenFixture(node, async_scope if node.needs_loop else None)
             self._make(open_fixture, key, values, chosen, open_scope, async_scope)
             fixtures.open_fixtures[key] = open_fixture
-        if open_fixture.error is not None:
-            raise open_fixture.error.with_traceback(open_fixture.traceback)
-        return open_fixture.value
+        return open_fixture.get()
 
     def _async_scope_for(self, node: Node, open_scope: OpenScope) -> AsyncScope | None:
         """The async half in whose task it is set up; None where the loop of the class does not last so long."""

@@ -143,7 +143,7 @@ class OpenTest:
             if loop_runner.loop.is_closed():
                 runner.abandon()
                 errors += replace_closed_loop(run, loop_runner)
-            elif loop_runner.stubborn and loop_runner.owner is not scope:
+            elif (loop_runner.stubborn or observer.is_unfit) and loop_runner.owner is not scope:
                 errors += replace_stubborn_loop(run, loop_runner)
             errors += run.leave(scope)
         return errors

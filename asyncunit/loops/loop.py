@@ -126,7 +126,7 @@ class LoopRunner:
         self.runner = Runner(loop_factory=functools.partial(_made_by, self._made_by))
         self.loop = self.runner.get_loop()
         self.virtual = cast("VirtualClock", self.loop) if self._is_virtual else None
-        self.observer = Observer(self.loop)
+        self.observer = Observer(self.loop, self.owner)
         know(self.loop, self.owner)
 
     def report_closed_by_user(self) -> LoopClosedError:

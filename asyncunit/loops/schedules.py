@@ -56,10 +56,14 @@ _TURNS = 5
 
 class Step:
     """A step that a task is to take. ``arrived`` and ``since`` say when it became one of those to choose from: after
-    how many others, and after how many steps were taken.
+    how many others, and after how many steps were taken. These and ``is_taken`` are set then.
     """
 
     __slots__ = ("args", "arrived", "callback", "context", "is_taken", "is_yield", "since", "task")
+
+    arrived: int
+    since: int
+    is_taken: bool
 
     def __init__(
         self, task: _TaskState, callback: Callable[..., object], args: Any, context: Context, is_yield: bool
@@ -69,8 +73,6 @@ class Step:
         self.args: Any = args
         self.context: Any = context
         self.is_yield = is_yield
-        self.is_taken = False
-        self.arrived = self.since = 0
 
     def __lt__(self, other: Step) -> bool:
         return self.arrived < other.arrived
@@ -215,11 +217,13 @@ class Turns:
     def _step(
         self, loop: AbstractEventLoop, task: Task[Any], callback: Callable[..., object], args: Any, context: Context
     ) -> Step:
-        state = self._tasks.get(ref(task))
-        if state is None:
-            self._seen += 1
-            state = self._tasks[ref(task, self._tasks.pop)] = _TaskState(self._seen, task, self._new_priority())
+        state = self._tasks.get(ref(task)) or self._meet(task)
         return Step(state, callback, args, context, not args and current_task(loop) is task)
+
+    def _meet(self, task: Task[Any]) -> _TaskState:
+        self._seen += 1
+        state = self._tasks[ref(task, self._tasks.pop)] = _TaskState(self._seen, task, self._new_priority())
+        return state
 
     def _new_priority(self) -> float:
         return 0.0
@@ -313,6 +317,7 @@ class OrderedTurns(Turns):
             self._queue_turn()
 
     def _admit(self, step: Step) -> None:
+        step.is_taken = False
         step.arrived = self._arrived
         step.since = self.steps
         self._arrived += 1
@@ -351,7 +356,10 @@ class OrderedTurns(Turns):
                 self._is_turning = False
 
     def _choose(self) -> Step:
-        oldest = self._oldest()
+        arrivals = self._arrivals
+        while arrivals[0].is_taken:
+            arrivals.popleft()
+        oldest = arrivals[0]
         return oldest if self.steps - oldest.since > _LONGEST_WAIT else self._order.take(self._ready)
 
     def _oldest(self) -> Step:

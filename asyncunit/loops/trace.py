@@ -118,24 +118,18 @@ def standing_of(task: Task[Any]) -> Standing | None:
     found: types.FrameType | None = None
     awaitable: Any = task.get_coro()
     while awaitable is not None:
-        if type(awaitable) is types.CoroutineType:
+        kind = type(awaitable)
+        if kind is types.CoroutineType:
             frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+        elif kind is types.GeneratorType:
+            frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
         else:
-            frame, awaitable = _first(awaitable, _FRAMES), _first(awaitable, _AWAITED)
-        if frame is not None and (found is None or _is_users(frame)):
+            frame, awaitable = None, getattr(awaitable, "cr_await", None)
+        if frame is not None and (found is None or _users.get(frame.f_code.co_filename) or _is_users(frame)):
             found = frame
     if found is None or "__unittest" in found.f_globals:
         return None
     return Standing(found.f_code, found.f_lasti)
-
-
-# What generators and the like have of what a coroutine has.
-_FRAMES = ("gi_frame", "ag_frame")
-_AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
-
-
-def _first(awaitable: Any, names: tuple[str, ...]) -> Any:
-    return next((found for name in names if (found := getattr(awaitable, name, None)) is not None), None)
 
 
 # By the name of a file, whether it is a user's.

@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from asyncunit.introspection.frames import Place, debugger_is_attached, is_ours, stack, stands_in_debugger
@@ -91,11 +92,17 @@ class Deadline:
         frames = sys._current_frames()
         for ident in sorted(frames, key=lambda ident: ident != self._thread):
             if ident != threading.get_ident():
-                users = [(frame, frame.f_lineno) for frame in stack(frames[ident]) if not is_ours(frame)]
+                users = [(frame, frame.f_lineno) for frame in _of_users(stack(frames[ident]))]
                 summary = traceback.StackSummary.extract(reversed(users))
                 lines += [f"Thread {names.get(ident, ident)!r}:\n", *summary.format()]
         stream.write("".join(lines))
         stream.flush()
+
+
+def _of_users(frames: Sequence[types.FrameType]) -> list[types.FrameType]:
+    """The frames of a stack, the innermost first, but for asyncunit's and unittest's, and for those of their runner."""
+    own = [index for index, frame in enumerate(frames) if is_ours(frame)]
+    return [frame for frame in frames[: own[-1] if own else None] if not is_ours(frame)]
 
 
 class Watched(Protocol):

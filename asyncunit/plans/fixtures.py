@@ -272,7 +272,7 @@ def fixture(
 ) -> Any:
     """Declare a fixture: ``@asyncunit.fixture`` on a coroutine function, a function, or a generator of either kind.
 
-    What it returns, or yields, is its value; what stands after the ``yield`` tears it down. It is set up once per
+    What it returns, or yields, is its value. The code after the ``yield`` tears it down. It is set up once per
     ``scope``. A class that inherits it has it set up for each of its tests, as an attribute and as a parameter; with
     ``autouse=False`` only for those that name it. At the top of a module it is for the tests that name it, and with
     ``autouse=True`` for all of the module. Parameters are filled by the fixtures of that name.

@@ -62,7 +62,7 @@ class Variant(NamedTuple):
 def param(*values: object, id: str | None = None, skip: str | None = None, expected_failure: bool = False) -> Param:  # noqa: A002 - pytest's term
     """Say more of one value, or of one set of them, for `parametrize` and the ``params`` of a fixture.
 
-    ``id`` stands for it in the name of the test. ``skip`` is the reason to skip the test with it, and
+    ``id`` is in the name of the test, for this value. ``skip`` is the reason to skip the test with it, and
     ``expected_failure`` marks the test with it as unittest.expectedFailure does. Raises DefinitionError for a value of
     a wrong type.
     """
@@ -83,7 +83,7 @@ def parametrize(
     """Run a test method once for each of the values: ``@asyncunit.parametrize("a, b", [(1, 2), (3, 4)])``.
 
     ``names`` are the parameters to fill, separated by commas or as a list. For several, each value is a tuple with one
-    for each, or `param`. ``ids`` has the texts that stand for the values in the names of the tests: a list, or a
+    for each, or `param`. ``ids`` has the texts for the values that are in the names of the tests: a list, or a
     callable that is given a value and returns a text, or None for the default. Several parametrize decorators multiply.
     The terms are pytest's. Raises DefinitionError where names, values and ids do not go together.
     """

@@ -19,7 +19,7 @@ from asyncunit.pytest_plugin.loop_factories import PARAM, LoopFactories
 from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, current_policy, is_default
 
 if TYPE_CHECKING:
-    from asyncunit.config.settings import Config
+    from asyncunit.pytest_plugin.asyncio_compat import Taker
     from asyncunit.pytest_plugin.function_plans import Collected
     from asyncunit.pytest_plugin.items import ItemRunner
 
@@ -47,7 +47,7 @@ class AsyncRun:
     def expect_cases(self) -> None:
         """There is a test case among what is collected now."""
         if self._cases is None:
-            self._cases = _CaseCollection(self.collected.taker.config)
+            self._cases = _CaseCollection(self.collected.taker)
             self.config.pluginmanager.register(self._cases, "asyncunit-cases")
 
     def adopt(self, module: Any, cases: list[type]) -> None:
@@ -69,7 +69,7 @@ class AsyncRun:
         wrong = None
         try:
             plan = self.collected.plan(node)
-            factories = None if plan is None else self._factories.of(node, plan)
+            factories = self._one_factory(node) if plan is None else self._factories.of(node, plan)
             param_sets = param_sets_of(metafunc.function)
         except AsyncUnitError as error:
             wrong = str(error)
@@ -79,10 +79,17 @@ class AsyncRun:
             ask_for_policy(node)
         for each in param_sets:
             metafunc.parametrize(each.names, [param_of(param) for param in each.params])
-        if plan is not None and factories is not None:
-            _parametrize_factories(metafunc, factories, plan.loop_scope)
+        if factories is not None:
+            _parametrize_factories(metafunc, factories, "function" if plan is None else plan.loop_scope)
         if plan is not None and plan.is_peers and plan.marker is not None and "scope" in plan.marker.kwargs:
             node.warn(pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=..."))
+
+    def _one_factory(self, node: Any) -> Mapping[str, Any] | None:
+        """The loop factory of a sync test's async fixtures: the one that there is, for it is not run several times."""
+        plan = self.collected.plan_for_fixtures(node)
+        factories = self._factories.of(node, plan) if plan.fixtures else None
+        is_one = factories is not None and len(factories) == 1 and all(map(callable, factories.values()))
+        return factories if is_one else None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -145,6 +152,7 @@ class AsyncRun:
             return policy
         other = self._items.in_place_of(fixturedef, request)
         if other is None:
+            self._items.before_sync_fixture(fixturedef)
             return (yield)
         definition: Any = fixturedef
         written, definition.func = definition.func, other
@@ -160,7 +168,10 @@ class AsyncRun:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object | None:
         """Run an async test function."""
         plan = self.collected.plan_of(pyfuncitem)
-        if plan is None or self._items is None:
+        if self._items is None:
+            return None
+        if plan is None:
+            self._items.before_sync_test(pyfuncitem)
             return None
         warning = self._items.call(pyfuncitem, plan)
         if warning is not None:
@@ -201,8 +212,14 @@ class _DefaultPolicy:
 class _CaseCollection:
     """The hook that there is where test cases are among what was collected: pytest calls it for each function, too."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, taker: Taker) -> None:
+        self._config = taker.config
+        is_asyncios = taker.peer_mode == "auto" and not taker.is_peer_active
+        self._fix = (
+            "write asyncunit_mode = auto in pytest's configuration (asyncio_mode = auto is for test functions)"
+            if is_asyncios
+            else "configure mode = auto"
+        )
         # The name of the class that is being collected in the place of one.
         self._made: str | None = None
 
@@ -213,7 +230,7 @@ class _CaseCollection:
             return None
         from asyncunit.cases.generated import cases_of
 
-        cases = cases_of(cast("Any", obj), self._config, takes_all=self._config.mode == "auto")
+        cases = cases_of(cast("Any", obj), self._config, takes_all=self._config.mode == "auto", fix=self._fix)
         if cases == [obj]:
             return None
         return [node for case in cases if (node := self._collect_in_place(collector, case)) is not None]

@@ -14,7 +14,7 @@ from asyncunit.plans.class_plan import plan_of
 from asyncunit.plans.fixture_graph import Node, node_of
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.nodes import Place, depth_of
+from asyncunit.pytest_plugin.nodes import Place, depth_of, outer_depth_of
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -70,12 +70,14 @@ def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:
 class AdoptedFixture(NamedTuple):
     """A fixture of pytest's that asyncunit runs; ``is_peers`` where it has pytest-asyncio's meaning.
 
+    ``is_declared`` is true where it was declared with ``asyncunit.fixture``.
     It is async, or sync and lives in a scope where asyncunit's test cases find it, too.
     """
 
     fixture: Fixture[Any]
     definition: Any
     is_peers: bool
+    is_declared: bool = False
 
 
 class AdoptedFixtures:
@@ -95,10 +97,10 @@ class AdoptedFixtures:
 
     def _find(self, definition: Any) -> AdoptedFixture | None:
         function = written_of(definition.func)
-        made = getattr(function, ATTRIBUTE, None)
+        made = declared(definition)
         if made is not None:
             is_ours = made.is_async or made.scope >= Scope.MODULE
-            return AdoptedFixture(made, definition, is_peers=False) if is_ours else None
+            return AdoptedFixture(made, definition, is_peers=False, is_declared=True) if is_ours else None
         # What pytest-asyncio's decorator leaves on its functions.
         is_peers = getattr(function, "_force_asyncio_fixture", False)
         if self._taker.is_peer_active and (is_peers or self._taker.peer_mode == "auto"):
@@ -206,25 +208,29 @@ def _line(fixture: Fixture[Any]) -> int:
 def depth_of_fixture(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
     """As `depth_of`, for where pytest has a fixture live."""
     scope = found.fixture.scope
-    if scope is not Scope.PACKAGE or _is_in_module(found.definition, places):
+    if scope is not Scope.PACKAGE or _is_in_module(found, places):
         return depth_of(scope, places)
     depth = _depth_of_package(found.definition, places)
     # pytest-asyncio's loops of packages last as long as its fixtures of packages, wherever pytest has these live.
-    return depth_of(scope, places) if found.is_peers and depth == 1 else depth
+    return outer_depth_of(scope, places) if found.is_peers and depth == 1 else depth
 
 
-def _is_in_module(definition: Any, places: tuple[Place, ...]) -> bool:
+def _is_in_module(found: AdoptedFixture, places: tuple[Place, ...]) -> bool:
     """Whether an ``asyncunit.fixture`` is at the top of the module: its package is that of the module."""
     module = next((place.node for place in places if place.scope is Scope.MODULE), None)
-    return declared(definition) is not None and module is not None and definition.baseid == module.nodeid
+    return found.is_declared and module is not None and _is_at(found.definition, module)
+
+
+def _is_at(definition: Any, node: Any) -> bool:
+    """Whether a fixture is declared for what is in a node."""
+    at = getattr(definition, "node", None)  # new in pytest 9.1
+    return at is node if at is not None else definition.baseid == getattr(node, "nodeid", None)
 
 
 def _depth_of_package(definition: Any, places: tuple[Place, ...]) -> int:
-    node = getattr(definition, "node", None)  # new in pytest 9.1
     for depth in range(len(places), 0, -1):
         place = places[depth - 1]
-        is_there = place.node is node if node is not None else getattr(place.node, "nodeid", None) == definition.baseid
-        if place.scope is Scope.PACKAGE and is_there:
+        if place.scope is Scope.PACKAGE and _is_at(definition, place.node):
             return depth
     return 1  # else it lives as long as the session
 
@@ -235,4 +241,6 @@ def depth_needed(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
     if not fixture.is_async and not found.is_peers:
         return len(places) + 1
     depth = depth_of_fixture(found, places)
-    return depth if fixture.loop_scope is None else min(depth, depth_of(fixture.loop_scope, places))
+    if fixture.loop_scope is None:
+        return depth
+    return min(depth, (outer_depth_of if found.is_peers else depth_of)(fixture.loop_scope, places))

@@ -18,7 +18,7 @@ from asyncunit.plans.loop_choice import config_of_module
 from asyncunit.pytest_plugin.asyncio_compat import Taker
 from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, AdoptedFixtures, depth_needed
 from asyncunit.pytest_plugin.markers import check_agreement, parse_marker, parse_peer_marker
-from asyncunit.pytest_plugin.nodes import Place, depth_of, places_of
+from asyncunit.pytest_plugin.nodes import Place, depth_of, is_function, outer_depth_of, places_of
 from asyncunit.pytest_plugin.policies import overriding_policy
 from asyncunit.scope import Scope, ScopePath
 
@@ -51,6 +51,7 @@ class FunctionPlan(NamedTuple):
     is_peers: bool
     marker: Any
     own_markers: int = 0
+    is_sync: bool = False
 
     @property
     def path(self) -> ScopePath:
@@ -136,18 +137,24 @@ class Collected:
     def plan_again(self, item: Any) -> FunctionPlan | None:
         """Plan an item anew if it bears markers that its plan knows nothing of; None if it does not.
 
-        Raises as `plan` does.
+        One of its params may have brought them, or a hook. Raises as `plan` does.
         """
         plan = self.plan_of(item)
         if plan is None:
-            return None
+            return self._plan_late(item) if _count(item.own_markers) and is_function(item) else None
         ours = self._marked.get(item, ())
         written = [mark for mark in item.own_markers if not any(mark is each for each in ours)]
         if _count(written) == plan.own_markers:
             return None
         item.own_markers[:] = written
         self._marked.pop(item, None)
+        return self._plan_late(item)
+
+    def _plan_late(self, item: Any) -> FunctionPlan | None:
+        """Plan one item by its own markers, when all is collected."""
         taken_by = self.taker.take(self._markers_of(item), item.obj)
+        if taken_by is None:
+            return None
         plan = self._plan(item, item.obj, self.surroundings(item), is_peers=taken_by == PEER_MARKER)
         self._changed[item] = plan
         return plan
@@ -241,10 +248,20 @@ class Collected:
             needed = depth_needed(each, places)
             if needed < depth and explicit is None:
                 depth, reason = needed, f"inferred from the {each.fixture}"
+            elif needed < depth and explicit is Scope.PACKAGE is places[needed - 1].scope:
+                depth, reason = needed, f"as it says; it is the package of the {each.fixture}"
             elif needed < depth and not is_sync:
                 raise _too_narrow(explicit, each, places)
         return FunctionPlan(
-            places, depth, config, surroundings.configs, fixtures, reason, is_peers=False, marker=marker
+            places,
+            depth,
+            config,
+            surroundings.configs,
+            fixtures,
+            reason,
+            is_peers=False,
+            marker=marker,
+            is_sync=is_sync,
         )
 
     def _plan_as_peer(
@@ -259,7 +276,7 @@ class Collected:
             config = config.merged({"loop_factories": values["loop_factories"]}, "the marker asyncio")
         configs = (config,) * len(places)
         return FunctionPlan(
-            places, depth_of(scope, places), config, configs, fixtures, reason, is_peers=True, marker=marker
+            places, outer_depth_of(scope, places), config, configs, fixtures, reason, is_peers=True, marker=marker
         )
 
     def surroundings(self, item: Any) -> _Surroundings:
@@ -307,9 +324,9 @@ class Collected:
     def loop_depth(self, found: AdoptedFixture, plan: FunctionPlan, places: tuple[Place, ...]) -> int:
         """How many of the scopes around an item last as long as the loop that one of its fixtures runs on."""
         needed = depth_needed(found, places)
-        if plan.is_peers and found.is_peers:
+        if found.is_peers and (plan.is_peers or plan.is_sync):
             if found.fixture.loop_scope is None and self.taker.fixture_scope is not None:
-                return min(depth_of(self.taker.fixture_scope, places), needed)
+                return min(outer_depth_of(self.taker.fixture_scope, places), needed)
             return needed
         return min(plan.depth, needed)
 

@@ -7,6 +7,7 @@ names, this uses ``item._request``, the only request there is of a test that nam
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import functools
@@ -28,10 +29,12 @@ from asyncunit.introspection.functions import (
     substitute,
 )
 from asyncunit.introspection.tracebacks import print_all
+from asyncunit.lifecycle.async_scope import async_scope_of
 from asyncunit.loops.attempts import Attempt, attempts_of
-from asyncunit.loops.loop import loop_is_running
+from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
+from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
@@ -69,6 +72,8 @@ class ItemRunner:
         self._standings: dict[Any, Standing] = {}
         # Of test cases: their loop, and the configuration of those tests that have one of their own.
         self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
+        # Puts back the thread's current loop as the item is left; None while that is nobody's of asyncunit.
+        self._put_loop_back: Callable[[], object] | None = None
         # The test function that pytest has come to, while its scope is open.
         self._test: FunctionTest | None = None
 
@@ -122,6 +127,9 @@ class ItemRunner:
     def leave(self, item: Any, nextitem: Any) -> None:
         """Leave what the next item does not stand in, and raise what has not been reported."""
         run = self._run
+        if self._put_loop_back is not None:
+            self._put_loop_back()
+            self._put_loop_back = None
         if nextitem is not None and nextitem.parent is not item.parent:
             places = self._places_of(nextitem)
             for open_scope, place in zip(list(run.chain), places, strict=False):
@@ -156,12 +164,7 @@ class ItemRunner:
         call = functools.partial(function, **arguments)
         request.addfinalizer(hosted.tear_down)
         if not found.fixture.is_async and not found.is_peers:
-            scope = self._scope_for(found)
-            if open_fixture := value_in(scope, node, None):
-                return open_fixture.value
-            value = hosted.set_up_beside(call, None)
-            hosted.share(scope, None, value, finish)
-            return value
+            return self._set_up_sync(found, node, hosted, request, call)
         if loop_is_running():
             raise RunningLoopError(
                 f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
@@ -171,8 +174,24 @@ class ItemRunner:
         if not found.fixture.is_async:
             return hosted.set_up_beside(call, runner.loop_runner.loop)
         if open_fixture := value_in(runner.scope, node, runner.loop_runner):
-            return open_fixture.value
+            return open_fixture.get()
         return hosted.set_up(call, runner, finish, context)
+
+    def _set_up_sync(
+        self, found: AdoptedFixture, node: Node, hosted: HostedFixture, request: Any, call: Callable[[], Any]
+    ) -> Any:
+        finish = functools.partial(found.definition.finish, request)
+        if not node.needs_loop:
+            scope, loop_runner, async_scope = self._scope_for(found), None, None
+        else:
+            runner, _ = self._runner_for(found, request, finish)
+            scope, loop_runner = runner.scope, runner.loop_runner
+            async_scope = async_scope_of(scope, loop_runner)
+        if open_fixture := value_in(scope, node, loop_runner):
+            return open_fixture.get()
+        value = hosted.set_up_beside(call, None if loop_runner is None else loop_runner.loop)
+        hosted.share(scope, async_scope, value, finish)
+        return value
 
     def _scope_for(self, found: AdoptedFixture) -> OpenScope:
         """The open scope in which a fixture lives that is wider than a test."""
@@ -199,13 +218,12 @@ class ItemRunner:
             request.getfixturevalue(POLICY)
         loop_depth = self._collected.loop_depth(found, plan, places)
         if is_of_test:
-            test = self._open_test(item, plan)
-            if test.outer is None:
-                test.outer = []
-                item.addfinalizer(functools.partial(self._close, item))
-            test.outer.append(finish)
+            test = self._open_around(item, plan, finish)
             return test.runner_on(loop_depth), None
-        return wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth)), None
+        runner = wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth))
+        if self._test is None:
+            self._use_loop(runner.loop_runner.loop)
+        return runner, None
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]
@@ -218,6 +236,45 @@ class ItemRunner:
         self._run.catch_up(runner.scope)
         test.outer.append(finish)
         return runner, runner.scope.context
+
+    # What sync code finds to be the thread's current loop.
+
+    def before_sync_fixture(self, definition: Any) -> None:
+        """A sync fixture of the item is going to be set up; it finds the item's loop to be the current one."""
+        item = self._item
+        module = str(getattr(definition.func, "__module__", ""))
+        if self._is_case or self._test is not None or module.startswith("_pytest."):
+            return
+        plan = self._collected.plan_of(item)
+        if plan is None:
+            self.before_sync_test(item)
+        elif definition.scope == "function":
+            self._open_around(item, plan)
+
+    def before_sync_test(self, item: Any) -> None:
+        """A sync test is going to be called, or what is set up for it; it finds the loop of its async fixtures."""
+        plan = self._collected.plan_for_fixtures(item)
+        if self._test is None and self._put_loop_back is None and plan.fixtures and plan.depth <= len(plan.places):
+            standing = self._standing_of(item, plan)
+            scope = standing.enter(self._run, plan.depth)
+            if loop_runner := scope.kept((LoopRunner, standing.factory)):
+                self._use_loop(loop_runner.loop)
+
+    def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have it be the thread's current one until the item is left."""
+        if self._put_loop_back is None:
+            self._put_loop_back = functools.partial(asyncio.set_event_loop, current_loop())
+        asyncio.set_event_loop(loop)
+
+    def _open_around(self, item: Any, plan: FunctionPlan, *finish: Callable[[], None]) -> FunctionTest:
+        """Open the scope of a test function for what is set up around it, and close it after that is torn down."""
+        test = self._open_test(item, plan)
+        if test.outer is None:
+            test.outer = []
+            item.addfinalizer(functools.partial(self._close, item))
+            test.make_loop_current()
+        test.outer += finish
+        return test
 
     # Schedules.
 

@@ -45,6 +45,18 @@ def _is(node: Any, name: str) -> bool:
     return any(cls.__name__ == name and cls.__module__ == "_pytest.python" for cls in type(node).__mro__)
 
 
+def is_function(item: Any) -> bool:
+    """Whether an item of pytest is a test function, and no test of a class of unittest's."""
+    return _is(item, "Function") and not any(cls.__module__ == "_pytest.unittest" for cls in type(item).__mro__)
+
+
+def outer_depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
+    """As `depth_of`, but of packages the outermost: pytest-asyncio has one loop for it and what is in it."""
+    if scope is Scope.PACKAGE and len(places) > 1:
+        return 2
+    return depth_of(scope, places)
+
+
 def depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
     """How many of the places last as long as a scope; one more than there are for what is the test's own.
 

@@ -15,6 +15,7 @@ from asyncunit.errors import raise_all
 from asyncunit.introspection.functions import as_coroutine, is_async_def, is_awaitable
 from asyncunit.lifecycle.async_scope import async_scope_of, loop_in
 from asyncunit.lifecycle.running import OpenTest
+from asyncunit.loops.loop import current_loop
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
 from asyncunit.scope import Scope, ScopePath
@@ -93,6 +94,12 @@ class FunctionTest(OpenTest):
             run.leave(open_scope)
             raise
         return self.begin(run, ScopeTask(loop_runner, open_scope))
+
+    def make_loop_current(self) -> None:
+        """Have sync code find the test's loop to be the thread's current one, until the scope of the test closes."""
+        runner = self.runner or self.open()
+        runner.scope.keep(current_loop, current_loop, asyncio.set_event_loop)
+        asyncio.set_event_loop(runner.loop_runner.loop)
 
     def runner_on(self, depth: int) -> ScopeTask:
         """The test's task on the loop of one of the scopes around it."""

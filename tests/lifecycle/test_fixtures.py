@@ -1324,7 +1324,9 @@ def test_a_fixture_that_is_set_up_is_found_and_one_that_failed_is_not(fixtures, 
     assert fixtures.find(one, None) == ("one",)
     made.error = ValueError()
     assert fixtures.find(one, None) is None
-    assert fixtures.shared(ONE, None) is None
+    assert fixtures.shared(ONE, None) is made
+    with pytest.raises(ValueError):
+        made.get()
 
 
 def test_a_class_sees_no_more_than_what_it_uses(fixtures, events):

@@ -40,7 +40,7 @@ DEFINITION = """
 
 def places(output):
     """The files and lines that a report shows, but for the stacks that the watchdog prints of all threads."""
-    report = output.partition("======")[2] or output
+    report = (output.partition("======")[2] or output).partition("Captured stderr")[0]
     return re.findall(r'^  File ".*?([\w<>. ]+)", line (\d+)|^([\w./]+\.py):(\d+): ', report, re.M)
 
 

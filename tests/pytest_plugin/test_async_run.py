@@ -974,3 +974,179 @@ def test_an_interrupt_runs_the_tear_down_of_all_that_is_open(pytester):
     output, _ = process.communicate(timeout=30)
     assert notes.read_text().split("\n")[:-1] == ["running", "test down", "session down"]
     assert "KeyboardInterrupt" in output
+
+
+# What sync code has of a loop.
+
+FUTURE = """
+    @asyncunit.fixture(scope="{scope}")
+    async def future():
+        future = asyncio.get_running_loop().create_future()
+        future.get_loop().call_soon(future.set_result, 5)
+        yield future
+
+    @pytest.fixture(scope="{scope}")
+    def answer(future):
+        yield asyncio.get_event_loop().run_until_complete(future)
+        assert asyncio.get_event_loop() is future.get_loop()
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_sync_tests_and_fixtures_use_the_loop_of_an_async_fixture(run, scope):
+    text = (
+        FUTURE.format(scope=scope)
+        + """
+    def test_sync(future):
+        assert asyncio.get_event_loop().run_until_complete(future) == 5
+
+    def test_answer(answer):
+        assert answer == 5
+
+    @pytest.mark.asyncunit
+    async def test_async(answer):
+        assert answer == 5
+    """
+    )
+    assert outcomes(
+        run(
+            text.replace("        assert asyncio.get_event_loop() is future.get_loop()\n", "")
+            if scope == "module"
+            else text
+        )
+    ) == {"passed": 3}
+
+
+def test_a_sync_fixture_finds_the_loop_of_its_async_test_and_what_was_there_is_put_back(run):
+    result = run(
+        """
+        mine = asyncio.new_event_loop()
+
+        def setup_module():
+            asyncio.set_event_loop(mine)
+
+        def teardown_module():
+            asyncio.set_event_loop(None)
+            mine.close()
+
+        @asyncunit.fixture
+        def ours():
+            yield asyncio.get_event_loop()
+
+        @pytest.fixture
+        def pytests():
+            loop = asyncio.get_event_loop()
+            yield loop
+            assert asyncio.get_event_loop() is loop
+
+        @pytest.mark.asyncunit
+        async def test_ours(ours):
+            assert ours is asyncio.get_running_loop()
+
+        @pytest.mark.asyncunit
+        async def test_pytests(pytests):
+            assert pytests is asyncio.get_running_loop()
+
+        def test_sync(pytests):
+            assert pytests is mine
+        """
+    )
+    assert outcomes(result) == {"passed": 3}
+
+
+def test_a_single_loop_factory_is_for_the_async_fixtures_of_sync_tests_too(run, pytester):
+    pytester.makeconftest(
+        """
+        import asyncio
+
+        class Loop(asyncio.SelectorEventLoop): pass
+
+        def pytest_asyncunit_loop_factories(config, item):
+            return {"mine": Loop}
+        """
+    )
+    result = run(
+        """
+        @asyncunit.fixture(scope="module")
+        async def name():
+            yield type(asyncio.get_running_loop()).__name__
+
+        def test_sync(name):
+            assert name == "Loop"
+
+        @pytest.mark.asyncunit
+        async def test_async(name):
+            assert name == "Loop"
+        """,
+        "-v",
+    )
+    assert outcomes(result) == {"passed": 2}
+    result.stdout.fnmatch_lines("*::test_sync PASSED*")
+
+
+# Markers, files, packages.
+
+
+def test_a_marker_on_a_single_param_counts(run):
+    result = run(
+        """
+        MARKS = [pytest.mark.asyncunit, pytest.mark.asyncio, pytest.mark.asyncunit(timeout=7)]
+
+        @pytest.mark.parametrize("x", [pytest.param(number, marks=mark) for number, mark in enumerate(MARKS)])
+        async def test_it(x, request):
+            marker = request.node.get_closest_marker("asyncunit")
+            assert marker.kwargs["timeout"] == (7 if x == 2 else None)
+        """
+    )
+    assert outcomes(result) == {"passed": 3}
+
+
+def test_what_is_wrong_with_the_marker_of_a_param_is_said(run):
+    result = run(
+        """
+        @pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.asyncunit(timeout="soon"))])
+        async def test_it(x): pass
+        """
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines("*test_it*1*'soon'*")
+
+
+def test_a_text_file_of_doctests_stands_beside_async_tests(run, pytester):
+    pytester.maketxtfile(test_doc=">>> 1 + 1\n2\n")
+    result = run("@pytest.mark.asyncunit\nasync def test_it(): pass", pytester.path)
+    assert outcomes(result) == {"passed": 2}
+
+
+@pytest.mark.parametrize("marker", ["asyncunit", "asyncio"])
+def test_a_package_s_fixture_shares_its_loop_with_the_tests_of_a_subpackage(run, pytester, marker):
+    decorator = {"asyncunit": "asyncunit.fixture", "asyncio": "pytest_asyncio.fixture"}[marker]
+    result = run(
+        **{
+            "t/__init__": "",
+            "t/sub/__init__": "",
+            "t/conftest": f"import asyncio, asyncunit, pytest_asyncio\n\n@{decorator}(scope='package')\n"
+            "async def shared():\n    yield asyncio.get_running_loop()\n",
+            "t/sub/test_it": f"import asyncio, pytest\n\n@pytest.mark.{marker}(loop_scope='package')\n"
+            "async def test_it(shared):\n    assert shared is asyncio.get_running_loop()\n",
+        }
+    )
+    assert outcomes(result) == {"passed": 1}
+
+
+def test_blanket_filters_silence_what_only_warns_or_leave_it_a_warning(run):
+    text = "@pytest.mark.asyncio\nasync def test_it(): asyncio.ensure_future(asyncio.sleep(9))"
+    assert outcomes(run(text, "-Wignore")) == {"passed": 1}
+    assert outcomes(run(text, "-Werror")) == {"passed": 1, "warnings": 1}
+
+
+def test_the_fix_for_a_plain_test_case_is_asyncunits_own_mode_where_pytest_asyncios_is_auto(run):
+    result = run(
+        """
+        class TestPlain(unittest.TestCase):
+            async def test_it(self): pass
+        """,
+        "--asyncio-mode=auto",
+    )
+    assert outcomes(result) == {"failed": 1}
+    result.stdout.fnmatch_lines("*or write asyncunit_mode = auto in pytest's configuration*")

@@ -115,3 +115,27 @@ def test_without_async_tests_no_more_than_options_and_detection_is_imported(pyte
     )
     output, _ = in_a_process(pytester, "-p", "no:unraisableexception").communicate(timeout=30)
     assert "1 passed" in output, output
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 9 has a TOML of its own")
+def test_the_values_of_pytest_s_own_toml_have_their_types(run, pytester):
+    (pytester.path / "pytest.toml").write_text(
+        "[pytest]\nasyncunit_timeout = 5\nasyncunit_loop_debug = true\nasyncio_debug = true\n"
+        'asyncunit_fail_on = ["unhandled_errors", "leaked_tasks"]\n'
+    )
+    result = run(
+        """
+        @pytest.mark.asyncunit
+        async def test_it(request):
+            said = request.node.get_closest_marker("asyncunit").kwargs
+            assert (said["timeout"], said["loop_debug"]) == (5, True)
+            assert said["fail_on"] == ["leaked_tasks", "unhandled_errors"]
+        """
+    )
+    assert outcomes(result) == {"passed": 1}
+
+
+def test_a_bad_value_of_pytest_s_own_toml_is_an_error(run, pytester):
+    (pytester.path / "pytest.toml").write_text("[pytest]\nasyncunit_timeout = [5]\n")
+    if pytest.version_tuple >= (9,):
+        assert run("def test_it(): pass").ret == pytest.ExitCode.USAGE_ERROR

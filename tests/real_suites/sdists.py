@@ -50,10 +50,7 @@ class Workshop:
         """Installs this checkout's asyncunit, from a copy: a build leaves files in the folder that it builds from."""
         copy = self.folder / "asyncunit"
         shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(CHECKOUT / name, copy)
-        shutil.copytree(CHECKOUT / "asyncunit", copy / "asyncunit", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(CHECKOUT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info"))
         _pip(python, "install", "--no-deps", "--force-reinstall", str(copy))
 
 

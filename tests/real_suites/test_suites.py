@@ -17,6 +17,11 @@ def test_a_module_without_the_text_is_left_out(tmp_path):
     assert Suite("x", None, ("*.py",), holding="Base").modules(tmp_path) == ["test_one"]
 
 
+def test_a_source_without_tests_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="x: no file is like a.py or b.py; did its source come without tests?"):
+        Suite("x", None, ("a.py", "b.py")).modules(tmp_path)
+
+
 def test_all_suites_are_meant_where_none_is_named():
     assert named(ON_UNITTEST, []) == list(ON_UNITTEST)
 
