@@ -46,7 +46,7 @@ class TracedTask:
         self.name = name
 
 
-class Standing(NamedTuple):
+class Position(NamedTuple):
     """Where a task waits: an instruction of a function, of which the line is asked only for a report."""
 
     code: types.CodeType
@@ -67,7 +67,7 @@ class Standing(NamedTuple):
 class _Switch(NamedTuple):
     step: int
     task: TracedTask
-    standing: Standing | None
+    standing: Position | None
 
 
 class Switches:
@@ -109,11 +109,11 @@ def _stopped(known: TracedTask, later: list[_Switch]) -> str:
     return "ends" if task is None or task.done() else f"stops{_at(standing_of(task))}"
 
 
-def _at(standing: Standing | None) -> str:
+def _at(standing: Position | None) -> str:
     return "" if standing is None else f" at {standing}"
 
 
-def standing_of(task: Task[Any]) -> Standing | None:
+def standing_of(task: Task[Any]) -> Position | None:
     """Where the task waits: in the innermost function that is no library's; else in the outermost, if not ours."""
     found: types.FrameType | None = None
     awaitable: Any = task.get_coro()
@@ -129,7 +129,7 @@ def standing_of(task: Task[Any]) -> Standing | None:
             found = frame
     if found is None or "__unittest" in found.f_globals:
         return None
-    return Standing(found.f_code, found.f_lasti)
+    return Position(found.f_code, found.f_lasti)
 
 
 # By the name of a file, whether it is a user's.
@@ -157,7 +157,7 @@ class Timeline:
         self._named: set[int] = set()
 
     def note(
-        self, step: int, known: TracedTask, standing: Standing | None, loop_time: float, began: int, ended: int
+        self, step: int, known: TracedTask, standing: Position | None, loop_time: float, began: int, ended: int
     ) -> None:
         """A step was taken, from ``began`` to ``ended`` in nanoseconds."""
         if known.number not in self._named:
