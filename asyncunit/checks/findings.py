@@ -25,7 +25,7 @@ _NOTICES = 1_000
 _MENDS = {
     Check.UNHANDLED_ERRORS: (
         "Await the task, or handle the error where it comes up. A test that means it to come up writes:  "
-        "with self.expectUnhandledErrors({error}):"
+        "with {expects}.expectUnhandledErrors({error}):"
     ),
     Check.LEAKED_TASKS: (
         "A task that was left is cancelled. Await it, or cancel and await it, before the {scope} ends; one that is to "
@@ -113,7 +113,8 @@ def _text(owner: OpenScope, findings: Sequence[Finding], is_told: Callable[[Base
     what = "test" if owner.scope is Scope.FUNCTION else str(owner.scope)
     raised = next((type(finding.error).__name__ for finding in findings if finding.error is not None), "Exception")
     checks = dict.fromkeys(finding.check for finding in findings)
-    return "\n".join(lines + [_MENDS[check].format(scope=what, error=raised) for check in checks])
+    expects = "asyncunit" if owner.has_no_self else "self"
+    return "\n".join(lines + [_MENDS[check].format(scope=what, error=raised, expects=expects) for check in checks])
 
 
 def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:

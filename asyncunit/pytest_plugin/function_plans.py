@@ -35,7 +35,7 @@ def is_async_test(item: Any) -> bool:
 
 
 class FunctionPlan(NamedTuple):
-    """What is known of a test function that asyncunit runs: see `asyncunit.pytest_plugin.run.Standing`.
+    """What is known of a test function that asyncunit runs: see `asyncunit.pytest_plugin.run.Position`.
 
     ``fixtures`` are the async ones that it asks for. ``reason`` says why it runs on its loop. ``is_asyncio`` is true
     where it has pytest-asyncio's meaning. ``marker`` is the one that was read, and ``own_markers`` are how many of it
@@ -51,6 +51,7 @@ class FunctionPlan(NamedTuple):
     is_asyncio: bool
     marker: Any
     own_markers: int = 0
+    is_sync: bool = False
 
     @property
     def path(self) -> ScopePath:
@@ -252,7 +253,15 @@ class Collected:
             elif needed < depth and not is_sync:
                 raise _too_narrow(explicit, each, scope_nodes)
         return FunctionPlan(
-            scope_nodes, depth, config, surroundings.configs, fixtures, reason, is_asyncio=False, marker=marker
+            scope_nodes,
+            depth,
+            config,
+            surroundings.configs,
+            fixtures,
+            reason,
+            is_asyncio=False,
+            marker=marker,
+            is_sync=is_sync,
         )
 
     def _plan_for_asyncio(
@@ -324,7 +333,7 @@ class Collected:
     def loop_depth(self, found: PytestFixture, plan: FunctionPlan, scope_nodes: tuple[ScopeNode, ...]) -> int:
         """How many of the scopes around an item last as long as the loop that one of its fixtures runs on."""
         needed = depth_needed(found, scope_nodes)
-        if plan.is_asyncio and found.is_asyncio:
+        if found.is_asyncio and (plan.is_asyncio or plan.is_sync):
             if found.fixture.loop_scope is None and self.ownership.fixture_scope is not None:
                 return min(outer_depth_of(self.ownership.fixture_scope, scope_nodes), needed)
             return needed
