@@ -46,7 +46,7 @@ class TracedTask:
         self.name = name
 
 
-class Standing(NamedTuple):
+class Position(NamedTuple):
     """Where a task waits: an instruction of a function, of which the line is asked only for a report."""
 
     code: types.CodeType
@@ -70,11 +70,11 @@ class _Switch(NamedTuple):
     at: _At | None
 
     @property
-    def standing(self) -> Standing | None:
-        return None if self.at is None else Standing(*self.at)
+    def standing(self) -> Position | None:
+        return None if self.at is None else Position(*self.at)
 
 
-# What a `Standing` and a `_Switch` are made of, and made faster: one for each switch of a run, of which few are shown.
+# What a `Position` and a `_Switch` are made of, and made faster: one for each switch of a run, of which few are shown.
 _At = tuple[types.CodeType, int]
 _Noted = tuple[int, "TracedTask", _At | None]
 
@@ -118,14 +118,14 @@ def _stopped(known: TracedTask, later: list[_Switch]) -> str:
     return "ends" if task is None or task.done() else f"stops{_at(standing_of(task))}"
 
 
-def _at(standing: Standing | None) -> str:
+def _at(standing: Position | None) -> str:
     return "" if standing is None else f" at {standing}"
 
 
-def standing_of(task: Task[Any]) -> Standing | None:
+def standing_of(task: Task[Any]) -> Position | None:
     """Where the task waits: in the innermost function that is no library's; else in the outermost, if not ours."""
     at = _find(task)
-    return None if at is None else Standing(*at)
+    return None if at is None else Position(*at)
 
 
 def _find(task: Task[Any]) -> _At | None:
@@ -171,7 +171,7 @@ class Timeline:
         self._named: set[int] = set()
 
     def note(
-        self, step: int, known: TracedTask, standing: Standing | None, loop_time: float, began: int, ended: int
+        self, step: int, known: TracedTask, standing: Position | None, loop_time: float, began: int, ended: int
     ) -> None:
         """A step was taken, from ``began`` to ``ended`` in nanoseconds."""
         if known.number not in self._named:
