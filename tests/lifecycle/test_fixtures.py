@@ -1359,10 +1359,10 @@ def test_a_fixture_that_is_made_of_another_one_is_not_shared(fixtures, events):
 
 
 def test_what_rests_on_a_fixture_goes_down_with_it_the_last_first(fixtures, events):
-    open_fixture(fixtures, events, ONE)
+    made = open_fixture(fixtures, events, ONE)
     open_fixture(fixtures, events, GENERATOR)
     open_fixture(fixtures, events, TWO)
-    assert fixtures.tear_down_what_rests_on(ONE) == []
+    assert fixtures.tear_down_what_rests_on(made) == []
     assert events == ["two", "one"]
     assert list(fixtures.open_fixtures) == [GENERATOR]
 
