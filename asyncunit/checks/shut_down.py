@@ -6,6 +6,7 @@ No loop says so, nor can it be undone. So it is noted as it happens, with whose 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +31,13 @@ class PartsOfLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[OpenScope, str, Place | None], None]) -> None:
         self.executor: Any = None
         self._tell = tell
-        if (own := getattr(loop, "__dict__", None)) is not None:
-            reference = weakref.ref(loop)  # for a cycle would be much to collect, with each loop
-            for name, what in _PARTS.items():
-                own[name] = self._shutting_down(reference, name, what)
-            own["set_default_executor"] = self._setting(reference)
+        reference = weakref.ref(loop)  # for a cycle would be much to collect, with each loop
+        methods: dict[str, Any] = {"set_default_executor": self._setting(reference)}
+        for name, what in _PARTS.items():
+            methods[name] = self._shutting_down(reference, name, what)
+        with contextlib.suppress(AttributeError):  # a loop whose attributes nobody can set
+            for name, method in methods.items():
+                setattr(loop, name, method)
 
     def put_back(self, loop: asyncio.AbstractEventLoop, executor: Any) -> None:
         """Give the loop that default executor again; in the place of its own it has a new one, which is the same."""

@@ -11,7 +11,7 @@ import types
 from asyncunit.checks.findings import Finding
 from asyncunit.checks.unhandled_errors import Observer, Unhandled
 from asyncunit.config.parsing import Check
-from asyncunit.introspection.frames import Place, is_ours, stack, stands_in_debugger
+from asyncunit.introspection.frames import Place, is_installed, is_ours, stack, stands_in_debugger
 from asyncunit.loops.watchdog import forget, watch
 from asyncunit.scopes.contexts import owner_of
 
@@ -19,6 +19,9 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 # How often the thread looks while a callback may take as long as it may.
 _LOOKS = 20
+
+# How many lines of the user's are told.
+_LINES = 4
 
 
 class SlowSteps:
@@ -108,11 +111,15 @@ def _is_of_handle(frame: types.FrameType) -> bool:
 
 
 def _describe(frames: list[types.FrameType], handle: object) -> str:
-    """Where the thread stands inside the handle, innermost first."""
+    """The innermost line of the user's in the handle, what it has called, and the lines that have led there."""
     places = []
     for frame in frames:
         if _is_of_handle(frame):
             break
         if not is_ours(frame):
             places.append(Place.of(frame))
-    return "by " + ", called at ".join(map(str, places)) if places else f"by {handle!r}"
+    if not places:
+        return f"by {handle!r}"
+    users = [place for place in places if not is_installed(place.filename)] or places
+    inside = f" (there in {places[0]})" if users[0] is not places[0] else ""
+    return f"by {users[0]}{inside}" + "".join(f", called at {place}" for place in users[1:_LINES])

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from asyncunit.checks.findings import Finding
 from asyncunit.checks.reach import is_exempt_here, outliving
 from asyncunit.config.parsing import Check
-from asyncunit.introspection.frames import caller
+from asyncunit.introspection.frames import caller, is_installed
 from asyncunit.introspection.tracebacks import is_error
 from asyncunit.scopes.contexts import current_owner
 from asyncunit.scopes.open_scope import OpenScope
@@ -62,12 +62,20 @@ async def noting_generators(awaitable: Awaitable[T]) -> T:
     behind = sys.get_asyncgen_hooks().firstiter  # the loop's own
 
     def begin(generator: AsyncGenerator[Any, Any]) -> None:
-        _note(generator)
+        if not _is_librarys(generator):
+            _note(generator)
         if behind is not None:
             behind(generator)
 
     sys.set_asyncgen_hooks(firstiter=begin)  # until the loop stops, which puts back what was there before it ran
     return await awaitable
+
+
+def _is_librarys(generator: AsyncGenerator[Any, Any]) -> bool:
+    """Whether a library has begun a generator of its own: that is closed by it, at some time."""
+    place = caller()
+    code = getattr(generator, "ag_code", None)
+    return place is not None and code is not None and is_installed(place.filename) and is_installed(code.co_filename)
 
 
 def note_transports(loop: asyncio.AbstractEventLoop) -> None:

@@ -19,6 +19,7 @@ from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import Place, caller, coroutine_name, describe_task, represent
 from asyncunit.loops.task_factory import calling_group, parents_of
 from asyncunit.loops.wrong_loop import explain
+from asyncunit.scope import Scope
 from asyncunit.scopes.contexts import current_owner, give, given_to, owner_of, owner_of_context
 from asyncunit.scopes.open_scope import OpenScope
 
@@ -87,7 +88,9 @@ class Observer:
         # True once a part of the loop was shut down that others still need: it is to be replaced.
         self.is_unfit = False
         self._loop_owner = loop_owner
-        self._parts = PartsOfLoop(loop, self._part_was_shut_down)
+        # Nobody is to use a test's own loop after it.
+        is_shared = loop_owner is None or loop_owner.scope is not Scope.FUNCTION
+        self._parts = PartsOfLoop(loop, self._part_was_shut_down) if is_shared else None
         self._executor_before: Any = None
         # The handle that has raised last, which may do so at each turn of the loop.
         self._last_handle: Any = None
@@ -297,7 +300,7 @@ class Observer:
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(self._own_handler)
         self._before = _LoopSettings.of(loop)
-        self._executor_before = self._parts.executor
+        self._executor_before = None if self._parts is None else self._parts.executor
         self.aside += self.unhandled
         self.unhandled = []
 
@@ -307,7 +310,7 @@ class Observer:
             gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
         if self._before is not None:
             self._before.put_back(loop)
-            if self._parts.executor is not self._executor_before:
+            if self._parts is not None and self._parts.executor is not self._executor_before:
                 self._parts.put_back(loop, self._executor_before)
 
 

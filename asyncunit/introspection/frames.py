@@ -183,6 +183,13 @@ def innermost_place(places: list[Place]) -> str:
     return str((own or places)[-1]) if places else "an unknown line"
 
 
+def is_installed(filename: str) -> bool:
+    """Whether a file is of a library: Python's own, or one that was installed."""
+    return filename.startswith(_LIBRARY) or any(
+        f"{os.sep}{name}{os.sep}" in filename for name in ("site-packages", "dist-packages")
+    )
+
+
 def _is_library(filename: str) -> bool:
     return filename.startswith(_LIBRARY) and not filename.startswith(_INSTALLED)
 

@@ -5,6 +5,7 @@ say more than the times. With ``--scale``, what a test costs in runs of 1,000 to
 holds then.
 """
 
+import asyncio
 import gc
 import itertools
 import os
@@ -13,8 +14,10 @@ import sys
 import time
 import tracemalloc
 import unittest
+import warnings
 
 import asyncunit
+from asyncunit import AsyncUnitWarning
 from asyncunit.config.parsing import CHECKS
 
 ROUNDS = 15
@@ -63,6 +66,15 @@ def make(*bases: type, is_async: bool = True, hooks: bool = False, tests: int = 
     return asyncunit.settings(**settings)(type("Trivial", bases, members))
 
 
+def make_leaving(base: type, tests: int = TESTS // 8):
+    """A class of tests that leave a timer each, which is found and cancelled."""
+
+    async def async_test(self):
+        asyncio.get_running_loop().call_later(3600, print)
+
+    return type("Leaving", (base,), {f"test_{number}": async_test for number in range(tests)})
+
+
 class Clock(unittest.TestResult):
     """Notes when each test ends."""
 
@@ -79,8 +91,10 @@ def measure(cls: type[unittest.TestCase]) -> float:
     suite = unittest.TestLoader().loadTestsFromTestCase(cls)
     result = Clock()
     result.startTestRun()
-    suite.run(result)
-    result.stopTestRun()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AsyncUnitWarning)
+        suite.run(result)
+        result.stopTestRun()
     assert result.wasSuccessful(), result.errors
     return statistics.median(after - before for before, after in itertools.pairwise(result.ends)) * 1e6
 
@@ -102,10 +116,16 @@ def compare() -> None:
         "ClassLoopTestCase, class and function fixture": make(Fixtures, asyncunit.ClassLoopTestCase),
         "ClassLoopTestCase, sync class and function fixture": make(SyncFixtures, asyncunit.ClassLoopTestCase),
         "ClassLoopTestCase, timeout": make(asyncunit.ClassLoopTestCase, timeout=60),
+        "ClassLoopTestCase, unawaited_coroutines": make(asyncunit.ClassLoopTestCase, fail_on="unawaited_coroutines"),
+        "ClassLoopTestCase, left_threads": make(asyncunit.ClassLoopTestCase, fail_on="left_threads"),
+        "ClassLoopTestCase, slow_callbacks": make(asyncunit.ClassLoopTestCase, fail_on="slow_callbacks"),
         "ClassLoopTestCase, all checks but unclosed_resources": make(
             asyncunit.ClassLoopTestCase, fail_on=ALL_BUT_RESOURCES
         ),
-        "ClassLoopTestCase, all checks": make(asyncunit.ClassLoopTestCase, tests=TESTS // 8, fail_on="all"),
+        "ClassLoopTestCase, all checks": make(
+            asyncunit.ClassLoopTestCase, tests=TESTS // 8, fail_on="all slow_callbacks"
+        ),
+        "ClassLoopTestCase, each test leaves a timer": make_leaving(asyncunit.ClassLoopTestCase),
     }
     least = dict.fromkeys(classes, float("inf"))
     for _ in range(ROUNDS):

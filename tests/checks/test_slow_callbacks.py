@@ -50,6 +50,13 @@ def test_a_step_that_holds_the_loop_is_told_with_its_line(loop):
     assert text.index("hold_the_loop") < text.index("slow_step")
 
 
+def test_the_report_begins_with_the_line_of_the_users_that_has_called_a_library(loop):
+    [text] = run(loop, main(slow_step))
+    assert f" seconds or more by {__file__}:" in text
+    assert "(there in " in text
+    assert text.count("threading.py") == 1
+
+
 def test_a_callback_that_is_not_written_in_python_is_named(loop):
     async def call():
         loop.call_soon(time.sleep, 0.1)

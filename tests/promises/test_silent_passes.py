@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from asyncunit.checks.left_callbacks import callbacks_on
 from tests.support import ROOT, run_module
 
 PAGE = ROOT / "docs" / "silent-passes.md"
@@ -174,6 +175,25 @@ WAYS = {
     ),
 }
 
+# The same of what one test leaves for the next: what it does, and what the next one needs. Threads go on in any case.
+LEFT = {
+    "A timer that a test leaves": ("loop.call_later(3600, print)", "assert not timers(loop)"),
+    "A reader of a file that is closed": (
+        "pair = socket.socketpair(); loop.add_reader(pair[0], print); pair[0].close(); pair[1].close()",
+        "pair = socket.socketpair(); loop.add_reader(pair[0], print); loop.remove_reader(pair[0]); "
+        "pair[0].close(); pair[1].close()",
+    ),
+    "A handler of Ctrl-C": (
+        "loop.add_signal_handler(signal.SIGINT, print)",
+        "assert loop.remove_signal_handler(signal.SIGINT) is False",
+    ),
+    "`await loop.shutdown_default_executor()`": (
+        "await loop.shutdown_default_executor()",
+        "assert await asyncio.to_thread(len, '') == 0",
+    ),
+    "A thread that goes on": ("threading.Thread(target=self.end.wait).start()", "self.end.set()"),
+}
+
 MODULE = """
     import contextlib
     def hiding(function):
@@ -220,11 +240,38 @@ def test_what_is_made_of_each_way(way, fail_on_all):
     assert outcome(body, fail_on_all=fail_on_all) == ("passes" if expected == "warning" else expected)
 
 
+@pytest.mark.parametrize("way", LEFT)
+@pytest.mark.parametrize("fail_on_all", [False, True])
+@pytest.mark.filterwarnings("ignore::asyncunit.AsyncUnitWarning")
+def test_what_one_test_leaves_is_not_there_for_the_next(way, fail_on_all):
+    leave, need = LEFT[way]
+    result = run_module(
+        f"""
+        import signal, socket, threading
+
+        {'@asyncunit.settings(fail_on="all")' if fail_on_all else ""}
+        class Test(asyncunit.ClassLoopTestCase):
+            end = threading.Event()
+
+            async def test_1(self):
+                loop = asyncio.get_running_loop()
+                {leave}
+
+            async def test_2(self):
+                loop = asyncio.get_running_loop()
+                {need}
+    """,
+        timers=lambda loop: [each for each in callbacks_on(loop) if each.what == "a timer"],
+    )
+    assert result.passed == (["test_2"] if fail_on_all else ["test_1", "test_2"])
+
+
 def test_the_page_lists_them_all_and_says_the_same():
     rows = re.findall(r"^\| (.+?) \|(?:.+?)\|(?:.+?)\| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)[1:]
-    rows = [row for row in rows if not row[0].startswith("---")]
-    assert len(rows) == len(WAYS)
-    for (first, ours), (way, (_, by_default, with_all)) in zip(rows, WAYS.items(), strict=True):
+    rows = [row for row in rows if not row[0].startswith(("---", "the way"))]
+    assert [first[: len(way)] for (first, _), way in zip(rows, [*WAYS, *LEFT], strict=True)] == [*WAYS, *LEFT]
+    assert all(ours.endswith('error with `fail_on = "all"`') for _, ours in rows[len(WAYS) :])
+    for (first, ours), (way, (_, by_default, with_all)) in zip(rows, WAYS.items(), strict=False):
         assert first.startswith(way)
         words = {"error": "error", "runs": "fails", "warning": "warning", "passes": "passes"}
         assert ours.startswith(words[by_default])
