@@ -1,4 +1,4 @@
-"""One suite has one verdict and one order of hooks and fixtures under each runner; many more seeds are tried by hand."""
+"""One suite has one verdict and one order of hooks and fixtures under each runner; more seeds are tried by hand."""
 
 import pytest
 
