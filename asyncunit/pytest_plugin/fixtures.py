@@ -50,6 +50,7 @@ class OpenPytestFixture:
         self._exit: Exit | None = None
         self._carried: Carried | None = None
         self._in: ScopeFixtures | None = None
+        self._open: OpenFixture | None = None
 
     def set_up_beside(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) -> Any:
         """Run a sync fixture, or its first half, outside any loop; one that is given is the current one meanwhile."""
@@ -64,6 +65,7 @@ class OpenPytestFixture:
         """Have it found in its scope. ``finish`` has pytest tear it down, if the scope breaks, or closes."""
         open_fixture = OpenFixture(self._node, async_scope)
         open_fixture.value, open_fixture.exit_ = value, finish
+        self._open = open_fixture
         self._in = scope.fixtures or ScopeFixtures(scope)
         self._in.open_fixtures[self._key] = open_fixture
 
@@ -126,9 +128,11 @@ class OpenPytestFixture:
         errors: list[BaseException] = []
         if self._in is not None:
             self._in.open_fixtures.pop(self._key, None)
+        if self._open is not None:
+            ended, self._open = self._open, None
             for fixtures in [each.fixtures for each in reversed(self._run.chain)]:
                 if isinstance(fixtures, ScopeFixtures):
-                    errors += fixtures.tear_down_what_rests_on(self._node)
+                    errors += fixtures.tear_down_what_rests_on(ended)
         exit_, self._exit = self._exit, None
         try:
             if exit_ is not None:
