@@ -97,15 +97,16 @@ def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[...
     return connect_and_note
 
 
-def left_open(owner: OpenScope, case: object | None = None) -> list[Any]:
+def left_open(owner: OpenScope, case: object | None = None, *, loop_ends: bool = False) -> list[Any]:
     """What was made in the context of a scope, or stands in the attributes of a test, and is open.
 
-    What outlives the scope is handed to the next wider one, but for files, of which nobody knows who has opened them.
+    What outlives the scope is handed to the next wider one, but for files, of which nobody knows who has opened them,
+    and for what stands on the loop where ``loop_ends`` with the scope.
     """
     left = [thing for thing in [*owner.things(), *_files_of(case)] if _is_open(thing)]
     if owner.within is None or not left:
         return left
-    kept = outliving(left, owner, case)
+    kept = [thing for thing in outliving(left, owner, case) if not (loop_ends and _stands_on_loop(thing))]
     for thing in kept:
         if not isinstance(thing, io.IOBase):
             owner.within.note(thing, owner.place_of(thing))
@@ -197,6 +198,10 @@ def _holder_of(sock: socket.socket) -> Holder | None:
             holder: Holder = other
             return holder
     return None
+
+
+def _stands_on_loop(thing: Any) -> bool:
+    return isinstance(thing, asyncio.BaseTransport) or (isinstance(thing, socket.socket) and bool(_holder_of(thing)))
 
 
 def _stands_on(holder: Holder, sock: socket.socket) -> bool:
