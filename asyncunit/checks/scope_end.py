@@ -114,7 +114,7 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
     if Check.UNAWAITED_COROUTINES in owner.config.costly and case is not None:
         findings += _unawaited(vars(case).values())
     if Check.UNCLOSED_RESOURCES in owner.config.costly:
-        things = left_open(owner, case, loop_ends=loop_runner.owner is owner)
+        things = left_open(owner, case, loop_runner.loop if loop_runner.owner is owner else None)
         findings += findings_of(owner, things)
         if things and not loop_runner.loop.is_closed():
             loop_runner.observer.forget_generators(things)
