@@ -154,14 +154,14 @@ def _awaiting(cls: type[unittest.TestCase]) -> type[AsyncTestCase]:
     return made
 
 
-def _refusing(cls: type[unittest.TestCase], names: Iterable[str]) -> type[unittest.TestCase]:
+def _refusing(cls: type[unittest.TestCase], names: Iterable[str], fix: str) -> type[unittest.TestCase]:
     """The class, with an error in the place of each of its async tests."""
     attributes = {}
     for name in names:
         error = DefinitionError(
             f"{class_name(cls)}.{name} is an async function, which unittest.TestCase calls without awaiting it, so "
             f"none of its lines would run. Write asyncunit.AsyncTestCase as the base of {cls.__qualname__}, or "
-            f"configure mode = auto."
+            f"{fix}."
         )
         attributes[name] = _raising(error)
     made: type[unittest.TestCase] = _in_place_of(cls, (cls,), attributes)
@@ -174,15 +174,16 @@ def cases_of(
     loader: unittest.TestLoader = unittest.defaultTestLoader,
     *,
     takes_all: bool,
+    fix: str = "configure mode = auto",
 ) -> list[type[unittest.TestCase]]:
     """The classes to be run in the place of a class: one for each of its loop factories, one that awaits its tests.
 
     ``config`` is that of the run, and ``loader`` says what is a test. Where ``takes_all`` is not true, the async tests
-    of a plain class are errors.
+    of a plain class are errors, which name ``fix`` as one.
     """
     if issubclass(cls, AsyncTestCase):
         return list(_with_factories(cls, config))
     found = _async_tests(loader, cls)
     if not found:
         return [cls]
-    return list(_with_factories(_awaiting(cls), config)) if takes_all else [_refusing(cls, found)]
+    return list(_with_factories(_awaiting(cls), config)) if takes_all else [_refusing(cls, found, fix)]

@@ -25,7 +25,7 @@ _NOTICES = 1_000
 _MENDS = {
     Check.UNHANDLED_ERRORS: (
         "Await the task, or handle the error where it comes up. A test that means it to come up writes:  "
-        "with self.expectUnhandledErrors({error}):"
+        "with {expects}.expectUnhandledErrors({error}):"
     ),
     Check.LEAKED_TASKS: (
         "A task that was left is cancelled. Await it, or cancel and await it, before the {scope} ends; one that is to "
@@ -113,7 +113,8 @@ def _text(owner: OpenScope, findings: Sequence[Finding], is_told: Callable[[Base
     what = "test" if owner.scope is Scope.FUNCTION else str(owner.scope)
     raised = next((type(finding.error).__name__ for finding in findings if finding.error is not None), "Exception")
     checks = dict.fromkeys(finding.check for finding in findings)
-    return "\n".join(lines + [_MENDS[check].format(scope=what, error=raised) for check in checks])
+    expects = "asyncunit" if owner.has_no_self else "self"
+    return "\n".join(lines + [_MENDS[check].format(scope=what, error=raised, expects=expects) for check in checks])
 
 
 def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
@@ -122,9 +123,7 @@ def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
     filename, line, _ = _place_of(owner) or findings[0].place or Place("asyncunit", 0, "")
     run = registry.innermost_run()
     if owner.config.is_lenient and not _is_named_by_a_filter():
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", AsyncUnitWarning)
-            warnings.warn_explicit(warning, None, filename, line)
+        _warn_whatever_makes_errors(warning, filename, line)
         return
     if run is None or run.notices is None:
         warnings.warn_explicit(warning, None, filename, line)
@@ -164,10 +163,24 @@ def warn_of(error: AsyncUnitError, where: str) -> bool:
     """Warn of an error instead of raising it; False where a filter makes an error of that."""
     if _is_named_by_a_filter():
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", AsyncUnitWarning)
-        warnings.warn_explicit(AsyncUnitWarning(f"{where}: {error}"), None, "asyncunit", 0)
+    _warn_whatever_makes_errors(AsyncUnitWarning(f"{where}: {error}"), "asyncunit", 0)
     return True
+
+
+def _warn_whatever_makes_errors(warning: AsyncUnitWarning, filename: str, line: int) -> None:
+    """Warn, also where a filter makes errors of all warnings; one that ignores all counts."""
+    with warnings.catch_warnings():
+        if _blanket_action() != "ignore":
+            warnings.simplefilter("always", AsyncUnitWarning)
+        warnings.warn_explicit(warning, None, filename, line)
+
+
+def _blanket_action() -> str | None:
+    """What the first filter for warnings of all kinds, from anywhere, has done with them."""
+    for action, message, category, module, line in warnings.filters:
+        if message is None and module is None and not line and issubclass(AsyncUnitWarning, category):
+            return action
+    return None
 
 
 def _is_named_by_a_filter() -> bool:

@@ -26,7 +26,7 @@ ATTRIBUTE = "__asyncunit_settings__"
 CLASS_ATTRIBUTES = ("loop_scope", "loop_factory")
 
 # So are these, which are part of which loop it is, and are not attributes of the class.
-OF_LOOPS = (*CLASS_ATTRIBUTES, "clock", "clock_quiet")
+OF_LOOPS = (*CLASS_ATTRIBUTES, "loop_factories", "clock", "clock_quiet")
 
 # The checks that cost nothing, and are made whether ``fail_on`` names them or not.
 ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS, Check.LEFT_CALLBACKS})
@@ -135,9 +135,12 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
     that name; a method cannot have these two. Raises ConfigurationError for an unknown key or a bad value.
     """
 
+    # How messages name it.
+    _written_as = "asyncunit.settings"
+
     def __init__(self, **values: object) -> None:
         try:
-            self.values = parse_settings(values, "asyncunit.settings(...)")
+            self.values = parse_settings(values, f"{self._written_as}(...)")
         except ConfigurationError as error:
             raise error.with_traceback(None)  # noqa: B904 - where it was found is nobody's: one line of ours is enough
 
@@ -157,10 +160,15 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
         written = vars(cls).get(key)
         if written is not None and parse({key: written}, cls.__qualname__)[key] != self.values[key]:
             raise ConfigurationError(
-                f"{class_name(cls)} says {key} = {written!r} and "
-                f"asyncunit.settings({key}={self.values[key]!r}); write one of the two."
+                f"{class_name(cls)} says {key} = {shown(written)} and "
+                f"{self._written_as}({key}={shown(self.values[key])}); write one of the two."
             )
         setattr(cls, key, self.values[key])
+
+
+def shown(value: object) -> str:
+    """A value as a user writes it."""
+    return repr(str(value) if isinstance(value, Scope) else value)
 
 
 def parse_settings(values: Mapping[str, object], where: str) -> dict[str, Any]:

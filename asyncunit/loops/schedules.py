@@ -61,6 +61,10 @@ class Step:
 
     __slots__ = ("args", "arrived", "callback", "context", "is_taken", "is_yield", "since", "task")
 
+    arrived: int
+    since: int
+    is_taken: bool
+
     def __init__(
         self, task: _TaskState, callback: Callable[..., object], args: Any, context: Context, is_yield: bool
     ) -> None:

@@ -177,8 +177,8 @@ def check_class(cls: type) -> None:
         wrong = [key for key in OF_LOOPS if key in said and said[key] != of_class.get(key)]
         if wrong and not isinstance(member, type):
             raise ConfigurationError(
-                f"{class_name(cls)}.{name} has asyncunit.settings({wrong[0]}=...): a single method cannot have it, for "
-                f"all that is async about a class runs on one loop. Write it on {cls.__qualname__}."
+                f"{class_name(cls)}.{name} has the setting {wrong[0]}: a single method cannot have it, because all "
+                f"that is async about a class runs on one loop. Write it on {cls.__qualname__}."
             )
 
 
@@ -264,10 +264,15 @@ def _factory(cls: type, config: Config) -> LoopFactory | None:
 
 
 def _only_factory(cls: type, config: Config) -> LoopFactory | None:
-    """The configured loop factory; raises DefinitionError where there are several, and no class for each."""
+    """The configured loop factory; raises DefinitionError where several have no class for each."""
     factories = config_of_class(cls, config).loop_factories
     if not isinstance(factories, Mapping) or getattr(cls, CHOSEN, None) is not None:
         return config.loop_factory
+    if len(factories) == 1:
+        [(name, only)] = factories.items()
+        if callable(only):
+            return only
+        raise DefinitionError(f"{class_name(cls)} has the loop factory {name!r}, which is not there: {only}")
     raise DefinitionError(
         f"{class_name(cls)} has several loop_factories ({', '.join(factories)}), of which unittest's own loader knows "
         f"nothing. Write in the module:  from asyncunit import load_tests  or run  python -m asyncunit"

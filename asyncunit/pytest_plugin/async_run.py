@@ -19,7 +19,7 @@ from asyncunit.pytest_plugin.loop_factories import PARAM, LoopFactories
 from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, current_policy, is_default
 
 if TYPE_CHECKING:
-    from asyncunit.config.settings import Config
+    from asyncunit.pytest_plugin.asyncio_compat import Taker
     from asyncunit.pytest_plugin.function_plans import Collected
     from asyncunit.pytest_plugin.items import ItemRunner
 
@@ -47,7 +47,7 @@ class AsyncRun:
     def expect_cases(self) -> None:
         """There is a test case among what is collected now."""
         if self._cases is None:
-            self._cases = _CaseCollection(self.collected.taker.config)
+            self._cases = _CaseCollection(self.collected.taker)
             self.config.pluginmanager.register(self._cases, "asyncunit-cases")
 
     def adopt(self, module: Any, cases: list[type]) -> None:
@@ -212,8 +212,14 @@ class _DefaultPolicy:
 class _CaseCollection:
     """The hook that there is where test cases are among what was collected: pytest calls it for each function, too."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, taker: Taker) -> None:
+        self._config = taker.config
+        is_asyncios = taker.peer_mode == "auto" and not taker.is_peer_active
+        self._fix = (
+            "write asyncunit_mode = auto in pytest's configuration (asyncio_mode = auto is for test functions)"
+            if is_asyncios
+            else "configure mode = auto"
+        )
         # The name of the class that is being collected in the place of one.
         self._made: str | None = None
 
@@ -224,7 +230,7 @@ class _CaseCollection:
             return None
         from asyncunit.cases.generated import cases_of
 
-        cases = cases_of(cast("Any", obj), self._config, takes_all=self._config.mode == "auto")
+        cases = cases_of(cast("Any", obj), self._config, takes_all=self._config.mode == "auto", fix=self._fix)
         if cases == [obj]:
             return None
         return [node for case in cases if (node := self._collect_in_place(collector, case)) is not None]

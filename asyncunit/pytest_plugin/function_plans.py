@@ -51,6 +51,7 @@ class FunctionPlan(NamedTuple):
     is_peers: bool
     marker: Any
     own_markers: int = 0
+    is_sync: bool = False
 
     @property
     def path(self) -> ScopePath:
@@ -252,7 +253,15 @@ class Collected:
             elif needed < depth and not is_sync:
                 raise _too_narrow(explicit, each, places)
         return FunctionPlan(
-            places, depth, config, surroundings.configs, fixtures, reason, is_peers=False, marker=marker
+            places,
+            depth,
+            config,
+            surroundings.configs,
+            fixtures,
+            reason,
+            is_peers=False,
+            marker=marker,
+            is_sync=is_sync,
         )
 
     def _plan_as_peer(
@@ -315,7 +324,7 @@ class Collected:
     def loop_depth(self, found: AdoptedFixture, plan: FunctionPlan, places: tuple[Place, ...]) -> int:
         """How many of the scopes around an item last as long as the loop that one of its fixtures runs on."""
         needed = depth_needed(found, places)
-        if plan.is_peers and found.is_peers:
+        if found.is_peers and (plan.is_peers or plan.is_sync):
             if found.fixture.loop_scope is None and self.taker.fixture_scope is not None:
                 return min(outer_depth_of(self.taker.fixture_scope, places), needed)
             return needed

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asyncunit.config.keys import MARKER, SETTINGS
-from asyncunit.config.settings import ATTRIBUTE, Config, parse_settings, settings, settings_of_module
+from asyncunit.config.settings import ATTRIBUTE, Config, parse_settings, settings, settings_of_module, shown
 from asyncunit.errors import ConfigurationError
 from asyncunit.introspection.functions import class_name
 from asyncunit.plans.loop_choice import check_class
@@ -35,7 +35,7 @@ def adopt_markers(module: Any, classes: Iterable[type]) -> None:
     if said:
         written = settings_of_module(module.__name__)
         check_agreement(said, written, module.__name__)
-        module.asyncunit_settings = settings(**{**written, **said})
+        module.asyncunit_settings = _Marker(**{**written, **said})
     marked = set()
     for cls in dict.fromkeys(base for case in classes for base in case.__mro__):
         marked_members = {
@@ -48,11 +48,17 @@ def adopt_markers(module: Any, classes: Iterable[type]) -> None:
         for where, member in marked_members.items():
             if said := _marked(vars(member), where):
                 check_agreement(said, vars(member).get(ATTRIBUTE, {}), where)
-                settings(**said)(member)
+                _Marker(**said)(member)
                 marked.add(cls)
     for cls in classes:
         if marked.intersection(cls.__mro__):
             check_class(cls)
+
+
+class _Marker(settings):
+    """What a marker says, where ``asyncunit.settings`` would say it."""
+
+    _written_as = "the marker asyncunit"
 
 
 def _marked(members: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -77,8 +83,8 @@ def check_agreement(marked: Mapping[str, Any], written: Mapping[str, Any], where
     for key in marked.keys() & written.keys():
         if marked[key] != written[key]:
             raise ConfigurationError(
-                f"{where}: the marker asyncunit says {key}={marked[key]!r}, and asyncunit.settings says "
-                f"{key}={written[key]!r}; write one of the two."
+                f"{where}: the marker asyncunit says {key}={shown(marked[key])}, and asyncunit.settings says "
+                f"{key}={shown(written[key])}; write one of the two."
             )
 
 

@@ -93,8 +93,14 @@ class OpenScope:
         around = None if self.within is None else self.within.key
         if not isinstance(around, type):
             return str(around)
-        is_function = around.__qualname__ == str(self.key).partition("[")[0]
-        return around.__module__ if is_function else class_name(around)
+        return around.__module__ if self.has_no_self else class_name(around)
+
+    @property
+    def has_no_self(self) -> bool:
+        """Whether it is that of a test which is a plain function."""
+        around = None if self.within is None else self.within.key
+        is_class_of_it = isinstance(around, type) and around.__qualname__ == str(self.key).partition("[")[0]
+        return self.function is not None or is_class_of_it
 
     @property
     def is_left(self) -> bool:

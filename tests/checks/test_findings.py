@@ -2,9 +2,9 @@ import warnings
 
 import pytest
 
-from asyncunit import AsyncUnitWarning, LeftBehindError, Scope, UnfinishedError
+from asyncunit import AsyncUnitError, AsyncUnitWarning, LeftBehindError, Scope, UnfinishedError
 from asyncunit.checks import findings
-from asyncunit.checks.findings import Finding, Notices, judge
+from asyncunit.checks.findings import Finding, Notices, judge, warn_of
 from asyncunit.config.settings import Config
 from asyncunit.introspection.frames import Place
 from asyncunit.scopes import registry
@@ -97,3 +97,11 @@ def test_of_very_many_warnings_the_last_are_counted(monkeypatch, capsys):
         notices.show()
     assert [str(warning.message) for warning in shown] == ["0", "1"]
     assert capsys.readouterr().err == "asyncunit: 3 more warnings of this kind\n"
+
+
+@pytest.mark.parametrize(("action", "count"), [("ignore", 0), ("error", 1), ("default", 1)])
+def test_what_only_warns_is_silenced_by_a_filter_for_all_and_made_no_error_by_one(action, count):
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter(action)
+        assert warn_of(AsyncUnitError("left"), "test_x")
+    assert len(shown) == count

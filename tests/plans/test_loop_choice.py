@@ -270,7 +270,7 @@ def test_settings_hold_for_methods_of_each_kind():
 
 
 def test_a_static_method_cannot_have_a_loop_scope_either():
-    with pytest.raises(asyncunit.ConfigurationError, match=r"test_x has asyncunit.settings\(loop_scope=...\)"):
+    with pytest.raises(asyncunit.ConfigurationError, match="test_x has the setting loop_scope: "):
 
         class Example(AsyncTestCase):
             @staticmethod
@@ -408,3 +408,15 @@ def test_a_module_has_the_hooks_that_stand_at_its_top(name):
 def test_a_module_that_is_not_there_has_none():
     assert module_hooks("no.such.module") == (None, None)
     assert module_hook("no.such.module") is None
+
+
+def test_a_single_loop_factory_needs_no_class_of_its_own():
+    class Loop(asyncio.SelectorEventLoop):
+        pass
+
+    @asyncunit.settings(loop_factories={"mine": Loop})
+    class TestX(AsyncTestCase):
+        async def test_x(self):
+            self.assertIsInstance(asyncio.get_running_loop(), Loop)
+
+    assert run(TestX).wasSuccessful()

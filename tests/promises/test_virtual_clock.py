@@ -125,7 +125,7 @@ class TestIt(asyncunit.AsyncTestCase):
         pass
 """)
     assert status
-    assert "TestIt.test has asyncunit.settings(clock=...): a single method cannot have it" in report
+    assert "TestIt.test has the setting clock: a single method cannot have it" in report
 
 
 def test_a_factory_that_cannot_have_it_is_an_error_with_the_fix(report_of):

@@ -1132,3 +1132,21 @@ def test_a_package_s_fixture_shares_its_loop_with_the_tests_of_a_subpackage(run,
         }
     )
     assert outcomes(result) == {"passed": 1}
+
+
+def test_blanket_filters_silence_what_only_warns_or_leave_it_a_warning(run):
+    text = "@pytest.mark.asyncio\nasync def test_it(): asyncio.ensure_future(asyncio.sleep(9))"
+    assert outcomes(run(text, "-Wignore")) == {"passed": 1}
+    assert outcomes(run(text, "-Werror")) == {"passed": 1, "warnings": 1}
+
+
+def test_the_fix_for_a_plain_test_case_is_asyncunits_own_mode_where_pytest_asyncios_is_auto(run):
+    result = run(
+        """
+        class TestPlain(unittest.TestCase):
+            async def test_it(self): pass
+        """,
+        "--asyncio-mode=auto",
+    )
+    assert outcomes(result) == {"failed": 1}
+    result.stdout.fnmatch_lines("*or write asyncunit_mode = auto in pytest's configuration*")

@@ -31,7 +31,7 @@ def test_the_function_of_a_fixture_knows_its_fixture():
     assert mark_fixture(one) is one.function
     fixtures = AdoptedFixtures(taker())
     found = fixtures.find(definition(mark_fixture(one)))
-    assert found == AdoptedFixture(one, found.definition, is_peers=False)
+    assert found == AdoptedFixture(one, found.definition, is_peers=False, is_declared=True)
     assert fixtures.find(found.definition) is found
 
 

@@ -1,6 +1,9 @@
+import asyncio
+import types
+
 import pytest
 
-from asyncunit import ConfigurationError, Scope
+from asyncunit import AsyncTestCase, ConfigurationError, Scope
 from asyncunit.config.settings import Config
 from asyncunit.pytest_plugin.markers import adopt_markers, effective, parse_marker, parse_peer_marker
 from tests.pytest_plugin.test_function_plans import mark
@@ -75,3 +78,23 @@ def test_a_marker_and_settings_that_disagree_in_one_place_are_an_error():
             ConfigurationError, match=r"test_x: the marker asyncunit says timeout=4.0, and .*=5.0; write"
         ):
             adopt_markers(module, [module.TestCase])
+
+
+def test_a_message_names_the_marker_and_the_scope_as_the_user_wrote_them():
+    class TestX(AsyncTestCase):
+        pytestmark = pytest.mark.asyncunit(loop_scope="module")
+        loop_scope = "class"
+
+    said = r"TestX says loop_scope = 'class' and the marker asyncunit\(loop_scope='module'\); write one of the two"
+    with pytest.raises(ConfigurationError, match=said):
+        adopt_markers(types.ModuleType("module"), [TestX])
+
+
+def test_a_method_cannot_have_loop_factories():
+    class TestX(AsyncTestCase):
+        @pytest.mark.asyncunit(loop_factories={"a": asyncio.new_event_loop})
+        async def test_x(self):
+            pass
+
+    with pytest.raises(ConfigurationError, match="TestX.test_x has the setting loop_factories: a single method cannot"):
+        adopt_markers(types.ModuleType("module"), [TestX])
