@@ -40,6 +40,8 @@ class FunctionTestCase(_Named, AsyncTestCase):
     So each has the loop that it needs, and no more, as with pytest.
     """
 
+    # What it names is set up as what is for all of its module is: wider scopes first, then as they are defined.
+    _asyncunit_is_function = True
     _asyncunit_fix = 'Write above it:  @asyncunit.settings(loop_scope="{scope}")'
 
     def id(self) -> str:

@@ -78,15 +78,22 @@ class ScopeFixtures:
     def shared(self, node: Node, loop_runner: LoopRunner | None) -> OpenFixture | None:
         """The fixture as it is here, on that loop, or has failed, whoever has set it up; not one with params."""
         for open_fixture in self.open_fixtures.values():
-            on = None if open_fixture.async_scope is None else open_fixture.async_scope.runner.loop_runner
-            if open_fixture.node is node and on is loop_runner and not node.varies:
+            if open_fixture.node is node and _loop_of(open_fixture) is loop_runner and not node.varies:
                 return open_fixture
         return None
 
-    def tear_down_what_rests_on(self, node: Node) -> list[Exception]:
-        """Tear down what would outlive a fixture that it needs, and return what that raised."""
+    def tear_down_what_rests_on(self, ended: OpenFixture) -> list[Exception]:
+        """Tear down what would outlive a fixture that it needs, and return what that raised.
+
+        What rests on an async fixture has the value that is made on its own loop.
+        """
+        on = _loop_of(ended)
         return self._tear_down(
-            [key for key, open_fixture in self.open_fixtures.items() if open_fixture.node.rests_on(node)]
+            [
+                key
+                for key, open_fixture in self.open_fixtures.items()
+                if open_fixture.node.rests_on(ended.node) and (on is None or _loop_of(open_fixture) is on)
+            ]
         )
 
     def tear_down(self, async_scope: AsyncScope) -> list[Exception]:
@@ -114,6 +121,11 @@ class ScopeFixtures:
                 if exit_ is not None:
                     errors += [as_exception(error, self._open_scope) for error in leave(exit_)]
         return errors
+
+
+def _loop_of(open_fixture: OpenFixture) -> LoopRunner | None:
+    """The loop that the fixture lives on; None where neither it nor a fixture behind it needs one."""
+    return None if open_fixture.async_scope is None else open_fixture.async_scope.runner.loop_runner
 
 
 def find_in(values: Mapping[Node, Any], fixture: Fixture[Any]) -> tuple[Any] | None:

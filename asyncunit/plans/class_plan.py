@@ -162,7 +162,11 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
         if candidates[0].owner is not None:
             node = resolver.node(candidates[0])
             attributes[node] = (*attributes.get(node, ()), name)
-    whole = resolver.in_order(resolver.node(fixture) for fixture in resolver.whole())
+    roots = [resolver.node(fixture) for fixture in resolver.whole()]
+    if getattr(cls, "_asyncunit_is_function", False):
+        # All tests of the class are one function, and name the same.
+        roots += [node for function in written.values() for node in _asked_by(resolver, function).values()]
+    whole = resolver.in_order(roots)
     usual = TestPlan(
         wide=tuple(node for node in whole if node.varies and not node.is_of_test),
         own=tuple(node for node in whole if node.is_of_test),
@@ -199,9 +203,8 @@ def _plan_test(
 ) -> tuple[list[Variant] | None, dict[str, TestPlan]]:
     """The variants that a test method becomes, None if it stays one; and the plan of each test, by name."""
     marks = params.param_sets_of(function)
-    taken = _check_marks(resolver.cls, name, function, marks)
-    asked = resolver.asked_by(function_of(function))
-    arguments = tuple((parameter, node) for parameter, node in asked.items() if parameter not in taken)
+    _check_marks(resolver.cls, name, function, marks)
+    arguments = tuple(_asked_by(resolver, function).items())
     plan = _plan_of_one(resolver, whole, usual, arguments) if arguments else usual
     every = dict.fromkeys((*whole, *plan.wide, *plan.named))
     varying = {node: node.fixture.param_set for node in every if node.fixture.param_set is not None}
@@ -219,6 +222,13 @@ def _plan_test(
         values = {key: value for mark, choice in pairs for key, value in zip(mark.names, choice.values, strict=True)}
         plans[variant.name] = plan._replace(values=values, chosen=chosen)
     return own_variants, plans
+
+
+def _asked_by(resolver: Resolver, function: Any) -> dict[str, Node]:
+    """The fixtures that a test method names, but for what `parametrize` fills."""
+    taken = {name for mark in params.param_sets_of(function) for name in mark.names}
+    asked = resolver.asked_by(function_of(function))
+    return {name: node for name, node in asked.items() if name not in taken}
 
 
 def _plan_of_one(
@@ -245,8 +255,8 @@ def _demand(asked: Iterable[tuple[Node, str | None]]) -> Demand | None:
     return max(demands, key=lambda demand: demand.scope, default=None)
 
 
-def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...]) -> set[str]:
-    """The parameters that `parametrize` fills; raises DefinitionError for one that the test does not have."""
+def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...]) -> None:
+    """Raise DefinitionError for a parameter that `parametrize` fills and the test does not have, or has had filled."""
     taken: set[str] = set()
     for mark in marks:
         test = f"{class_name(cls)}.{name} ({mark.where})"
@@ -262,7 +272,6 @@ def _check_marks(cls: type, name: str, function: Any, marks: tuple[ParamSet, ...
                     f"{did_you_mean(filled, list(parameters))}"
                 )
             taken.add(filled)
-    return taken
 
 
 def _tests_of(cls: type) -> dict[str, Any]:

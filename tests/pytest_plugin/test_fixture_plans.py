@@ -1,10 +1,10 @@
 from asyncunit import Scope, fixture
 from asyncunit.config.settings import Config
-from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, AdoptedFixtures, depth_needed, mark_fixture
-from asyncunit.pytest_plugin.nodes import Place
-from tests.pytest_plugin.test_function_plans import coroutine_function, definition, taker
+from asyncunit.pytest_plugin.fixture_plans import PytestFixture, PytestFixtures, depth_needed, mark_fixture
+from asyncunit.pytest_plugin.nodes import ScopeNode
+from tests.pytest_plugin.test_function_plans import coroutine_function, definition, ownership
 
-PLACES = tuple(Place(scope, str(scope), object()) for scope in (Scope.SESSION, Scope.PACKAGE, Scope.MODULE))
+PLACES = tuple(ScopeNode(scope, str(scope), object()) for scope in (Scope.SESSION, Scope.PACKAGE, Scope.MODULE))
 
 
 def test_a_fixture_needs_a_loop_as_wide_as_it_lives_or_as_it_says():
@@ -14,14 +14,14 @@ def test_a_fixture_needs_a_loop_as_wide_as_it_lives_or_as_it_says():
     @fixture(scope="package")
     async def of_package(): ...
 
-    found = AdoptedFixture(wide, definition(wide.function, "module"), is_peers=False)
+    found = PytestFixture(wide, definition(wide.function, "module"), is_asyncio=False)
     assert depth_needed(found, PLACES) == 1
     # pytest has it live as long as the session where no package of the item's defines it
     there = definition(of_package.function, "package")
-    assert depth_needed(AdoptedFixture(of_package, there, is_peers=False), PLACES) == 1
-    assert depth_needed(AdoptedFixture(of_package, there, is_peers=True), PLACES) == 2
+    assert depth_needed(PytestFixture(of_package, there, is_asyncio=False), PLACES) == 1
+    assert depth_needed(PytestFixture(of_package, there, is_asyncio=True), PLACES) == 2
     there.node = PLACES[1].node
-    assert depth_needed(AdoptedFixture(of_package, there, is_peers=False), PLACES) == 2
+    assert depth_needed(PytestFixture(of_package, there, is_asyncio=False), PLACES) == 2
 
 
 def test_the_function_of_a_fixture_knows_its_fixture():
@@ -29,17 +29,167 @@ def test_the_function_of_a_fixture_knows_its_fixture():
     async def one(): ...
 
     assert mark_fixture(one) is one.function
-    fixtures = AdoptedFixtures(taker())
+    fixtures = PytestFixtures(ownership())
     found = fixtures.find(definition(mark_fixture(one)))
-    assert found == AdoptedFixture(one, found.definition, is_peers=False, is_declared=True)
+    assert found == PytestFixture(one, found.definition, is_asyncio=False, is_declared=True)
     assert fixtures.find(found.definition) is found
 
 
 def test_an_unmarked_async_fixture_is_taken_in_auto_mode_and_by_test_cases():
     there = definition(coroutine_function)
-    assert AdoptedFixtures(taker()).find(there) is None
-    assert AdoptedFixtures(taker()).find_for(there, is_case=True).fixture.is_async
-    assert AdoptedFixtures(taker()).find_for(there, is_case=False) is None
-    assert AdoptedFixtures(taker(config=Config(mode="auto"))).find(there).is_peers is False
-    assert AdoptedFixtures(taker(peer_mode="auto")).find(there).is_peers is True
-    assert AdoptedFixtures(taker(is_peer_active=True, peer_mode="auto")).find(there) is None
+    assert PytestFixtures(ownership()).find(there) is None
+    assert PytestFixtures(ownership()).find_for(there, is_case=True).fixture.is_async
+    assert PytestFixtures(ownership()).find_for(there, is_case=False) is None
+    assert PytestFixtures(ownership(config=Config(mode="auto"))).find(there).is_asyncio is False
+    assert PytestFixtures(ownership(asyncio_mode="auto")).find(there).is_asyncio is True
+    assert PytestFixtures(ownership(is_asyncio_active=True, asyncio_mode="auto")).find(there) is None
+
+
+# Who sets up what a test case uses.
+
+
+def test_a_test_case_uses_the_fixtures_that_a_conftest_declares(run):
+    conftest = """
+        import asyncio
+        import asyncunit
+
+        @asyncunit.fixture(scope="class")
+        async def of_the_class(request):
+            request.cls.loop = asyncio.get_running_loop()
+            yield
+
+        @asyncunit.fixture(scope="class")
+        def sync(request):
+            request.cls.sync = True
+
+        @asyncunit.fixture(autouse=True)
+        async def of_the_test(request):
+            request.instance.task = asyncio.current_task()
+            yield
+    """
+    text = """
+        @pytest.mark.usefixtures("of_the_class", "sync")
+        class TestIt(asyncunit.AsyncTestCase):
+            async def test_it(self):
+                assert self.loop is asyncio.get_running_loop()
+                assert self.task is asyncio.current_task()
+                assert self.sync
+    """
+    run(text, conftest=conftest).assert_outcomes(passed=1)
+
+
+def test_a_class_that_overrides_what_a_fixture_needs_gets_a_value_made_of_that(run):
+    text = """
+        class Mixin:
+            @asyncunit.fixture(scope="session", autouse=False)
+            async def url(cls): return "production"
+            @asyncunit.fixture(scope="session", autouse=False)
+            async def client(cls, url): return f"client of {url}"
+        class Test1(Mixin, asyncunit.AsyncTestCase):
+            async def test_1(self, client): assert client == "client of production"
+        class Test2(Mixin, asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope="session", autouse=False)
+            async def url(cls): return "test"
+            async def test_2(self, client): assert client == "client of test"
+    """
+    run(text).assert_outcomes(passed=2)
+
+
+def test_the_fixtures_of_a_module_may_have_params_and_come_after_wider_ones(run):
+    text = """
+        @asyncunit.fixture(scope="module", autouse=True, params=[1, 2])
+        def number(request):
+            print(f"NOTE module {request.param}")
+        class TestX(asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope="session")
+            async def of_the_session(cls):
+                print("NOTE session")
+            async def test_x(self): ...
+    """
+    result = run(text, "-s")
+    result.assert_outcomes(passed=2)
+    notes = [line.partition("NOTE ")[2] for line in result.outlines if "NOTE" in line]
+    assert notes == ["session", "module 1", "module 2"]
+
+
+def test_a_sync_fixture_of_a_module_gives_a_class_no_wider_loop(run):
+    text = """
+        loops = set()
+        @asyncunit.fixture(scope="module", autouse=True)
+        def plain(): return 1
+        class TestX(asyncunit.AsyncTestCase):
+            async def test_1(self): loops.add(asyncio.get_running_loop())
+            async def test_2(self):
+                loops.add(asyncio.get_running_loop())
+                assert len(loops) == 2
+    """
+    run(text).assert_outcomes(passed=2)
+
+
+def test_a_fixture_of_a_package_is_set_up_once_for_cases_and_functions(run):
+    text = """
+        ups = []
+        @asyncunit.fixture(scope="package", autouse=True)
+        async def of_the_package():
+            ups.append("async")
+            yield
+        @asyncunit.fixture(scope="package", autouse=True)
+        def made_of_it(of_the_package):
+            ups.append("sync")
+        class TestX(asyncunit.AsyncTestCase):
+            async def test_x(self): ...
+        @pytest.mark.asyncunit
+        async def test_f(made_of_it): ...
+        @pytest.mark.asyncunit
+        async def test_g(): assert ups == ["async", "sync"]
+    """
+    run(text).assert_outcomes(passed=3)
+
+
+def test_a_fixture_of_a_module_that_failed_for_a_case_fails_for_a_function_and_is_not_tried_again(run):
+    text = """
+        ups = []
+        @asyncunit.fixture(scope="module")
+        async def failing():
+            ups.append("up")
+            raise ValueError("boom")
+        class TestX(asyncunit.ModuleLoopTestCase):
+            async def test_x(self, failing): ...
+        @pytest.mark.asyncunit
+        async def test_f(failing): ...
+        def test_g(): assert ups == ["up"]
+    """
+    run(text).assert_outcomes(passed=1, failed=1, errors=1)
+
+
+def test_pytest_sets_the_fixtures_of_a_module_up_as_they_are_defined(run):
+    text = """
+        notes = []
+        @asyncunit.fixture(autouse=True)
+        async def zebra(): notes.append("zebra")
+        @asyncunit.fixture
+        async def named(): notes.append("named")
+        @asyncunit.fixture(autouse=True)
+        def ant(): notes.append("ant")
+        @asyncunit.fixture(scope="session")
+        async def wide(): notes.append("wide")
+        @pytest.mark.asyncunit
+        async def test_f(named, wide): assert notes == ["wide", "zebra", "named", "ant"]
+    """
+    run(text).assert_outcomes(passed=1)
+
+
+def test_a_fixture_of_pytests_cannot_have_what_the_test_case_sets_up_later(run):
+    text = """
+        @asyncunit.fixture(autouse=True)
+        async def of_the_test(): return 1
+        @pytest.fixture(autouse=True)
+        def early(of_the_test): ...
+        class TestX(asyncunit.AsyncTestCase):
+            async def test_x(self): ...
+    """
+    result = run(text)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*is set up by the test case TestX itself, after the fixtures of pytest's, one of which*"]
+    )
