@@ -1,6 +1,7 @@
 """Threads, and calls of an executor, that still run when the test that started them ends."""
 
 import asyncio
+import gc
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,8 @@ def test_a_call_of_the_loops_executor_is_told_and_an_idle_thread_of_it_is_not(ga
 
 
 def test_an_executor_that_was_not_shut_down_is_told_by_its_threads(gate):
+    before = set(threading.enumerate())
+
     @THREADS_FAIL
     class Test(AsyncTestCase):
         async def test_x(self):
@@ -95,6 +98,9 @@ def test_an_executor_that_was_not_shut_down_is_told_by_its_threads(gate):
 
     text = str(run(Test).only_error())
     assert "idle, because its executor was not shut down" in text
+    gc.collect()  # an executor that is let go ends its threads
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
 
 
 def test_the_threads_of_an_executor_of_the_class_are_the_classs():
