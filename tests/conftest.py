@@ -7,7 +7,7 @@ from asyncunit import Scope
 from asyncunit.config.settings import Config
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.pytest_plugin.run import HostedRun, Standing
+from asyncunit.pytest_plugin.run import Position, PytestRun
 from asyncunit.scope import path_of_module
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
@@ -42,15 +42,15 @@ def inner(loop_runner):
 @pytest.fixture
 def hosted_run():
     """A run of a host, of which nobody closes the scopes but its end."""
-    run = HostedRun(Config(), lambda _: None)
+    run = PytestRun(Config(), lambda _: None)
     yield run
     registry.end(run)
 
 
-def standing(depth, config=None):
+def position(depth, config=None):
     """Where a function of a module stands, on a loop that so many of the scopes around it share."""
     path, config = path_of_module("example"), config or Config()
-    return Standing(path, depth, None, config, [config] * len(path))
+    return Position(path, depth, None, config, [config] * len(path))
 
 
 async def running_loop():

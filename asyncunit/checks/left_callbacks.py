@@ -169,7 +169,8 @@ def _kept(owner: OpenScope, left: Sequence[Callback], case: object, loop: asynci
     known: set[tuple[int, str]] = owner.within.keep("left_callbacks", set, lambda _: None)
     things = {id(each): _reached_by(each) for each in left if _key(each) not in known}
     looked_for = [thing for each in things.values() for thing in each]
-    apart = [looked_for, things, left, *left, *things.values(), *parts_of(loop)]
+    ends = [each.end for each in left]
+    apart = [looked_for, things, left, *left, ends, *ends, *things.values(), *parts_of(loop)]
     reached = {id(thing) for thing in outliving(looked_for, owner, case, apart)} if looked_for else set()
     kept = [each for each in left if id(each) not in things or any(id(thing) in reached for thing in things[id(each)])]
     known.update(_key(each) for each in kept if _own(each) is not None)

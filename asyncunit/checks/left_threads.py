@@ -42,6 +42,9 @@ _SAYS_IT = sys.version_info >= (3, 12)
 _is_noting = False
 _known: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
+# What was told of, and goes on: a scope may end on several loops.
+_told: weakref.WeakSet[Any] = weakref.WeakSet()
+
 
 def note_threads(owner: OpenScope) -> None:
     """Have each thread that starts from now on be known to the scope in whose context that happens."""
@@ -125,7 +128,9 @@ def left_threads(owner: OpenScope, loop_runner: LoopRunner, case: object | None)
     for thing in kept:
         assert owner.within is not None
         owner.within.note(thing, owner.place_of(thing))
-    return [_finding(owner, thing) for thing in left if not any(thing is other for other in kept)]
+    told = [thing for thing in left if not any(thing is other for other in kept)]
+    _told.update(told)
+    return [_finding(owner, thing) for thing in told]
 
 
 def _wait(owner: OpenScope, loop_runner: LoopRunner) -> None:
@@ -143,7 +148,7 @@ def _wait(owner: OpenScope, loop_runner: LoopRunner) -> None:
 
 def _running(owner: OpenScope, loop: asyncio.AbstractEventLoop) -> list[Any]:
     """What the scope has started and is not done, but for the threads of the loop's own executor."""
-    things = owner.things()
+    things = [thing for thing in owner.things() if isinstance(thing, threading.Thread | Call) and thing not in _told]
     calls = [thing for thing in things if isinstance(thing, Call) and not thing.is_done]
     threads = [thing for thing in things if isinstance(thing, threading.Thread) and thing.is_alive()]
     if threads:

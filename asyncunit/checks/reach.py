@@ -158,8 +158,7 @@ def function_name(function: Any) -> str:
     return f"{module}.{name}" if module and module != "builtins" else str(name)
 
 
-def parts_of(loop: asyncio.AbstractEventLoop) -> list[Any]:
-    """What a loop refers to: the values of its attributes, also of one that is not written in Python."""
-    return [part for other in gc.get_referents(loop) for part in (other.values() if type(other) is dict else ())] + (
-        gc.get_referents(loop)
-    )
+def parts_of(thing: object) -> list[Any]:
+    """The values of the attributes of a loop, a transport and the like, also of one that is not written in Python."""
+    referents = gc.get_referents(thing)
+    return referents + [part for other in referents if type(other) is dict for part in other.values()]

@@ -114,15 +114,16 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
     if Check.UNAWAITED_COROUTINES in owner.config.costly and case is not None:
         findings += _unawaited(vars(case).values())
     if Check.UNCLOSED_RESOURCES in owner.config.costly:
-        things = left_open(owner, case)
+        things = left_open(owner, case, loop_runner.loop if loop_runner.owner is owner else None)
         findings += findings_of(owner, things)
         if things and not loop_runner.loop.is_closed():
             loop_runner.observer.forget_generators(things)
             findings += _close_all(loop_runner, things)
     if Check.LEFT_THREADS in owner.config.costly:
         findings += left_threads(owner, loop_runner, case)
-    # What is young, at the end of a test: a whole collection takes a hundred times as long.
-    gc.collect(2 if case is None else 1 if Check.UNCLOSED_RESOURCES in owner.config.costly else 0)
+    if Check.UNCLOSED_RESOURCES in owner.config.costly or Check.UNAWAITED_COROUTINES in owner.config.costly:
+        # What is young, at the end of a test: a whole collection takes a hundred times as long.
+        gc.collect(2 if case is None else 1 if Check.UNCLOSED_RESOURCES in owner.config.costly else 0)
     findings += warned.take()
     warned.listen(frozenset() if owner.within is None else owner.within.config.costly)
     return findings

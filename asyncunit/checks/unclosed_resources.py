@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from asyncunit.checks.findings import Finding
-from asyncunit.checks.reach import is_exempt_here, outliving
+from asyncunit.checks.reach import is_exempt_here, outliving, parts_of
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import caller, is_installed
 from asyncunit.introspection.tracebacks import is_error
@@ -97,15 +97,18 @@ def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[...
     return connect_and_note
 
 
-def left_open(owner: OpenScope, case: object | None = None) -> list[Any]:
+def left_open(
+    owner: OpenScope, case: object | None = None, ending: asyncio.AbstractEventLoop | None = None
+) -> list[Any]:
     """What was made in the context of a scope, or stands in the attributes of a test, and is open.
 
-    What outlives the scope is handed to the next wider one, but for files, of which nobody knows who has opened them.
+    What outlives the scope is handed to the next wider one, but for files, of which nobody knows who has opened them,
+    and for what stands on the loop that is ``ending`` with the scope.
     """
     left = [thing for thing in [*owner.things(), *_files_of(case)] if _is_open(thing)]
     if owner.within is None or not left:
         return left
-    kept = outliving(left, owner, case)
+    kept = [thing for thing in outliving(left, owner, case) if not _stands_on_loop(thing, ending)]
     for thing in kept:
         if not isinstance(thing, io.IOBase):
             owner.within.note(thing, owner.place_of(thing))
@@ -197,6 +200,11 @@ def _holder_of(sock: socket.socket) -> Holder | None:
             holder: Holder = other
             return holder
     return None
+
+
+def _stands_on_loop(thing: Any, loop: asyncio.AbstractEventLoop | None) -> bool:
+    holder = _holder_of(thing) if isinstance(thing, socket.socket) else thing
+    return loop is not None and holder is not None and any(part is loop for part in parts_of(holder))
 
 
 def _stands_on(holder: Holder, sock: socket.socket) -> bool:

@@ -315,8 +315,8 @@ class Observer:
 
 
 def observer_of(loop: asyncio.AbstractEventLoop | None) -> Observer | None:
-    """What is seen of a loop; None where that is not one of asyncunit's."""
-    return None if loop is None else _observers.get(loop)
+    """What is seen of a loop; None where that is closed, or not one of asyncunit's."""
+    return None if loop is None or loop.is_closed() else _observers.get(loop)
 
 
 def expecting(

@@ -5,7 +5,7 @@ Each run of pytest imports this, so it imports next to nothing.
 
 # The names of the markers, which are those of the plugins, too: ours, and pytest-asyncio's.
 MARKER = "asyncunit"
-PEER_MARKER = "asyncio"
+ASYNCIO_MARKER = "asyncio"
 
 MODES = ("strict", "auto")
 CLOCKS = ("real", "virtual")

@@ -59,8 +59,12 @@ class Attempt:
 
     def failed(self) -> None:
         """The test has failed: what the loop has just done is what is to be told."""
-        if self._loop is not None and self._switches is None:
-            self._switches = self._loop.turns.switches.lines()
+        loop = self._loop
+        if loop is None or self._switches is not None:
+            return
+        self._switches = loop.turns.switches.lines()
+        if hasattr(loop, "virtual_time"):
+            loop.outside.update(dict.fromkeys([*loop.sockets.outside.values(), *loop.virtual_time.held]))
 
     def finish(self) -> None:
         """The test is over, and what is left of it is ended in asyncio's own order."""

@@ -23,7 +23,7 @@ import heapq
 from asyncio import AbstractEventLoop, Handle, Task, TimerHandle, current_task
 from asyncio import BaseEventLoop as _BaseEventLoop
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextvars import Context, copy_context
 from functools import cache
 from random import Random
@@ -209,16 +209,16 @@ class Turns:
         """A callback is queued."""
 
     def add(
-        self, loop: AbstractEventLoop, task: Task[Any], callback: Callable[..., object], args: Any, context: Context
+        self,
+        loop: AbstractEventLoop,  # noqa: ARG002 - an order asks it
+        task: Task[Any],
+        callback: Callable[..., object],
+        args: Any,
+        context: Context,
     ) -> Handle:
         """A task is to be stepped."""
-        return self._queue(self._take, self._step(loop, task, callback, args, context), context=self._empty)
-
-    def _step(
-        self, loop: AbstractEventLoop, task: Task[Any], callback: Callable[..., object], args: Any, context: Context
-    ) -> Step:
         state = self._tasks.get(ref(task)) or self._meet(task)
-        return Step(state, callback, args, context, not args and current_task(loop) is task)
+        return self._queue(self._take, Step(state, callback, args, context, False), context=self._empty)
 
     def _meet(self, task: Task[Any]) -> _TaskState:
         self._seen += 1
@@ -271,6 +271,8 @@ class OrderedTurns(Turns):
         self._batch: list[Step] | None = None
         self._handle: Handle | None = None
         self._is_stepping = False
+        # What the selector of the loop watches, itself included; None where that is not known.
+        self.watched: Sized | None = None
         # True once asyncio's own order is followed again.
         # Whether `_turn` is queued. It waits while anything is queued after it, for so many turns.
         self._is_over = self._is_turning = False
@@ -286,7 +288,8 @@ class OrderedTurns(Turns):
         self, loop: AbstractEventLoop, task: Task[Any], callback: Callable[..., object], args: Any, context: Context
     ) -> Handle:
         """A task is to be stepped. The handle may be that of several steps: asyncio does not look at it."""
-        step = self._step(loop, task, callback, args, context)
+        state = self._tasks.get(ref(task)) or self._meet(task)
+        step = Step(state, callback, args, context, not args and current_task(loop) is task)
         if self._batch is not None and self._handle is not None:
             self._batch.append(step)
             return self._handle
@@ -326,8 +329,10 @@ class OrderedTurns(Turns):
         self._order.add(step)
 
     def _queue_turn(self) -> None:
-        self._is_stirred = self._order.is_patient()
-        self._turns = _TURNS if self._is_stirred else 0
+        is_patient = self._order.is_patient()
+        # What is ready of I/O is only seen a turn later: where there may be any, one turn more is waited for.
+        self._is_stirred = is_patient and (self.watched is None or len(self.watched) > 1)
+        self._turns = _TURNS if is_patient else 0
         self._queue(self._turn, context=self._empty)
 
     def _turn(self) -> None:
@@ -419,6 +424,9 @@ class Scheduled(BaseEventLoop):
         self._lateness = Random(2 * schedule + 1).random
         self._made_in = get_ident()
         super().__init__(*args, **kwargs)
+        selector = getattr(self, "clock_selector", None)
+        if selector is not None and isinstance(self.turns, OrderedTurns):  # with a virtual clock nothing else wakes it
+            self.turns.watched = selector.get_map()
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -434,7 +442,12 @@ class Scheduled(BaseEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> TimerHandle:
         """Set a timer, which is late if timers are to be."""
+        self._note_timer()
         return super().call_at(self._late(when), callback, *args, context=context)
+
+    def _note_timer(self) -> None:
+        if not hasattr(self, "virtual_time"):
+            self.outside["timers of the real clock"] = None
 
     def _late(self, when: float) -> float:
         if self._late_timers:
@@ -472,6 +485,7 @@ class _LateByDelay(Scheduled):
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> TimerHandle:
         """Set a timer, which is late if timers are to be."""
+        self._note_timer()
         now = self.time()
         return super().call_later(self._late(now + delay) - now, callback, *args, context=context)
 

@@ -46,7 +46,7 @@ class TracedTask:
         self.name = name
 
 
-class Standing(NamedTuple):
+class Position(NamedTuple):
     """Where a task waits: an instruction of a function, of which the line is asked only for a report."""
 
     code: types.CodeType
@@ -67,7 +67,16 @@ class Standing(NamedTuple):
 class _Switch(NamedTuple):
     step: int
     task: TracedTask
-    standing: Standing | None
+    at: _At | None
+
+    @property
+    def standing(self) -> Position | None:
+        return None if self.at is None else Position(*self.at)
+
+
+# What a `Position` and a `_Switch` are made of, and made faster: one for each switch of a run, of which few are shown.
+_At = tuple[types.CodeType, int]
+_Noted = tuple[int, "TracedTask", _At | None]
 
 
 class Switches:
@@ -75,7 +84,7 @@ class Switches:
 
     def __init__(self) -> None:
         # One more than is shown, whose task is the one that the first one shown comes from.
-        self._last: deque[_Switch] = deque(maxlen=SHOWN + 1)
+        self._last: deque[_Noted] = deque(maxlen=SHOWN + 1)
         self._task: TracedTask | None = None
 
     def note(self, step: int, known: TracedTask, task: Task[Any]) -> None:
@@ -85,11 +94,11 @@ class Switches:
         self._task = known
         if not known.name:
             known.learn_name(task)
-        self._last.append(_Switch(step, known, standing_of(task)))
+        self._last.append((step, known, _find(task)))
 
     def lines(self) -> list[str]:
         """What a report says of each: the step, the task that stopped and where, the task that went on and where."""
-        switches = list(self._last)
+        switches = [_Switch(*noted) for noted in self._last]
         lines = []
         for index in range(1, len(switches)):
             before, after = switches[index - 1], switches[index]
@@ -109,12 +118,17 @@ def _stopped(known: TracedTask, later: list[_Switch]) -> str:
     return "ends" if task is None or task.done() else f"stops{_at(standing_of(task))}"
 
 
-def _at(standing: Standing | None) -> str:
+def _at(standing: Position | None) -> str:
     return "" if standing is None else f" at {standing}"
 
 
-def standing_of(task: Task[Any]) -> Standing | None:
+def standing_of(task: Task[Any]) -> Position | None:
     """Where the task waits: in the innermost function that is no library's; else in the outermost, if not ours."""
+    at = _find(task)
+    return None if at is None else Position(*at)
+
+
+def _find(task: Task[Any]) -> _At | None:
     found: types.FrameType | None = None
     awaitable: Any = task.get_coro()
     while awaitable is not None:
@@ -129,7 +143,7 @@ def standing_of(task: Task[Any]) -> Standing | None:
             found = frame
     if found is None or "__unittest" in found.f_globals:
         return None
-    return Standing(found.f_code, found.f_lasti)
+    return found.f_code, found.f_lasti
 
 
 # By the name of a file, whether it is a user's.
@@ -157,7 +171,7 @@ class Timeline:
         self._named: set[int] = set()
 
     def note(
-        self, step: int, known: TracedTask, standing: Standing | None, loop_time: float, began: int, ended: int
+        self, step: int, known: TracedTask, standing: Position | None, loop_time: float, began: int, ended: int
     ) -> None:
         """A step was taken, from ``began`` to ``ended`` in nanoseconds."""
         if known.number not in self._named:

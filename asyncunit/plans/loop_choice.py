@@ -65,7 +65,7 @@ def class_hook(cls: type) -> str | None:
 CHOSEN = "_asyncunit_chosen"
 
 # What the fixtures of another runner need that a class uses there.
-_asked_by_host: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
+_asked_by_pytest: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
 
 # What was chosen last for the hooks of each module, and under which configuration of the run: all of its classes ask.
 _chosen_for_modules: weakref.WeakKeyDictionary[types.ModuleType, tuple[Config, LoopChoice | None]]
@@ -132,9 +132,9 @@ def choose_for_module(name: str, config: Config) -> LoopChoice | None:
 
 def ask(cls: type, demand: plans.Demand) -> None:
     """Note what the fixtures of another runner need that the class uses there, where that is more than it was."""
-    known = _asked_by_host.get(cls)
+    known = _asked_by_pytest.get(cls)
     if demand.scope > (Scope.FUNCTION if known is None else known.scope):
-        _asked_by_host[cls] = demand
+        _asked_by_pytest[cls] = demand
         _forget_module_of(cls)
 
 
@@ -219,7 +219,7 @@ def _choose_alone(cls: type, config: Config) -> LoopChoice:
     explicit = _explicit_scope(cls)
     hook = class_hook(cls)
     demand = plans.plan_of(cls).demand
-    asked = _asked_by_host.get(cls)
+    asked = _asked_by_pytest.get(cls)
     if asked is not None and (demand is None or demand.scope < asked.scope):
         demand = asked
     if explicit is not None:

@@ -13,13 +13,13 @@ from asyncunit.errors import AsyncUnitError, RunningLoopError
 from asyncunit.plans.params import param_sets_of
 from asyncunit.pytest_plugin import debugging
 from asyncunit.pytest_plugin.detection import has_async_tests, is_case
-from asyncunit.pytest_plugin.effective_markers import Marking
+from asyncunit.pytest_plugin.effective_markers import EffectiveMarkers
 from asyncunit.pytest_plugin.fixture_plans import param_of
 from asyncunit.pytest_plugin.loop_factories import PARAM, LoopFactories
-from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, current_policy, is_default
+from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, is_default
 
 if TYPE_CHECKING:
-    from asyncunit.pytest_plugin.asyncio_compat import Taker
+    from asyncunit.pytest_plugin.asyncio_compat import Ownership
     from asyncunit.pytest_plugin.function_plans import Collected
     from asyncunit.pytest_plugin.items import ItemRunner
 
@@ -32,10 +32,8 @@ class AsyncRun:
     def __init__(self, config: pytest.Config, collected: Collected) -> None:
         self.config = config
         self.collected = collected
-        self._factories = LoopFactories(config, is_peer_active=collected.taker.is_peer_active)
-        if not collected.taker.is_peer_active:
-            config.pluginmanager.register(_DefaultPolicy(), "asyncunit-policy")
-        self._marking = Marking(collected, pytest.mark)
+        self._factories = LoopFactories(config, is_asyncio_active=collected.ownership.is_asyncio_active)
+        self._effective_markers = EffectiveMarkers(collected, pytest.mark)
         # None until the first of them is set up.
         self._items: ItemRunner | None = None
         self._ran_once = 0
@@ -47,17 +45,17 @@ class AsyncRun:
     def expect_cases(self) -> None:
         """There is a test case among what is collected now."""
         if self._cases is None:
-            self._cases = _CaseCollection(self.collected.taker)
+            self._cases = _CaseCollection(self.collected.ownership)
             self.config.pluginmanager.register(self._cases, "asyncunit-cases")
 
-    def adopt(self, module: Any, cases: list[type]) -> None:
+    def prepare_cases(self, module: Any, cases: list[type]) -> None:
         """Have the test cases of a module know what markers say of them, and its async hooks be called."""
         if not cases:
             return
         from asyncunit.cases import suite
         from asyncunit.pytest_plugin import markers
 
-        markers.adopt_markers(module, cases)
+        markers.read_markers(module, cases)
         # pytest looks through a module's hooks for each of its tests.
         if suite.has_module_hooks(module) and any(not case.__module__.startswith("asyncunit.") for case in cases):
             suite.adopt_module(module.__name__)
@@ -81,7 +79,7 @@ class AsyncRun:
             metafunc.parametrize(each.names, [param_of(param) for param in each.params])
         if factories is not None:
             _parametrize_factories(metafunc, factories, "function" if plan is None else plan.loop_scope)
-        if plan is not None and plan.is_peers and plan.marker is not None and "scope" in plan.marker.kwargs:
+        if plan is not None and plan.is_asyncio and plan.marker is not None and "scope" in plan.marker.kwargs:
             node.warn(pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=..."))
 
     def _one_factory(self, node: Any) -> Mapping[str, Any] | None:
@@ -94,16 +92,16 @@ class AsyncRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Have each item say what is in force for it, in its marker."""
-        for item in self._marking.mark(items):
+        for item in self._effective_markers.mark(items):
             reason = f"Tests based on asynchronous generators are not supported. {item.name} will be ignored."
             item.warn(pytest.PytestCollectionWarning(reason))
             item.add_marker(pytest.mark.xfail(run=False, reason=reason))
         if self.config.getoption("loadgroup", False) or self.config.getoption("dist", None) == "loadgroup":
-            self._marking.group(items)
+            self._effective_markers.group(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan anew what has got another marker meanwhile."""
-        for item, error in self._marking.mark_again(session.items):
+        for item, error in self._effective_markers.mark_again(session.items):
             raise pytest.UsageError(f"{item.nodeid}: {error}") from error
 
     # One item.
@@ -146,7 +144,7 @@ class AsyncRun:
             return (yield)
         if fixturedef.argname == POLICY:
             policy = yield
-            if not self.collected.taker.is_peer_active and not is_default(fixturedef):
+            if not self.collected.ownership.is_asyncio_active and not is_default(fixturedef):
                 self._items.given_policy(fixturedef, policy)
                 warnings.warn(pytest.PytestDeprecationWarning(DEPRECATED), stacklevel=1)
             return policy
@@ -200,24 +198,15 @@ class AsyncRun:
             terminalreporter.write_line(ran_once(self._ran_once))
 
 
-class _DefaultPolicy:
-    """The fixture that suites for pytest-asyncio override."""
-
-    @pytest.fixture(scope="session")
-    def event_loop_policy(self) -> Any:
-        """The event loop policy that is in force."""
-        return current_policy()
-
-
 class _CaseCollection:
     """The hook that there is where test cases are among what was collected: pytest calls it for each function, too."""
 
-    def __init__(self, taker: Taker) -> None:
-        self._config = taker.config
-        is_asyncios = taker.peer_mode == "auto" and not taker.is_peer_active
+    def __init__(self, ownership: Ownership) -> None:
+        self._config = ownership.config
+        is_asyncio_auto = ownership.asyncio_mode == "auto" and not ownership.is_asyncio_active
         self._fix = (
             "write asyncunit_mode = auto in pytest's configuration (asyncio_mode = auto is for test functions)"
-            if is_asyncios
+            if is_asyncio_auto
             else "configure mode = auto"
         )
         # The name of the class that is being collected in the place of one.

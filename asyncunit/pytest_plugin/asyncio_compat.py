@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
-from asyncunit.config.keys import MARKER, MODES, PEER_MARKER
+from asyncunit.config.keys import ASYNCIO_MARKER, MARKER, MODES
 from asyncunit.config.parsing import parse_boolean
 from asyncunit.config.settings import Config
 from asyncunit.errors import AsyncUnitWarning, ConfigurationError, DefinitionError
@@ -18,18 +18,18 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 OTHERS = ("anyio", "trio")
 
 
-class Taker(NamedTuple):
+class Ownership(NamedTuple):
     """What decides which functions are asyncunit's.
 
-    ``config`` is that of the run. ``peer_mode`` is pytest-asyncio's mode, and ``is_peer_active`` whether that plugin
-    runs its tests itself. Where it does not, ``peer_config`` is what its own options say, ``test_scope`` and
+    ``config`` is that of the run. ``asyncio_mode`` is pytest-asyncio's mode, and ``is_asyncio_active`` whether that
+    plugin runs its tests itself. Where it does not, ``asyncio_config`` is what its own options say, ``test_scope`` and
     ``fixture_scope`` its default loop scopes.
     """
 
     config: Config
-    is_peer_active: bool
-    peer_mode: str
-    peer_config: Config
+    is_asyncio_active: bool
+    asyncio_mode: str
+    asyncio_config: Config
     test_scope: Scope
     fixture_scope: Scope | None
 
@@ -39,16 +39,16 @@ class Taker(NamedTuple):
         Raises DefinitionError where both plugins claim it.
         """
         marked = MARKER in markers
-        marked_by_peer = PEER_MARKER in markers
-        if marked and marked_by_peer and self.is_peer_active and self.peer_mode == "strict":
+        marked_for_asyncio = ASYNCIO_MARKER in markers
+        if marked and marked_for_asyncio and self.is_asyncio_active and self.asyncio_mode == "strict":
             raise DefinitionError(
                 "it is marked both asyncunit and asyncio, and pytest-asyncio is active, so both are told to run it. "
                 "Take one of the markers away, or switch pytest-asyncio off with  -p no:asyncio"
             )
         if marked:
             return MARKER
-        if marked_by_peer:
-            return None if self.is_peer_active else PEER_MARKER
+        if marked_for_asyncio:
+            return None if self.is_asyncio_active else ASYNCIO_MARKER
         by_mode = self._by_mode()
         if by_mode is None or not markers.isdisjoint(OTHERS):
             return None
@@ -56,11 +56,11 @@ class Taker(NamedTuple):
 
     def _by_mode(self) -> str | None:
         """The marker by which an async function is taken that bears none."""
-        if self.peer_mode == "auto" and self.is_peer_active:
+        if self.asyncio_mode == "auto" and self.is_asyncio_active:
             return None
         if self.config.mode == "auto":
             return MARKER
-        return PEER_MARKER if self.peer_mode == "auto" else None
+        return ASYNCIO_MARKER if self.asyncio_mode == "auto" else None
 
 
 _SCOPES = tuple(str(scope) for scope in Scope)
@@ -81,12 +81,12 @@ def check(written: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"{value!r} is not a valid {name}. Valid {valid}.")
 
 
-def taker_beside(config: Config, mode: str) -> Taker:
+def ownership_beside(config: Config, mode: str) -> Ownership:
     """What decides which functions are asyncunit's, where pytest-asyncio is active and runs its own."""
-    return Taker(config, True, mode, config, Scope.FUNCTION, None)
+    return Ownership(config, True, mode, config, Scope.FUNCTION, None)
 
 
-def taker_of(config: Config, written: Mapping[str, Any]) -> tuple[Taker, list[AsyncUnitWarning]]:
+def ownership_of(config: Config, written: Mapping[str, Any]) -> tuple[Ownership, list[AsyncUnitWarning]]:
     """What decides which functions are asyncunit's, where pytest-asyncio is not active; and what is to be warned of.
 
     ``written`` are its options and ini keys as far as they are set. Raises ConfigurationError.
@@ -98,16 +98,16 @@ def taker_of(config: Config, written: Mapping[str, Any]) -> tuple[Taker, list[As
     debug, of_debug = _agreed(config, "loop_debug", "asyncio_debug", debug)
     test_scope, of_scope = _agreed(config, "loop_scope", name, written.get(name))
     fixture_scope = written.get("asyncio_default_fixture_loop_scope", "fixture-scope")
-    config_of_peers = config if debug is None else config.merged({"loop_debug": debug}, "asyncio_debug")
-    taker = Taker(
+    asyncio_config = config if debug is None else config.merged({"loop_debug": debug}, "asyncio_debug")
+    ownership = Ownership(
         config,
-        is_peer_active=False,
-        peer_mode=mode or "strict",
-        peer_config=config_of_peers.leniently(),
+        is_asyncio_active=False,
+        asyncio_mode=mode or "strict",
+        asyncio_config=asyncio_config.leniently(),
         test_scope=Scope.parse(test_scope or "function", name),
         fixture_scope=None if fixture_scope == "fixture-scope" else Scope.parse(fixture_scope, ""),
     )
-    return taker, [warning for warning in (of_mode, of_debug, of_scope) if warning is not None]
+    return ownership, [warning for warning in (of_mode, of_debug, of_scope) if warning is not None]
 
 
 def _agreed(config: Config, key: str, name: str, value: Any) -> tuple[Any, AsyncUnitWarning | None]:

@@ -67,6 +67,17 @@ _NAMES: dict[str, Any] = {
 }
 
 
+class _Fixtures:
+    """Its fixture that suites override; it comes before those of all conftest.py files, so that theirs are in force."""
+
+    @pytest.fixture(scope="session")
+    def event_loop_policy(self) -> Any:
+        """The event loop policy that is in force."""
+        from asyncunit.pytest_plugin.policies import current_policy
+
+        return current_policy()
+
+
 class StandIn(types.ModuleType):
     """``pytest_asyncio``, or its module ``plugin``."""
 
@@ -105,6 +116,7 @@ def _is_real(name: str, path: Any = None) -> bool:
 def install(pluginmanager: pytest.PytestPluginManager) -> None:
     """Have it found by whoever imports pytest-asyncio in this run, or asks pytest for it."""
     pluginmanager.register(StandIn(_PLUGIN), _ENTRY_POINT)
+    pluginmanager.register(_Fixtures(), "asyncunit-policy")
     if any(type(each).__name__ == _Finder.__name__ for each in sys.meta_path):
         return  # this is a run inside another
     files: Any = importlib.machinery.PathFinder

@@ -6,7 +6,7 @@ import sys
 import types
 from typing import Any
 
-from asyncunit.config.keys import MARKER, PEER_MARKER
+from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -67,4 +67,4 @@ def _is_async(name: str, member: Any) -> bool:
 def _names_marker(marks: Any) -> bool:
     """Whether one of these is a marker of asyncunit's, or of pytest-asyncio's."""
     marks = marks if type(marks) in (list, tuple) else [marks]
-    return any(getattr(getattr(mark, "mark", mark), "name", None) in (MARKER, PEER_MARKER) for mark in marks)
+    return any(getattr(getattr(mark, "mark", mark), "name", None) in (MARKER, ASYNCIO_MARKER) for mark in marks)

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from asyncunit.config.keys import PEER_MARKER
+from asyncunit.config.keys import ASYNCIO_MARKER
 from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.functions import written_of
 from asyncunit.plans import loop_choice
@@ -25,7 +25,7 @@ from asyncunit.scope import Scope
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Marking:
+class EffectiveMarkers:
     """Marks what has been collected."""
 
     def __init__(self, collected: Collected, mark: Any) -> None:
@@ -63,7 +63,7 @@ class Marking:
             plan = self._collected.plan_of(item)
             if plan is None:
                 continue
-            if plan.is_peers and inspect.isasyncgenfunction(written_of(item.obj)):
+            if plan.is_asyncio and inspect.isasyncgenfunction(written_of(item.obj)):
                 refused.append(item)
             if id(plan) not in markers:
                 markers[id(plan)] = self._marker(plan)
@@ -72,8 +72,8 @@ class Marking:
 
     def _mark_function(self, item: Any, plan: FunctionPlan, marker: Any) -> None:
         """Have an item say what is in force for it, and that it is pytest-asyncio's kind of test if it is."""
-        if plan.is_peers and plan.marker is None:
-            self._collected.mark(item, getattr(self._mark, PEER_MARKER)(), append=True)
+        if plan.is_asyncio and plan.marker is None:
+            self._collected.mark(item, getattr(self._mark, ASYNCIO_MARKER)(), append=True)
         self._collected.mark(item, marker)
 
     def _marker(self, plan: FunctionPlan) -> Any:
@@ -98,7 +98,7 @@ class Marking:
                 leave_to_case(item)
             for item in {tuple(item.fixturenames): item for item in items}.values():
                 self._demand(item)
-            choice = loop_choice.choose(node.obj, self._collected.taker.config)
+            choice = loop_choice.choose(node.obj, self._collected.ownership.config)
             configs = loop_choice.configs_of_tests(node.obj, choice.configs[0])
         except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
             return
@@ -115,7 +115,7 @@ class Marking:
             found = (
                 self._collected.fixtures.find_for(definitions[name][-1], is_case=True) if name in definitions else None
             )
-            if found is None or not (found.fixture.is_async or found.is_peers):
+            if found is None or not (found.fixture.is_async or found.is_asyncio):
                 continue
             scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
             loop_choice.ask(item.cls, Demand(scope, found.fixture, item.name))
@@ -126,7 +126,7 @@ class Marking:
             marker = item.get_closest_marker("asyncunit")
             scope = None if marker is None else marker.kwargs.get("loop_scope")
             if scope in ("class", "module", "package") and item.get_closest_marker("xdist_group") is None:
-                places = self._collected.surroundings(item).places
-                place = next(each for each in reversed(places) if str(each.scope) == scope)
-                key = place.node.nodeid if place.node is not None else str(place.key)
+                scope_nodes = self._collected.surroundings(item).scope_nodes
+                scope_node = next(each for each in reversed(scope_nodes) if str(each.scope) == scope)
+                key = scope_node.node.nodeid if scope_node.node is not None else str(scope_node.key)
                 item.add_marker(self._mark.xdist_group(name=f"asyncunit {key}"))

@@ -13,8 +13,8 @@ from asyncunit.introspection.functions import is_async_function, written_of
 from asyncunit.plans.class_plan import plan_of
 from asyncunit.plans.fixture_graph import Node, node_of
 from asyncunit.plans.fixtures import Fixture
-from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.nodes import Place, depth_of, outer_depth_of
+from asyncunit.pytest_plugin.asyncio_compat import Ownership
+from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outer_depth_of
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -67,8 +67,8 @@ def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:
     return function
 
 
-class AdoptedFixture(NamedTuple):
-    """A fixture of pytest's that asyncunit runs; ``is_peers`` where it has pytest-asyncio's meaning.
+class PytestFixture(NamedTuple):
+    """A fixture of pytest's that asyncunit runs; ``is_asyncio`` where it has pytest-asyncio's meaning.
 
     ``is_declared`` is true where it was declared with ``asyncunit.fixture``.
     It is async, or sync and lives in a scope where asyncunit's test cases find it, too.
@@ -76,47 +76,47 @@ class AdoptedFixture(NamedTuple):
 
     fixture: Fixture[Any]
     definition: Any
-    is_peers: bool
+    is_asyncio: bool
     is_declared: bool = False
 
 
-class AdoptedFixtures:
+class PytestFixtures:
     """Those of one run of pytest."""
 
-    def __init__(self, taker: Taker) -> None:
-        self._taker = taker
+    def __init__(self, ownership: Ownership) -> None:
+        self._ownership = ownership
         # By the id of the definition, which is kept so that its id stays its own.
-        self._known: dict[int, tuple[Any, AdoptedFixture | None]] = {}
+        self._known: dict[int, tuple[Any, PytestFixture | None]] = {}
 
-    def find(self, definition: Any) -> AdoptedFixture | None:
+    def find(self, definition: Any) -> PytestFixture | None:
         """The fixture of pytest's, if it is async and asyncunit's to run."""
         found = self._known.get(id(definition))
         if found is None:
             found = self._known[id(definition)] = definition, self._find(definition)
         return found[1]
 
-    def _find(self, definition: Any) -> AdoptedFixture | None:
+    def _find(self, definition: Any) -> PytestFixture | None:
         function = written_of(definition.func)
         made = declared(definition)
         if made is not None:
             is_ours = made.is_async or made.scope >= Scope.MODULE
-            return AdoptedFixture(made, definition, is_peers=False, is_declared=True) if is_ours else None
+            return PytestFixture(made, definition, is_asyncio=False, is_declared=True) if is_ours else None
         # What pytest-asyncio's decorator leaves on its functions.
-        is_peers = getattr(function, "_force_asyncio_fixture", False)
-        if self._taker.is_peer_active and (is_peers or self._taker.peer_mode == "auto"):
+        is_asyncio = getattr(function, "_force_asyncio_fixture", False)
+        if self._ownership.is_asyncio_active and (is_asyncio or self._ownership.asyncio_mode == "auto"):
             return None
-        if not is_async_function(function) and not is_peers:
+        if not is_async_function(function) and not is_asyncio:
             return None
-        if not is_peers and self._taker.config.mode != "auto" and self._taker.peer_mode != "auto":
+        if not is_asyncio and self._ownership.config.mode != "auto" and self._ownership.asyncio_mode != "auto":
             return None
-        return self._adopt(definition, is_peers=is_peers or self._taker.config.mode != "auto")
+        return self._make(definition, is_asyncio=is_asyncio or self._ownership.config.mode != "auto")
 
-    def find_for(self, definition: Any, *, is_case: bool) -> AdoptedFixture | None:
+    def find_for(self, definition: Any, *, is_case: bool) -> PytestFixture | None:
         """As `find`; all async ones that asyncunit's test cases use are its own to run."""
         found = self.find(definition)
-        return self._adopted(definition) if found is None and is_case else found
+        return self._async_one(definition) if found is None and is_case else found
 
-    def node_of(self, found: AdoptedFixture, item: Any) -> Node:
+    def node_of(self, found: PytestFixture, item: Any) -> Node:
         """The fixture with what its parameters mean to pytest, the same as a class has that sees it so."""
         nodes = []
         for name in found.fixture.asks_for:
@@ -126,29 +126,29 @@ class AdoptedFixtures:
             nodes.append((name, self.node_of(behind, item)))
         return node_of(found.fixture, tuple(nodes))
 
-    def _find_behind(self, definition: Any, name: str, item: Any) -> AdoptedFixture | None:
+    def _find_behind(self, definition: Any, name: str, item: Any) -> PytestFixture | None:
         """What a parameter of a fixture means for an item; None where that is not asyncunit's to run."""
         definitions = list(item._fixtureinfo.name2fixturedefs.get(name, ()))
         if definition in definitions:
             definitions = definitions[: definitions.index(definition)]
         return self.find(definitions[-1]) if definitions else None
 
-    def _adopted(self, definition: Any) -> AdoptedFixture | None:
+    def _async_one(self, definition: Any) -> PytestFixture | None:
         """The fixture of pytest's if it is async, whoever would run it for test functions."""
         function = written_of(definition.func)
         if not is_async_function(function) or (
-            self._taker.is_peer_active and hasattr(function, "_force_asyncio_fixture")
+            self._ownership.is_asyncio_active and hasattr(function, "_force_asyncio_fixture")
         ):
             return None
-        return self._adopt(definition, is_peers=False)
+        return self._make(definition, is_asyncio=False)
 
-    def _adopt(self, definition: Any, *, is_peers: bool) -> AdoptedFixture:
+    def _make(self, definition: Any, *, is_asyncio: bool) -> PytestFixture:
         function = written_of(definition.func)
         scope = Scope.parse(definition.scope, f"fixture {definition.argname!r}: scope")
         said = getattr(function, "_loop_scope", None)
         loop_scope = None if said is None else Scope.parse(said, f"fixture {definition.argname!r}: loop_scope")
         made: Fixture[Any] = Fixture(function, scope, loop_scope, None, None, definition.argname)
-        return AdoptedFixture(made, definition, is_peers)
+        return PytestFixture(made, definition, is_asyncio)
 
 
 def declared(definition: Any) -> Fixture[Any] | None:
@@ -205,19 +205,19 @@ def _line(fixture: Fixture[Any]) -> int:
     return 0 if code is None else int(code.co_firstlineno)
 
 
-def depth_of_fixture(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
+def depth_of_fixture(found: PytestFixture, scope_nodes: tuple[ScopeNode, ...]) -> int:
     """As `depth_of`, for where pytest has a fixture live."""
     scope = found.fixture.scope
-    if scope is not Scope.PACKAGE or _is_in_module(found, places):
-        return depth_of(scope, places)
-    depth = _depth_of_package(found.definition, places)
+    if scope is not Scope.PACKAGE or _is_in_module(found, scope_nodes):
+        return depth_of(scope, scope_nodes)
+    depth = _depth_of_package(found.definition, scope_nodes)
     # pytest-asyncio's loops of packages last as long as its fixtures of packages, wherever pytest has these live.
-    return outer_depth_of(scope, places) if found.is_peers and depth == 1 else depth
+    return outer_depth_of(scope, scope_nodes) if found.is_asyncio and depth == 1 else depth
 
 
-def _is_in_module(found: AdoptedFixture, places: tuple[Place, ...]) -> bool:
+def _is_in_module(found: PytestFixture, scope_nodes: tuple[ScopeNode, ...]) -> bool:
     """Whether an ``asyncunit.fixture`` is at the top of the module: its package is that of the module."""
-    module = next((place.node for place in places if place.scope is Scope.MODULE), None)
+    module = next((scope_node.node for scope_node in scope_nodes if scope_node.scope is Scope.MODULE), None)
     return found.is_declared and module is not None and _is_at(found.definition, module)
 
 
@@ -227,20 +227,20 @@ def _is_at(definition: Any, node: Any) -> bool:
     return at is node if at is not None else definition.baseid == getattr(node, "nodeid", None)
 
 
-def _depth_of_package(definition: Any, places: tuple[Place, ...]) -> int:
-    for depth in range(len(places), 0, -1):
-        place = places[depth - 1]
-        if place.scope is Scope.PACKAGE and _is_at(definition, place.node):
+def _depth_of_package(definition: Any, scope_nodes: tuple[ScopeNode, ...]) -> int:
+    for depth in range(len(scope_nodes), 0, -1):
+        scope_node = scope_nodes[depth - 1]
+        if scope_node.scope is Scope.PACKAGE and _is_at(definition, scope_node.node):
             return depth
     return 1  # else it lives as long as the session
 
 
-def depth_needed(found: AdoptedFixture, places: tuple[Place, ...]) -> int:
+def depth_needed(found: PytestFixture, scope_nodes: tuple[ScopeNode, ...]) -> int:
     """As `depth_of`, for the loop that a fixture needs."""
     fixture = found.fixture
-    if not fixture.is_async and not found.is_peers:
-        return len(places) + 1
-    depth = depth_of_fixture(found, places)
+    if not fixture.is_async and not found.is_asyncio:
+        return len(scope_nodes) + 1
+    depth = depth_of_fixture(found, scope_nodes)
     if fixture.loop_scope is None:
         return depth
-    return min(depth, (outer_depth_of if found.is_peers else depth_of)(fixture.loop_scope, places))
+    return min(depth, (outer_depth_of if found.is_asyncio else depth_of)(fixture.loop_scope, scope_nodes))

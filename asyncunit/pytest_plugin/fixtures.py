@@ -20,7 +20,7 @@ from asyncunit.loops.loop import LoopRunner, current_loop
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture
-from asyncunit.pytest_plugin.run import HostedRun
+from asyncunit.pytest_plugin.run import PytestRun
 from asyncunit.scope import Scope
 from asyncunit.scopes.contexts import Carried, Within, given_to
 from asyncunit.scopes.open_scope import OpenScope
@@ -36,13 +36,13 @@ def value_in(scope: OpenScope, node: Node, loop_runner: LoopRunner | None) -> Op
     return scope.fixtures.shared(node, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
 
 
-class HostedFixture:
-    """An async fixture that its host has set up and tears down, in the task of its scope, in a context of its own.
+class OpenPytestFixture:
+    """An async fixture that pytest has set up and tears down, in the task of its scope, in a context of its own.
 
     What it sets in context variables is set around the run until it is torn down.
     """
 
-    def __init__(self, run: HostedRun, node: Node, key: Hashable) -> None:
+    def __init__(self, run: PytestRun, node: Node, key: Hashable) -> None:
         self._run = run
         self._node = node
         self._fixture = node.fixture
@@ -62,7 +62,7 @@ class HostedFixture:
         return _beside(loop, steps.enter)
 
     def share(self, scope: OpenScope, async_scope: AsyncScope | None, value: Any, finish: Callable[[], None]) -> None:
-        """Have it found in its scope. ``finish`` has the host tear it down, if the scope breaks, or closes."""
+        """Have it found in its scope. ``finish`` has pytest tear it down, if the scope breaks, or closes."""
         open_fixture = OpenFixture(self._node, async_scope)
         open_fixture.value, open_fixture.exit_ = value, finish
         self._open = open_fixture
@@ -76,7 +76,7 @@ class HostedFixture:
         finish: Callable[[], None],
         context: contextvars.Context | None,
     ) -> Any:
-        """Run the first half, and return its value. ``finish`` has the host tear it down, if its scope breaks.
+        """Run the first half, and return its value. ``finish`` has pytest tear it down, if its scope breaks.
 
         In that context, the task's own, or in a copy of the current one.
         """

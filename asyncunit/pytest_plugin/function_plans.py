@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-from asyncunit.config.keys import MARKER, PEER_MARKER
+from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
 from asyncunit.config.settings import ATTRIBUTE, Config, settings_of, settings_of_module
 from asyncunit.errors import LoopScopeError
 from asyncunit.introspection.functions import is_plain, written_of
 from asyncunit.plans.loop_choice import config_of_module
-from asyncunit.pytest_plugin.asyncio_compat import Taker
-from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, AdoptedFixtures, depth_needed
-from asyncunit.pytest_plugin.markers import check_agreement, parse_marker, parse_peer_marker
-from asyncunit.pytest_plugin.nodes import Place, depth_of, is_function, outer_depth_of, places_of
+from asyncunit.pytest_plugin.asyncio_compat import Ownership
+from asyncunit.pytest_plugin.fixture_plans import PytestFixture, PytestFixtures, depth_needed
+from asyncunit.pytest_plugin.markers import check_agreement, parse_asyncio_marker, parse_marker
+from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, is_function, outer_depth_of, scope_nodes_of
 from asyncunit.pytest_plugin.policies import overriding_policy
 from asyncunit.scope import Scope, ScopePath
 
@@ -35,20 +35,20 @@ def is_async_test(item: Any) -> bool:
 
 
 class FunctionPlan(NamedTuple):
-    """What is known of a test function that asyncunit runs: see `asyncunit.pytest_plugin.run.Standing`.
+    """What is known of a test function that asyncunit runs: see `asyncunit.pytest_plugin.run.Position`.
 
-    ``fixtures`` are the async ones that it asks for. ``reason`` says why it runs on its loop. ``is_peers`` is true
+    ``fixtures`` are the async ones that it asks for. ``reason`` says why it runs on its loop. ``is_asyncio`` is true
     where it has pytest-asyncio's meaning. ``marker`` is the one that was read, and ``own_markers`` are how many of it
     and of the other plugin's the test bears itself.
     """
 
-    places: tuple[Place, ...]
+    scope_nodes: tuple[ScopeNode, ...]
     depth: int
     config: Config
     configs: tuple[Config, ...]
-    fixtures: tuple[AdoptedFixture, ...]
+    fixtures: tuple[PytestFixture, ...]
     reason: str
-    is_peers: bool
+    is_asyncio: bool
     marker: Any
     own_markers: int = 0
     is_sync: bool = False
@@ -56,23 +56,23 @@ class FunctionPlan(NamedTuple):
     @property
     def path(self) -> ScopePath:
         """The scopes around the test."""
-        return tuple((place.scope, place.key) for place in self.places)
+        return tuple((scope_node.scope, scope_node.key) for scope_node in self.scope_nodes)
 
     @property
     def loop_scope(self) -> Scope:
         """The scope that owns the loop."""
-        return self.places[self.depth - 1].scope if self.depth <= len(self.places) else Scope.FUNCTION
+        return self.scope_nodes[self.depth - 1].scope if self.depth <= len(self.scope_nodes) else Scope.FUNCTION
 
 
 class _Surroundings(NamedTuple):
     """What is true of all items with one parent.
 
-    ``configs`` are those of ``places``, and ``explicit`` is the loop scope that one of these names. ``policy`` is the
-    fixture by which a suite gives a policy that makes its loops. ``plans`` are those of functions that say nothing of
-    their own, by whether they have pytest-asyncio's meaning.
+    ``configs`` are those of ``scope_nodes``, and ``explicit`` is the loop scope that one of these names. ``policy``
+    is the fixture by which a suite gives a policy that makes its loops. ``plans`` are those of functions that say
+    nothing of their own, by whether they have pytest-asyncio's meaning.
     """
 
-    places: tuple[Place, ...]
+    scope_nodes: tuple[ScopeNode, ...]
     configs: tuple[Config, ...]
     explicit: Scope | None
     policy: Any
@@ -92,9 +92,9 @@ class _Parent:
 class Collected:
     """The test functions that have been collected, and the async fixtures."""
 
-    def __init__(self, taker: Taker) -> None:
-        self.taker = taker
-        self.fixtures = AdoptedFixtures(taker)
+    def __init__(self, ownership: Ownership) -> None:
+        self.ownership = ownership
+        self.fixtures = PytestFixtures(ownership)
         # By the id of what pytest knows of the fixtures of a function, which all its variants share.
         self._plans: dict[int, tuple[Any, FunctionPlan]] = {}
         # Of what is no async test, but may ask for async fixtures.
@@ -120,12 +120,12 @@ class Collected:
         Raises ConfigurationError, DefinitionError and LoopScopeError for what is wrong with it.
         """
         function = node.obj
-        taken_by = self.taker.take(self._markers_of(node), function)
-        if taken_by is None:
+        claimed_by = self.ownership.take(self._markers_of(node), function)
+        if claimed_by is None:
             self._parent.has_others = True
             return None
         surroundings = self._parent.surroundings or self.surroundings(node)
-        plan = self._plan(node, function, surroundings, is_peers=taken_by == PEER_MARKER)
+        plan = self._plan(node, function, surroundings, is_asyncio=claimed_by == ASYNCIO_MARKER)
         self._plans[id(node._fixtureinfo)] = node._fixtureinfo, plan
         return plan
 
@@ -152,10 +152,10 @@ class Collected:
 
     def _plan_late(self, item: Any) -> FunctionPlan | None:
         """Plan one item by its own markers, when all is collected."""
-        taken_by = self.taker.take(self._markers_of(item), item.obj)
-        if taken_by is None:
+        claimed_by = self.ownership.take(self._markers_of(item), item.obj)
+        if claimed_by is None:
             return None
-        plan = self._plan(item, item.obj, self.surroundings(item), is_peers=taken_by == PEER_MARKER)
+        plan = self._plan(item, item.obj, self.surroundings(item), is_asyncio=claimed_by == ASYNCIO_MARKER)
         self._changed[item] = plan
         return plan
 
@@ -200,40 +200,40 @@ class Collected:
         found = self._plans.get(id(key)) or self._others.get(id(key))
         if found is None:
             function = getattr(item, "obj", None)
-            plan = self._plan(item, function, self.surroundings(item), is_peers=False, is_sync=True)
+            plan = self._plan(item, function, self.surroundings(item), is_asyncio=False, is_sync=True)
             found = self._others[id(key)] = key, plan
         return found[1]
 
     # Which loop.
 
     def _plan(
-        self, node: Any, function: Any, surroundings: _Surroundings, *, is_peers: bool, is_sync: bool = False
+        self, node: Any, function: Any, surroundings: _Surroundings, *, is_asyncio: bool, is_sync: bool = False
     ) -> FunctionPlan:
         fixtures = self._fixtures_of(node)
         written = _settings_of(function)
         own_markers = _count(node.own_markers) if node.own_markers else 0
         if not written and not fixtures and not own_markers:
             # Most functions of a module are alike in all that is planned.
-            plan = surroundings.plans.get(is_peers)
+            plan = surroundings.plans.get(is_asyncio)
             if plan is None:
-                plan = surroundings.plans[is_peers] = self._make_plan(node, surroundings, (), {}, is_peers, is_sync)
+                plan = surroundings.plans[is_asyncio] = self._make_plan(node, surroundings, (), {}, is_asyncio, is_sync)
             return plan
-        plan = self._make_plan(node, surroundings, fixtures, written, is_peers, is_sync)
+        plan = self._make_plan(node, surroundings, fixtures, written, is_asyncio, is_sync)
         return plan._replace(own_markers=own_markers)
 
     def _make_plan(
         self,
         node: Any,
         surroundings: _Surroundings,
-        fixtures: tuple[AdoptedFixture, ...],
+        fixtures: tuple[PytestFixture, ...],
         written: Mapping[str, Any],
-        is_peers: bool,
+        is_asyncio: bool,
         is_sync: bool,
     ) -> FunctionPlan:
-        marker = node.get_closest_marker(PEER_MARKER if is_peers else MARKER)
-        places = surroundings.places
-        if is_peers:
-            return self._plan_as_peer(places, fixtures, marker)
+        marker = node.get_closest_marker(ASYNCIO_MARKER if is_asyncio else MARKER)
+        scope_nodes = surroundings.scope_nodes
+        if is_asyncio:
+            return self._plan_for_asyncio(scope_nodes, fixtures, marker)
         config, explicit = surroundings.configs[-1], surroundings.explicit
         said: dict[str, Any] = {}
         for mark in node.own_markers:
@@ -241,42 +241,49 @@ class Collected:
                 said = {**parse_marker(mark, node.nodeid), **said}
         explicit = said.get("loop_scope", written.get("loop_scope", explicit))
         config = self._merge(config.merged(written, node.nodeid), said, written, node.nodeid)
-        depth, reason = depth_of(config.loop_scope, places), config.reason("loop_scope")
+        depth, reason = depth_of(config.loop_scope, scope_nodes), config.reason("loop_scope")
         if explicit is not None:
-            depth, reason = depth_of(explicit, places), "as it says"
+            depth, reason = depth_of(explicit, scope_nodes), "as it says"
         for each in fixtures:
-            needed = depth_needed(each, places)
+            needed = depth_needed(each, scope_nodes)
             if needed < depth and explicit is None:
                 depth, reason = needed, f"inferred from the {each.fixture}"
-            elif needed < depth and explicit is Scope.PACKAGE is places[needed - 1].scope:
+            elif needed < depth and explicit is Scope.PACKAGE is scope_nodes[needed - 1].scope:
                 depth, reason = needed, f"as it says; it is the package of the {each.fixture}"
             elif needed < depth and not is_sync:
-                raise _too_narrow(explicit, each, places)
+                raise _too_narrow(explicit, each, scope_nodes)
         return FunctionPlan(
-            places,
+            scope_nodes,
             depth,
             config,
             surroundings.configs,
             fixtures,
             reason,
-            is_peers=False,
+            is_asyncio=False,
             marker=marker,
             is_sync=is_sync,
         )
 
-    def _plan_as_peer(
-        self, places: tuple[Place, ...], fixtures: tuple[AdoptedFixture, ...], marker: Any
+    def _plan_for_asyncio(
+        self, scope_nodes: tuple[ScopeNode, ...], fixtures: tuple[PytestFixture, ...], marker: Any
     ) -> FunctionPlan:
-        taker = self.taker
-        values = parse_peer_marker(marker)
-        scope = values.get("loop_scope", taker.test_scope)
+        ownership = self.ownership
+        values = parse_asyncio_marker(marker)
+        scope = values.get("loop_scope", ownership.test_scope)
         reason = "as it says" if "loop_scope" in values else "by pytest-asyncio's default"
-        config = taker.peer_config
+        config = ownership.asyncio_config
         if "loop_factories" in values:
             config = config.merged({"loop_factories": values["loop_factories"]}, "the marker asyncio")
-        configs = (config,) * len(places)
+        configs = (config,) * len(scope_nodes)
         return FunctionPlan(
-            places, outer_depth_of(scope, places), config, configs, fixtures, reason, is_peers=True, marker=marker
+            scope_nodes,
+            outer_depth_of(scope, scope_nodes),
+            config,
+            configs,
+            fixtures,
+            reason,
+            is_asyncio=True,
+            marker=marker,
         )
 
     def surroundings(self, item: Any) -> _Surroundings:
@@ -287,33 +294,35 @@ class Collected:
         return parent.surroundings
 
     def _survey(self, item: Any) -> _Surroundings:
-        places = places_of(item)
+        scope_nodes = scope_nodes_of(item)
         marked = reversed(list(item.parent.iter_markers_with_node(MARKER)))
         said = {id(at): parse_marker(mark, at.nodeid) for at, mark in marked}
-        config = self.taker.config
+        config = self.ownership.config
         configs = []
         explicit = None
-        for place in places:
-            of_node = said.get(id(place.node), {}) if place.node is not None else {}
-            if place.scope is Scope.MODULE:
-                written = settings_of_module(place.key)
-                config = self._merge(config_of_module(place.key, config), of_node, written, place.node.nodeid)
-            elif place.scope is Scope.CLASS:
-                written = settings_of(place.key)
-                config = self._merge(config.merged(written, place.node.nodeid), of_node, written, place.node.nodeid)
+        for scope_node in scope_nodes:
+            of_node = said.get(id(scope_node.node), {}) if scope_node.node is not None else {}
+            if scope_node.scope is Scope.MODULE:
+                written = settings_of_module(scope_node.key)
+                config = self._merge(config_of_module(scope_node.key, config), of_node, written, scope_node.node.nodeid)
+            elif scope_node.scope is Scope.CLASS:
+                written = settings_of(scope_node.key)
+                config = self._merge(
+                    config.merged(written, scope_node.node.nodeid), of_node, written, scope_node.node.nodeid
+                )
                 explicit = of_node.get("loop_scope", written.get("loop_scope", explicit))
             elif of_node:
-                config = config.merged(of_node, place.node.nodeid)
+                config = config.merged(of_node, scope_node.node.nodeid)
             configs.append(config)
-        policy = None if self.taker.is_peer_active else overriding_policy(item)
-        return _Surroundings(places, tuple(configs), explicit, policy, {})
+        policy = None if self.ownership.is_asyncio_active else overriding_policy(item)
+        return _Surroundings(scope_nodes, tuple(configs), explicit, policy, {})
 
     def _merge(self, config: Config, marked: Mapping[str, Any], written: Mapping[str, Any], where: str) -> Config:
         """The configuration with what a marker says; that and ``asyncunit.settings`` are to say the same."""
         check_agreement(marked, written, where)
         return config.merged(marked, f"the marker of {where}")
 
-    def _fixtures_of(self, node: Any) -> tuple[AdoptedFixture, ...]:
+    def _fixtures_of(self, node: Any) -> tuple[PytestFixture, ...]:
         # The last definition of a name overrides those before it, and may ask for them.
         definitions = node._fixtureinfo.name2fixturedefs.values()
         if not definitions:
@@ -321,19 +330,19 @@ class Collected:
         found = [self.fixtures.find(each[-1]) for each in definitions if each]
         return tuple(each for each in found if each is not None)
 
-    def loop_depth(self, found: AdoptedFixture, plan: FunctionPlan, places: tuple[Place, ...]) -> int:
+    def loop_depth(self, found: PytestFixture, plan: FunctionPlan, scope_nodes: tuple[ScopeNode, ...]) -> int:
         """How many of the scopes around an item last as long as the loop that one of its fixtures runs on."""
-        needed = depth_needed(found, places)
-        if found.is_peers and (plan.is_peers or plan.is_sync):
-            if found.fixture.loop_scope is None and self.taker.fixture_scope is not None:
-                return min(outer_depth_of(self.taker.fixture_scope, places), needed)
+        needed = depth_needed(found, scope_nodes)
+        if found.is_asyncio and (plan.is_asyncio or plan.is_sync):
+            if found.fixture.loop_scope is None and self.ownership.fixture_scope is not None:
+                return min(outer_depth_of(self.ownership.fixture_scope, scope_nodes), needed)
             return needed
         return min(plan.depth, needed)
 
 
-def _too_narrow(explicit: Scope | None, found: AdoptedFixture, places: tuple[Place, ...]) -> LoopScopeError:
-    depth = depth_needed(found, places)
-    needed = places[depth - 1].scope if depth <= len(places) else Scope.FUNCTION
+def _too_narrow(explicit: Scope | None, found: PytestFixture, scope_nodes: tuple[ScopeNode, ...]) -> LoopScopeError:
+    depth = depth_needed(found, scope_nodes)
+    needed = scope_nodes[depth - 1].scope if depth <= len(scope_nodes) else Scope.FUNCTION
     return LoopScopeError(
         f'it has loop_scope = "{explicit}", but the {found.fixture}, which it uses, needs a loop that lasts for '
         f'the {needed}. Write  @pytest.mark.asyncunit(loop_scope="{needed}")  or leave loop_scope out, and it is '
@@ -345,7 +354,7 @@ def _count(marks: Iterable[Any]) -> int:
     """How many of these markers say something of asyncunit."""
     count = 0
     for mark in marks:
-        if mark.name in (MARKER, PEER_MARKER):
+        if mark.name in (MARKER, ASYNCIO_MARKER):
             count += 1
     return count
 

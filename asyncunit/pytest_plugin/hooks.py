@@ -35,7 +35,7 @@ class _Specs:
         """Return loop factories by name: each async test function is run once with each. The first result counts."""
 
 
-class _SpecsWithPeers(_Specs):
+class _SpecsWithAsyncio(_Specs):
     """And that of pytest-asyncio."""
 
     @pytest.hookspec(firstresult=True)
@@ -50,7 +50,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     for name, module in _house.items():
         sys.modules.setdefault(name, module)
     is_asyncio_there = asyncio_stand_in.is_there(pluginmanager)
-    pluginmanager.add_hookspecs(_Specs if is_asyncio_there else _SpecsWithPeers)
+    pluginmanager.add_hookspecs(_Specs if is_asyncio_there else _SpecsWithAsyncio)
     if not is_asyncio_there:
         asyncio_stand_in.install(pluginmanager)
 
@@ -58,7 +58,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Each key is an option and an ini key; where pytest-asyncio is not active, so are its own."""
     is_asyncio_there = asyncio_stand_in.is_there(pluginmanager)
-    options.add(parser, with_peer=not is_asyncio_there)
+    options.add(parser, with_asyncio=not is_asyncio_there)
     if not is_asyncio_there:
         asyncio_stand_in.check_required(pluginmanager)
 
@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
         f"asyncunit({keys}): run the async test on an event loop that is shared at loop_scope, with these settings; "
         f"all keywords are optional, and mean what they mean in asyncunit.settings().",
     )
-    if not written.is_peer_active:
+    if not written.is_asyncio_active:
         config.addinivalue_line(
             "markers", "asyncio(loop_scope=..., loop_factories=...): run the async test, as pytest-asyncio does."
         )
@@ -188,7 +188,7 @@ def _prepare(collector: Any, members: Iterable[tuple[str, Any]]) -> None:
         if any(map(has_async_tests, classes)):
             run.expect_cases()
         if isinstance(collector, pytest.Module):
-            run.adopt(collector.obj, list(filter(is_case, classes)))
+            run.prepare_cases(collector.obj, list(filter(is_case, classes)))
     except AsyncUnitError as error:
         raise collector.CollectError(str(error)) from error
 
@@ -208,7 +208,7 @@ def _activate(config: pytest.Config) -> AsyncRun | None:
     run: AsyncRun | _Misconfigured | None = config.pluginmanager.get_plugin(RUN)
     if run is None:
         try:
-            run = AsyncRun(config, Collected(config.stash[_WRITTEN].taker()))
+            run = AsyncRun(config, Collected(config.stash[_WRITTEN].ownership()))
         except ConfigurationError as error:
             run = _Misconfigured(error)
         config.pluginmanager.register(run, RUN)

@@ -17,7 +17,7 @@ from typing import Any
 
 from asyncunit.cases.suite import has_module_hooks
 from asyncunit.checks.findings import warn_of
-from asyncunit.config.keys import MARKER, PEER_MARKER
+from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
 from asyncunit.config.settings import Config
 from asyncunit.errors import AsyncUnitError, FixtureNotSetUpError, RunningLoopError, raise_all
 from asyncunit.introspection.functions import (
@@ -40,12 +40,12 @@ from asyncunit.pytest_plugin import loop_factories as factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixture_plans import AdoptedFixture, declared, depth_of_fixture, is_set_up_by_case
-from asyncunit.pytest_plugin.fixtures import HostedFixture, value_in
+from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth_of_fixture, is_set_up_by_case
+from asyncunit.pytest_plugin.fixtures import OpenPytestFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
-from asyncunit.pytest_plugin.nodes import Place, depth_of
+from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of
 from asyncunit.pytest_plugin.policies import POLICY, Policies
-from asyncunit.pytest_plugin.run import FunctionTest, HostedRun, Standing, wide_runner
+from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_runner
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
@@ -62,14 +62,14 @@ class ItemRunner:
     def __init__(self, collected: Collected, stop: Callable[[], object] | None = None) -> None:
         self._collected = collected
         self._stop = stop
-        self._run = HostedRun(collected.taker.config, self._close_with_node)
+        self._run = PytestRun(collected.ownership.config, self._close_with_node)
         # The item that pytest has come to, and its parent; None until the first.
         self._item: Any = None
         self._parent: Any = None
         # Whether it is one of asyncunit's test cases.
         self._is_case = False
         self._policies = Policies()
-        self._standings: dict[Any, Standing] = {}
+        self._positions: dict[Any, Position] = {}
         # Of test cases: their loop, and the configuration of those tests that have one of their own.
         self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
         # Puts back the thread's current loop as the item is left; None while that is nobody's of asyncunit.
@@ -79,14 +79,18 @@ class ItemRunner:
 
     def _close_with_node(self, open_scope: OpenScope) -> None:
         """Have a scope that has opened closed as pytest leaves its node."""
-        for place in reversed(self._places_of(self._item)):
-            if place.scope is open_scope.scope and place.node is not None and place.key == open_scope.key:
-                place.node.addfinalizer(functools.partial(self._run.close_scope, open_scope))
+        for scope_node in reversed(self._scope_nodes_of(self._item)):
+            if (
+                scope_node.scope is open_scope.scope
+                and scope_node.node is not None
+                and scope_node.key == open_scope.key
+            ):
+                scope_node.node.addfinalizer(functools.partial(self._run.close_scope, open_scope))
                 return
 
-    def _places_of(self, item: Any) -> tuple[Place, ...]:
+    def _scope_nodes_of(self, item: Any) -> tuple[ScopeNode, ...]:
         """The scopes that an item stands in."""
-        return self._collected.surroundings(item).places
+        return self._collected.surroundings(item).scope_nodes
 
     # From one item to the next.
 
@@ -100,7 +104,11 @@ class ItemRunner:
             cls: Any = getattr(item, "cls", None)
             run.cls = cls
             self._is_case = is_case(cls)
-            path = tuple((place.scope, place.key) for place in self._places_of(item) if place.scope is not Scope.CLASS)
+            path = tuple(
+                (scope_node.scope, scope_node.key)
+                for scope_node in self._scope_nodes_of(item)
+                if scope_node.scope is not Scope.CLASS
+            )
             if len(path) > 1:
                 run.paths[str(path[-1][1])] = path
                 if self._is_case and _stands_where_found(cls, str(path[-1][1])):
@@ -118,7 +126,7 @@ class ItemRunner:
                 open_fixture = open_scope.fixtures and open_scope.fixtures.open_fixtures.get(id(found.definition))
                 if not open_fixture or open_fixture.async_scope is None:  # a sync one lives on no loop
                     continue
-                depth = self._collected.loop_depth(found, plan, plan.places)
+                depth = self._collected.loop_depth(found, plan, plan.scope_nodes)
                 owner = chain[depth - 1] if depth <= len(chain) else None
                 home = open_fixture.async_scope.runner.loop_runner
                 if home.owner is not owner or home.factory is not self._factory_of(item, plan):
@@ -131,9 +139,9 @@ class ItemRunner:
             self._put_loop_back()
             self._put_loop_back = None
         if nextitem is not None and nextitem.parent is not item.parent:
-            places = self._places_of(nextitem)
-            for open_scope, place in zip(list(run.chain), places, strict=False):
-                if (open_scope.scope, open_scope.key) != (place.scope, place.key):
+            scope_nodes = self._scope_nodes_of(nextitem)
+            for open_scope, scope_node in zip(list(run.chain), scope_nodes, strict=False):
+                if (open_scope.scope, open_scope.key) != (scope_node.scope, scope_node.key):
                     run.pending += run.leave(open_scope)
                     break
         if run.pending:
@@ -156,15 +164,15 @@ class ItemRunner:
             return None
         return functools.partial(self._set_up, found, request, _bound(definition.func, request.instance))
 
-    def _set_up(self, found: AdoptedFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
+    def _set_up(self, found: PytestFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         definition = found.definition
         node = self._collected.fixtures.node_of(found, self._item)
-        hosted = HostedFixture(self._run, node, id(definition))
+        opened = OpenPytestFixture(self._run, node, id(definition))
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
-        request.addfinalizer(hosted.tear_down)
-        if not found.fixture.is_async and not found.is_peers:
-            return self._set_up_sync(found, node, hosted, request, call)
+        request.addfinalizer(opened.tear_down)
+        if not found.fixture.is_async and not found.is_asyncio:
+            return self._set_up_sync(found, node, opened, request, call)
         if loop_is_running():
             raise RunningLoopError(
                 f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
@@ -172,13 +180,13 @@ class ItemRunner:
             )
         runner, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
-            return hosted.set_up_beside(call, runner.loop_runner.loop)
+            return opened.set_up_beside(call, runner.loop_runner.loop)
         if open_fixture := value_in(runner.scope, node, runner.loop_runner):
             return open_fixture.get()
-        return hosted.set_up(call, runner, finish, context)
+        return opened.set_up(call, runner, finish, context)
 
     def _set_up_sync(
-        self, found: AdoptedFixture, node: Node, hosted: HostedFixture, request: Any, call: Callable[[], Any]
+        self, found: PytestFixture, node: Node, opened: OpenPytestFixture, request: Any, call: Callable[[], Any]
     ) -> Any:
         finish = functools.partial(found.definition.finish, request)
         if not node.needs_loop:
@@ -189,38 +197,38 @@ class ItemRunner:
             async_scope = async_scope_of(scope, loop_runner)
         if open_fixture := value_in(scope, node, loop_runner):
             return open_fixture.get()
-        value = hosted.set_up_beside(call, None if loop_runner is None else loop_runner.loop)
-        hosted.share(scope, async_scope, value, finish)
+        value = opened.set_up_beside(call, None if loop_runner is None else loop_runner.loop)
+        opened.share(scope, async_scope, value, finish)
         return value
 
-    def _scope_for(self, found: AdoptedFixture) -> OpenScope:
+    def _scope_for(self, found: PytestFixture) -> OpenScope:
         """The open scope in which a fixture lives that is wider than a test."""
-        standing = self._standing_of(self._item, self._collected.plan_for_fixtures(self._item))
-        return standing.enter(self._run, depth_of_fixture(found, self._places_of(self._item)))
+        position = self._position_of(self._item, self._collected.plan_for_fixtures(self._item))
+        return position.enter(self._run, depth_of_fixture(found, self._scope_nodes_of(self._item)))
 
     def _runner_for(
-        self, found: AdoptedFixture, request: Any, finish: Callable[[], None]
+        self, found: PytestFixture, request: Any, finish: Callable[[], None]
     ) -> tuple[ScopeTask, contextvars.Context | None]:
         """The task in which an async fixture runs, and the context, if that is the test's own."""
-        run, item, places = self._run, self._item, self._places_of(self._item)
-        depth = depth_of_fixture(found, places)
-        is_of_test = depth > len(places)
+        run, item, scope_nodes = self._run, self._item, self._scope_nodes_of(self._item)
+        depth = depth_of_fixture(found, scope_nodes)
+        is_of_test = depth > len(scope_nodes)
         if self._is_case:
             if is_of_test:
                 return self._runner_of_case(item, request.instance, finish)
             choice = loop_choice.choose(item.cls, run.config)
-            path = tuple((place.scope, place.key) for place in places)
-            configs = [choice.config_at(place.scope) for place in places]
-            standing = Standing(path, depth_of(choice.scope, places), choice.factory, choice.configs[0], configs)
-            return wide_runner(run, standing, depth, min(standing.depth, depth)), None
+            path = tuple((scope_node.scope, scope_node.key) for scope_node in scope_nodes)
+            configs = [choice.config_at(scope_node.scope) for scope_node in scope_nodes]
+            position = Position(path, depth_of(choice.scope, scope_nodes), choice.factory, choice.configs[0], configs)
+            return wide_runner(run, position, depth, min(position.depth, depth)), None
         plan = self._collected.plan_for_fixtures(item)
         if self._collected.policy_of(item) is not None:
             request.getfixturevalue(POLICY)
-        loop_depth = self._collected.loop_depth(found, plan, places)
+        loop_depth = self._collected.loop_depth(found, plan, scope_nodes)
         if is_of_test:
             test = self._open_around(item, plan, finish)
             return test.runner_on(loop_depth), None
-        runner = wide_runner(run, self._standing_of(item, plan), depth, min(loop_depth, depth))
+        runner = wide_runner(run, self._position_of(item, plan), depth, min(loop_depth, depth))
         if self._test is None:
             self._use_loop(runner.loop_runner.loop)
         return runner, None
@@ -248,16 +256,16 @@ class ItemRunner:
         plan = self._collected.plan_of(item)
         if plan is None:
             self.before_sync_test(item)
-        elif definition.scope == "function":
+        elif definition.scope == "function" and not plan.is_asyncio:  # pytest-asyncio gives it none
             self._open_around(item, plan)
 
     def before_sync_test(self, item: Any) -> None:
         """A sync test is going to be called, or what is set up for it; it finds the loop of its async fixtures."""
         plan = self._collected.plan_for_fixtures(item)
-        if self._test is None and self._put_loop_back is None and plan.fixtures and plan.depth <= len(plan.places):
-            standing = self._standing_of(item, plan)
-            scope = standing.enter(self._run, plan.depth)
-            if loop_runner := scope.kept((LoopRunner, standing.factory)):
+        if self._test is None and self._put_loop_back is None and plan.fixtures and plan.depth <= len(plan.scope_nodes):
+            position = self._position_of(item, plan)
+            scope = position.enter(self._run, plan.depth)
+            if loop_runner := scope.kept((LoopRunner, position.factory)):
                 self._use_loop(loop_runner.loop)
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -323,11 +331,11 @@ class ItemRunner:
 
         Returns what is to be warned of; raises what the test raised, and for what it should not have returned.
         """
-        function = unwrapped(item.obj) if self._collected.taker.is_peer_active else item.obj
+        function = unwrapped(item.obj) if self._collected.ownership.is_asyncio_active else item.obj
         value = self._call(item, plan, function if self._stop is None else stopping(function, self._stop))
         if value is None:
             return None if is_async_def(function) else _sync_test(item, plan)
-        if not plan.is_peers:
+        if not plan.is_asyncio:
             judge_value(item.obj, value)
         return None
 
@@ -357,17 +365,17 @@ class ItemRunner:
         if self._test is None:
             if self._collected.policy_of(item) is not None:
                 item._request.getfixturevalue(POLICY)
-            self._test = FunctionTest(self._run, self._standing_of(item, plan), item.name, item.obj)
+            self._test = FunctionTest(self._run, self._position_of(item, plan), item.name, item.obj)
         return self._test
 
-    def _standing_of(self, item: Any, plan: FunctionPlan) -> Standing:
+    def _position_of(self, item: Any, plan: FunctionPlan) -> Position:
         """Where a test function stands."""
         factory = self._factory_of(item, plan)
-        standing = self._standings.get((id(plan), factory))
-        if standing is None:
-            standing = Standing(plan.path, plan.depth, factory, plan.config, plan.configs)
-            self._standings[id(plan), factory] = standing
-        return standing
+        position = self._positions.get((id(plan), factory))
+        if position is None:
+            position = Position(plan.path, plan.depth, factory, plan.config, plan.configs)
+            self._positions[id(plan), factory] = position
+        return position
 
     def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
         """The loop factory that an item runs with."""
@@ -388,7 +396,7 @@ class ItemRunner:
         if test is None:
             return []
         errors: list[BaseException] = [*test.close()]
-        if errors and test.standing.config.is_lenient:
+        if errors and test.position.config.is_lenient:
             return [
                 error for error in errors if not isinstance(error, AsyncUnitError) or not warn_of(error, item.nodeid)
             ]
@@ -400,7 +408,7 @@ def _sync_test(item: Any, plan: FunctionPlan) -> str | None:
     written = inner_test(item.obj)
     if is_async_function(getattr(written, "__wrapped__", written)):
         return None
-    name = PEER_MARKER if plan.is_peers else MARKER
+    name = ASYNCIO_MARKER if plan.is_asyncio else MARKER
     return (
         f"The test {item} is marked with '@pytest.mark.{name}' but it is not an async function. Please remove the "
         f"{name} mark. If the test is not marked explicitly, check for global marks applied via 'pytestmark'."

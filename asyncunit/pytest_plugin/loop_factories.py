@@ -18,16 +18,16 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 PARAM = "_asyncunit_loop_factory"
 # The hooks by which a suite gives them, the nearest first.
 _HOOK = "pytest_asyncunit_loop_factories"
-_PEER_HOOK = "pytest_asyncio_loop_factories"
+_ASYNCIO_HOOK = "pytest_asyncio_loop_factories"
 
 
 class LoopFactories:
     """Those of one run of pytest; ``config`` is pytest's."""
 
-    def __init__(self, config: Any, *, is_peer_active: bool) -> None:
+    def __init__(self, config: Any, *, is_asyncio_active: bool) -> None:
         self._config = config
         # pytest-asyncio's own hook is its own to call.
-        self._names = (_HOOK,) if is_peer_active else (_HOOK, _PEER_HOOK)
+        self._names = (_HOOK,) if is_asyncio_active else (_HOOK, _ASYNCIO_HOOK)
         # What functions stand in that was asked for last, and whether a hook is there; a conftest.py may bring one.
         self._parent: Any = None
         self._are_given = False
@@ -51,7 +51,7 @@ class LoopFactories:
             if hook.get_hookimpls():
                 given = _checked(name, hook(config=self._config, item=node))
                 return given if chosen is None else choose_factories(chosen, given)
-        if plan.is_peers and chosen is not None:
+        if plan.is_asyncio and chosen is not None:
             raise ConfigurationError(
                 "mark.asyncio 'loop_factories' requires at least one pytest_asyncio_loop_factories hook implementation."
             )

@@ -26,7 +26,7 @@ def parse_marker(marker: Any, where: str) -> dict[str, Any]:
     return parse_settings(marker.kwargs, f"{where}: the marker asyncunit")
 
 
-def adopt_markers(module: Any, classes: Iterable[type]) -> None:
+def read_markers(module: Any, classes: Iterable[type]) -> None:
     """Have asyncunit's test classes, their methods and their module know what markers say of them.
 
     Raises ConfigurationError where that is not what ``asyncunit.settings`` says in the same place.
@@ -88,7 +88,7 @@ def check_agreement(marked: Mapping[str, Any], written: Mapping[str, Any], where
             )
 
 
-def parse_peer_marker(marker: Any) -> dict[str, Any]:
+def parse_asyncio_marker(marker: Any) -> dict[str, Any]:
     """What the marker ``asyncio`` says, as pytest-asyncio reads it."""
     if marker is None:
         return {}
@@ -97,11 +97,11 @@ def parse_peer_marker(marker: Any) -> dict[str, Any]:
             "mark.asyncio accepts only keyword arguments 'loop_scope' and 'loop_factories'. With more of them, as "
             "timeout=, there is mark.asyncunit."
         )
-    found = {"loop_scope": _peer_scope(marker), "loop_factories": _peer_factories(marker)}
+    found = {"loop_scope": _asyncio_scope(marker), "loop_factories": _asyncio_factories(marker)}
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _peer_scope(marker: Any) -> Scope | None:
+def _asyncio_scope(marker: Any) -> Scope | None:
     if {"scope", "loop_scope"} <= set(marker.kwargs):
         raise ConfigurationError(
             'An asyncio pytest marker defines both "scope" and "loop_scope", but it should only use "loop_scope".'
@@ -117,7 +117,7 @@ def _peer_scope(marker: Any) -> Scope | None:
     return Scope.parse(scope, "loop_scope")
 
 
-def _peer_factories(marker: Any) -> tuple[str, ...] | None:
+def _asyncio_factories(marker: Any) -> tuple[str, ...] | None:
     names = marker.kwargs.get("loop_factories")
     if names is None:
         return None

@@ -9,7 +9,7 @@ from asyncunit.scope import Scope, path_of_module
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Place(NamedTuple):
+class ScopeNode(NamedTuple):
     """A scope that an item stands in: the node of pytest that lasts as long, None if there is none."""
 
     scope: Scope
@@ -17,13 +17,13 @@ class Place(NamedTuple):
     node: Any
 
 
-def places_of(item: Any) -> tuple[Place, ...]:
+def scope_nodes_of(item: Any) -> tuple[ScopeNode, ...]:
     """The scopes that an item of pytest stands in, widest first, without its own."""
     chain = item.listchain()
-    places = [Place(Scope.SESSION, None, chain[0])]
+    scope_nodes = [ScopeNode(Scope.SESSION, None, chain[0])]
     module = next((node for node in chain if _is(node, "Module")), None)
     if module is None or module.obj is None:  # a text file of doctests is a module without one
-        return tuple(places)
+        return tuple(scope_nodes)
     name = module.obj.__name__
     of_package, of_module = path_of_module(name)[1:]
     package = str(of_package[1])
@@ -32,12 +32,14 @@ def places_of(item: Any) -> tuple[Place, ...]:
     while packages and len(names) < len(packages):
         names.insert(0, names[0].rpartition(".")[0] or packages[len(packages) - len(names) - 1].nodeid)
     nodes = packages if package else [None]
-    places += [Place(Scope.PACKAGE, key, node) for key, node in zip(names[-len(nodes) :], nodes or [None], strict=True)]
-    places.append(Place(*of_module, module))
+    scope_nodes += [
+        ScopeNode(Scope.PACKAGE, key, node) for key, node in zip(names[-len(nodes) :], nodes or [None], strict=True)
+    ]
+    scope_nodes.append(ScopeNode(*of_module, module))
     cls = getattr(item, "cls", None)
     if cls is not None:
-        places.append(Place(Scope.CLASS, cls, next(node for node in reversed(chain) if _is(node, "Class"))))
-    return tuple(places)
+        scope_nodes.append(ScopeNode(Scope.CLASS, cls, next(node for node in reversed(chain) if _is(node, "Class"))))
+    return tuple(scope_nodes)
 
 
 def _is(node: Any, name: str) -> bool:
@@ -50,16 +52,19 @@ def is_function(item: Any) -> bool:
     return _is(item, "Function") and not any(cls.__module__ == "_pytest.unittest" for cls in type(item).__mro__)
 
 
-def outer_depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
+def outer_depth_of(scope: Scope, scope_nodes: tuple[ScopeNode, ...]) -> int:
     """As `depth_of`, but of packages the outermost: pytest-asyncio has one loop for it and what is in it."""
-    if scope is Scope.PACKAGE and len(places) > 1:
+    if scope is Scope.PACKAGE and len(scope_nodes) > 1:
         return 2
-    return depth_of(scope, places)
+    return depth_of(scope, scope_nodes)
 
 
-def depth_of(scope: Scope, places: tuple[Place, ...]) -> int:
+def depth_of(scope: Scope, scope_nodes: tuple[ScopeNode, ...]) -> int:
     """How many of the places last as long as a scope; one more than there are for what is the test's own.
 
     Outside a class, the scope of a class is the test's own.
     """
-    return next((depth for depth in range(len(places), 0, -1) if places[depth - 1].scope is scope), len(places) + 1)
+    return next(
+        (depth for depth in range(len(scope_nodes), 0, -1) if scope_nodes[depth - 1].scope is scope),
+        len(scope_nodes) + 1,
+    )

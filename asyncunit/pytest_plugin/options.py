@@ -16,12 +16,12 @@ from asyncunit.pytest_plugin import asyncio_stand_in
 
 if TYPE_CHECKING:
     from asyncunit.config.settings import Config
-    from asyncunit.pytest_plugin.asyncio_compat import Taker
+    from asyncunit.pytest_plugin.asyncio_compat import Ownership
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # The options and ini keys of pytest-asyncio, with what they say in asyncunit's words.
-PEER_KEYS = {
+ASYNCIO_KEYS = {
     "asyncio_mode": "see --asyncunit-mode",
     "asyncio_debug": "see --asyncunit-loop-debug",
     "asyncio_default_test_loop_scope": "see --asyncunit-loop-scope",
@@ -29,7 +29,7 @@ PEER_KEYS = {
 }
 
 
-def add(parser: Any, *, with_peer: bool) -> None:
+def add(parser: Any, *, with_asyncio: bool) -> None:
     """Add each key as an option and an ini key; pytest-asyncio's own, too, where they are wanted."""
     group = parser.getgroup("asyncunit", "asyncunit: async tests that share event loops")
     for key, meaning in MEANINGS.items():
@@ -41,9 +41,9 @@ def add(parser: Any, *, with_peer: bool) -> None:
         action="store_true",
         help="run nothing; draw which tests share which event loop, and why, and where fixtures are set up",
     )
-    if not with_peer:
+    if not with_asyncio:
         return
-    texts = {key: f"as pytest-asyncio's; {text}" for key, text in PEER_KEYS.items()}
+    texts = {key: f"as pytest-asyncio's; {text}" for key, text in ASYNCIO_KEYS.items()}
     mode, debug = texts["asyncio_mode"], texts["asyncio_debug"]
     group.addoption("--asyncio-mode", dest="asyncio_mode", default=None, metavar="MODE", help=mode)
     group.addoption("--asyncio-debug", dest="asyncio_debug", action="store_true", default=None, help=debug)
@@ -56,25 +56,27 @@ class Written:
 
     def __init__(self, config: Any) -> None:
         self._config = config
-        self.is_peer_active = asyncio_stand_in.is_active(config.pluginmanager)
+        self.is_asyncio_active = asyncio_stand_in.is_active(config.pluginmanager)
         self._ini = _said({key: _ini(config, f"asyncunit_{key}") for key in KEYS})
         self._options = _said({key: config.getoption(f"asyncunit_{key}") for key in KEYS})
         # By the keys of pytest-asyncio, where that is not active.
-        self._for_peer: dict[str, Any] = {}
-        if not self.is_peer_active:
-            self._for_peer = _said({key: config.getoption(key, None) or _ini(config, key) or None for key in PEER_KEYS})
+        self._for_asyncio: dict[str, Any] = {}
+        if not self.is_asyncio_active:
+            self._for_asyncio = _said(
+                {key: config.getoption(key, None) or _ini(config, key) or None for key in ASYNCIO_KEYS}
+            )
 
     @property
     def says_anything(self) -> bool:
         """Whether anything is written there, or in the environment."""
         is_in_environment = any(variable.startswith("ASYNCUNIT_") for variable in os.environ)
-        return bool(self._for_peer or self._ini or self._options or is_in_environment)
+        return bool(self._for_asyncio or self._ini or self._options or is_in_environment)
 
     def check(self) -> None:
         """Raise ConfigurationError for a bad value."""
-        from asyncunit.pytest_plugin import asyncio_compat as peers
+        from asyncunit.pytest_plugin import asyncio_compat
 
-        peers.check(self._for_peer)
+        asyncio_compat.check(self._for_asyncio)
         self._load()
 
     def _load(self) -> Config:
@@ -82,18 +84,18 @@ class Written:
 
         return load(self._config.rootpath, ini=self._ini, options=self._options)
 
-    def taker(self) -> Taker:
+    def ownership(self) -> Ownership:
         """What decides which functions are asyncunit's; raises ConfigurationError."""
-        from asyncunit.pytest_plugin import asyncio_compat as peers
+        from asyncunit.pytest_plugin import asyncio_compat
 
         config = self._load()
-        if self.is_peer_active:
+        if self.is_asyncio_active:
             mode = self._config.getoption("asyncio_mode") or self._config.getini("asyncio_mode")
-            return peers.taker_beside(config, mode)
-        taker, warned = peers.taker_of(config, self._for_peer)
+            return asyncio_compat.ownership_beside(config, mode)
+        ownership, warned = asyncio_compat.ownership_of(config, self._for_asyncio)
         for warning in warned:
             self._config.issue_config_time_warning(warning, stacklevel=2)
-        return taker
+        return ownership
 
 
 def _said(values: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def of_items(items: Iterable[Any], collected: Collected) -> Outline:
     for item in items:
         cls = getattr(item, "cls", None)
         if cls is not None and issubclass(cls, unittest.TestCase):
-            add_case(session, cls, item.name, collected.taker.config)
+            add_case(session, cls, item.name, collected.ownership.config)
         elif hasattr(item, "module"):
             add_function(session, item.module.__name__, cls, item.name, collected.plan_of(item))
         else:

@@ -29,7 +29,7 @@ def overriding_policy(item: Any) -> Any:
 
 def is_default(definition: Any) -> bool:
     """Whether it is the plugin's own."""
-    return getattr(definition.func, "__module__", None) == "asyncunit.pytest_plugin.async_run"
+    return getattr(definition.func, "__module__", None) == "asyncunit.pytest_plugin.asyncio_stand_in"
 
 
 def ask_for_policy(node: Any) -> None:

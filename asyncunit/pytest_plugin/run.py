@@ -27,7 +27,7 @@ from asyncunit.scopes.registry import Registry
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Standing(NamedTuple):
+class Position(NamedTuple):
     """Where a test function stands: the scopes around it, the loop that it runs on, and what is configured for it.
 
     ``depth`` is how many of the scopes in ``path`` last as long as the loop: one that has all of them around it is the
@@ -45,7 +45,7 @@ class Standing(NamedTuple):
         """Whether the loop is the test's own."""
         return self.depth > len(self.path)
 
-    def enter(self, run: HostedRun, depth: int) -> OpenScope:
+    def enter(self, run: PytestRun, depth: int) -> OpenScope:
         """Open the scopes of the path, so many of them at least, and return the innermost of these."""
         chain = run.chain
         if len(chain) < depth or any(
@@ -66,10 +66,10 @@ class FunctionTest(OpenTest):
 
     is_called_often = False
 
-    def __init__(self, run: HostedRun, standing: Standing, name: str, function: Any = None) -> None:
+    def __init__(self, run: PytestRun, position: Position, name: str, function: Any = None) -> None:
         self.run = run
         self._function = function
-        self.standing = standing
+        self.position = position
         self.name = name
         self.errors: list[BaseException] = []
         self._case = types.SimpleNamespace()
@@ -78,17 +78,17 @@ class FunctionTest(OpenTest):
 
     def open(self) -> ScopeTask:
         """Open the scope of the test, on its loop."""
-        run, standing = self.run, self.standing
-        standing.enter(run, len(standing.path))
+        run, position = self.run, self.position
+        position.enter(run, len(position.path))
         open_scope = run.open(Scope.FUNCTION, self.name)
-        open_scope.config = standing.config
+        open_scope.config = position.config
         open_scope.function = self._function
         try:
             loop_runner = loop_in(
                 run,
-                open_scope if standing.has_own_loop else run.chain[standing.depth - 1],
-                standing.factory,
-                run.attempt if standing.has_own_loop else None,
+                open_scope if position.has_own_loop else run.chain[position.depth - 1],
+                position.factory,
+                run.attempt if position.has_own_loop else None,
             )
         except BaseException:  # of the user's factory
             run.leave(open_scope)
@@ -104,7 +104,7 @@ class FunctionTest(OpenTest):
     def runner_on(self, depth: int) -> ScopeTask:
         """The test's task on the loop of one of the scopes around it."""
         runner = self.runner or self.open()
-        loop_runner = loop_in(self.run, self.run.chain[depth - 1], self.standing.factory)
+        loop_runner = loop_in(self.run, self.run.chain[depth - 1], self.position.factory)
         if loop_runner is runner.loop_runner:
             return runner
         for other in self._others:
@@ -158,18 +158,18 @@ class FunctionTest(OpenTest):
         return errors
 
 
-def wide_runner(run: HostedRun, standing: Standing, depth: int, loop_depth: int) -> ScopeTask:
+def wide_runner(run: PytestRun, position: Position, depth: int, loop_depth: int) -> ScopeTask:
     """The task of a scope around a test, on the loop of that scope or of a wider one."""
-    open_scope = standing.enter(run, depth)
-    return async_scope_of(open_scope, loop_in(run, run.chain[loop_depth - 1], standing.factory)).runner
+    open_scope = position.enter(run, depth)
+    return async_scope_of(open_scope, loop_in(run, run.chain[loop_depth - 1], position.factory)).runner
 
 
-class HostedRun(Registry):
-    """The open scopes of a run that a host has, and what the host is to say of it.
+class PytestRun(Registry):
+    """The open scopes of a run of pytest, and what pytest is to say of it.
 
-    ``result`` and ``cls`` are those of the test that the host has come to, and ``paths`` the scopes around the
-    modules that it knows of, by name. ``on_open`` is called with each scope that opens: the host is to close it, by
-    `close_scope`. ``pending`` are errors that could not be raised where they came up, and that the host is still to
+    ``result`` and ``cls`` are those of the test that pytest has come to, and ``paths`` the scopes around the
+    modules that it knows of, by name. ``on_open`` is called with each scope that opens: pytest is to close it, by
+    `close_scope`. ``pending`` are errors that could not be raised where they came up, and that pytest is still to
     report.
     """
 

@@ -4,13 +4,14 @@ import asyncio
 import sys
 import time
 
+from asyncunit.loops.derived import virtual_clock_factory
 from asyncunit.loops.schedules import scheduled
 
 ROUNDS = 25
 STEPS = 200
 TASKS = 10
 
-ScheduledLoop = scheduled(asyncio.SelectorEventLoop)
+ScheduledLoop = scheduled(virtual_clock_factory(None))
 
 
 async def yields():

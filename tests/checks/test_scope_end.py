@@ -458,6 +458,35 @@ def test_a_file_of_a_module_that_tests_have_in_an_attribute_is_left_open(tmp_pat
         assert not log.closed
 
 
+def test_what_outlives_a_class_is_the_modules_but_for_what_is_on_the_loop_of_the_class():
+    source = """
+        KEPT = []
+
+        class Connects:
+            async def test_x(self):
+                server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+                KEPT.append(await asyncio.open_connection(*server.sockets[0].getsockname()))
+                server.close()
+
+        @asyncunit.settings(fail_on="all")
+        class Test1(Connects, asyncunit.ModuleLoopTestCase):
+            pass
+
+        @asyncunit.settings(fail_on="all")
+        class Test2(Connects, asyncunit.ClassLoopTestCase):
+            pass
+
+        class Test3(asyncunit.ModuleLoopTestCase):
+            async def test_y(self):
+                self.assertFalse(KEPT[0][1].is_closing())
+                KEPT[0][1].close()
+    """
+    result = run_module(source)
+    passed = ["test_x", "test_x", "test_y"]
+    assert (result.passed, result.errors_by_name) == (passed, [("tearDownClass", LeftBehindError)])
+    assert "Test2 left behind:\n  - an open transport" in texts(result)[0]
+
+
 def test_what_a_class_leaves_open_is_the_classs():
     @settings(fail_on="unclosed_resources")
     class Test(AsyncTestCase):

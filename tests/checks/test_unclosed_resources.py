@@ -82,6 +82,33 @@ def test_an_async_generator_that_is_not_at_its_end_is_open(owner):
     assert (found, left) == (True, [])
 
 
+LIBRARY = """
+async def inner():
+    yield 1
+    yield 2
+
+async def begin():
+    generator = inner()
+    await anext(generator)
+    return generator
+"""
+
+
+def test_an_async_generator_that_a_library_begins_for_itself_is_left_to_it(owner):
+    library = {"__name__": "library"}
+    exec(compile(LIBRARY, "/environment/site-packages/library.py", "exec"), library)
+
+    async def test():
+        inner, begun_here = await library["begin"](), library["inner"]()
+        await anext(begun_here)
+        found = left_open(owner)
+        await inner.aclose()
+        await begun_here.aclose()
+        return found == [begun_here]
+
+    assert run(owner, test())
+
+
 def test_a_socket_that_a_loop_watches_is_taken_off_it(owner):
     async def test():
         one, other = socket.socketpair()

@@ -14,6 +14,7 @@ from asyncunit.introspection.frames import (
     debugger_is_attached,
     describe_task,
     innermost_place,
+    is_installed,
     is_ours,
     places_of_task,
     stack,
@@ -145,3 +146,9 @@ def test_a_thread_stands_in_a_debugger_that_has_called_it():
     assert run_in("pdb", look)
     assert not run_in("pdbpp_like", look)
     assert not look()
+
+
+def test_files_of_libraries_are_told_from_a_users():
+    assert is_installed(asyncio.__file__)
+    assert is_installed("/environment/lib/python3.11/site-packages/httpx/_client.py")
+    assert not is_installed(__file__)

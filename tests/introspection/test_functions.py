@@ -28,7 +28,7 @@ from asyncunit.introspection.functions import (
 )
 from asyncunit.scopes.contexts import Within
 from tests.conftest import fail, running_loop
-from tests.pytest_plugin.test_function_plans import coroutine_function, generator, taker
+from tests.pytest_plugin.test_function_plans import coroutine_function, generator, ownership
 from tests.support import run
 
 
@@ -115,7 +115,7 @@ def test_a_name_is_that_of_the_function_or_of_what_stands_for_it():
     assert name_of(Call()) == "Call"
 
 
-@pytest.mark.parametrize(("function", "expected"), [(coroutine_function, True), (generator, True), (taker, False)])
+@pytest.mark.parametrize(("function", "expected"), [(coroutine_function, True), (generator, True), (ownership, False)])
 def test_an_async_function_is_a_coroutine_function_or_an_async_generator(function, expected):
     assert is_async_function(function) is expected
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -271,6 +272,70 @@ class TestThread(asyncunit.AsyncTestCase):
     write(tmp_path, test_race=source)
     _, output = run("unittest", tmp_path, "test_race")
     assert "Something outside of the loop takes part (another thread)" in output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a virtual clock is for Linux")
+def test_a_deadlock_is_a_failure_at_once_with_who_waits_for_whom(tmp_path):
+    source = (
+        RACE
+        + """
+@asyncunit.settings(schedules=100)
+class TestLocks(asyncunit.AsyncTestCase):
+    async def test_locks(self):
+        one, two = asyncio.Lock(), asyncio.Lock()
+
+        async def take(first, second, after):
+            for _ in range(after):
+                await reply()
+            async with first:
+                await reply()
+                async with second:
+                    pass
+
+        await asyncio.gather(take(one, two, 0), take(two, one, 4))
+"""
+    )
+    write(tmp_path, test_race=source)
+    status, output = run("unittest", tmp_path, "test_race")
+    assert status == 1, output
+    assert "DeadlockError" in output
+    assert "These wait for each other, so none of them can go on:" in output
+    assert number_in(output) is not None
+    assert "Something outside" not in output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a virtual clock is for Linux")
+def test_an_hour_takes_no_time_and_timers_may_be_late(tmp_path):
+    source = (
+        RACE
+        + """
+@asyncunit.settings(schedules=50, late_timers=0.5)
+class TestTimers(asyncunit.AsyncTestCase):
+    async def test_the_newer_one_is_shown(self):
+        shown = []
+
+        async def search(text):
+            await asyncio.sleep(3600)
+            shown.append(text)
+
+        older = asyncio.create_task(search("a"))
+        await asyncio.sleep(600)
+        await asyncio.gather(older, search("ab"))
+        self.assertEqual(shown[-1], "ab")
+"""
+    )
+    write(tmp_path, test_race=source)
+    status, output = run("unittest", tmp_path, "test_race")
+    assert status == 1, output
+    assert number_in(output) is not None
+
+
+def test_uvloop_follows_schedules_with_the_real_clock(tmp_path):
+    pytest.importorskip("uvloop")
+    write(tmp_path, test_race=METHODS.replace("schedules=30", "schedules=30, loop_factory='uvloop:Loop'"))
+    status, output = run("unittest", tmp_path, "test_race.TestRace.test_fails")
+    assert status == 1, output
+    assert number_in(output) is not None
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

@@ -2,13 +2,13 @@ import pytest
 
 from asyncunit import AsyncUnitWarning, ConfigurationError, Scope
 from asyncunit.config.settings import Config
-from asyncunit.pytest_plugin.asyncio_compat import check, taker_of
+from asyncunit.pytest_plugin.asyncio_compat import check, ownership_of
 
 
 def test_what_is_not_written_is_as_in_pytest_asyncio():
-    taker, warned = taker_of(Config(), {})
-    assert (taker.peer_mode, taker.test_scope, taker.fixture_scope) == ("strict", Scope.FUNCTION, None)
-    assert taker.peer_config.is_lenient
+    ownership, warned = ownership_of(Config(), {})
+    assert (ownership.asyncio_mode, ownership.test_scope, ownership.fixture_scope) == ("strict", Scope.FUNCTION, None)
+    assert ownership.asyncio_config.is_lenient
     assert warned == []
 
 
@@ -19,17 +19,21 @@ def test_what_is_written_is_taken():
         "asyncio_default_test_loop_scope": "module",
         "asyncio_default_fixture_loop_scope": "session",
     }
-    taker, warned = taker_of(Config(), written)
-    assert (taker.peer_mode, taker.test_scope, taker.fixture_scope) == ("auto", Scope.MODULE, Scope.SESSION)
-    assert taker.peer_config.loop_debug is True
-    assert taker.config.loop_debug is None
+    ownership, warned = ownership_of(Config(), written)
+    assert (ownership.asyncio_mode, ownership.test_scope, ownership.fixture_scope) == (
+        "auto",
+        Scope.MODULE,
+        Scope.SESSION,
+    )
+    assert ownership.asyncio_config.loop_debug is True
+    assert ownership.config.loop_debug is None
     assert warned == []
 
 
 def test_of_two_spellings_asyncunits_own_wins_and_what_differs_is_said():
     config = Config().merged({"loop_scope": Scope.CLASS, "mode": "auto"}, "pyproject.toml")
-    taker, warned = taker_of(config, {"asyncio_default_test_loop_scope": "module", "asyncio_mode": "auto"})
-    assert (taker.test_scope, taker.peer_mode) == (Scope.CLASS, "auto")
+    ownership, warned = ownership_of(config, {"asyncio_default_test_loop_scope": "module", "asyncio_mode": "auto"})
+    assert (ownership.test_scope, ownership.asyncio_mode) == (Scope.CLASS, "auto")
     [warning] = warned
     assert isinstance(warning, AsyncUnitWarning)
     assert "pyproject.toml says loop_scope = class, and asyncio_default_test_loop_scope says module" in str(warning)

@@ -5,9 +5,9 @@ import pytest
 from asyncunit import AsyncTestCase, ConfigurationError
 from asyncunit.config.settings import Config
 from asyncunit.plans import loop_choice
-from asyncunit.pytest_plugin.effective_markers import Marking, is_case
+from asyncunit.pytest_plugin.effective_markers import EffectiveMarkers, is_case
 from asyncunit.pytest_plugin.function_plans import Collected
-from tests.pytest_plugin.test_function_plans import Node, coroutine_function, generator, mark, taker, wide_fixture
+from tests.pytest_plugin.test_function_plans import Node, coroutine_function, generator, mark, ownership, wide_fixture
 
 
 class Item(Node):
@@ -29,10 +29,10 @@ class Marks:
 
 
 def marked(*items, **options):
-    collected = Collected(taker(**options))
+    collected = Collected(ownership(**options))
     for item in items:
         collected.plan(item)
-    marking = Marking(collected, Marks())
+    marking = EffectiveMarkers(collected, Marks())
     refused = marking.mark(items)
     assert refused == []
     return collected, marking
@@ -69,7 +69,7 @@ def test_an_item_that_is_not_asyncunits_is_left_alone():
 
 def test_an_item_that_the_peers_mode_takes_gets_its_marker_too():
     item = Item(obj=coroutine_function)
-    marked(item, peer_mode="auto")
+    marked(item, asyncio_mode="auto")
     assert [each.name for each in item.own_markers] == ["asyncunit", "asyncio"]
 
 
@@ -155,11 +155,11 @@ def test_a_class_says_what_is_in_force_and_runs_on_a_loop_as_wide_as_its_fixture
 
 @pytest.mark.parametrize(("scope", "groups"), [("function", []), ("session", []), ("module", ["asyncunit package"])])
 def test_what_shares_a_loop_is_run_by_one_worker(scope, groups):
-    item, collected = Item(mark(loop_scope=scope)), Collected(taker())
-    place = types.SimpleNamespace(scope="module", node=None, key="package")
-    collected.surroundings = lambda item: types.SimpleNamespace(places=[place])
+    item, collected = Item(mark(loop_scope=scope)), Collected(ownership())
+    scope_node = types.SimpleNamespace(scope="module", node=None, key="package")
+    collected.surroundings = lambda item: types.SimpleNamespace(scope_nodes=[scope_node])
     for _ in range(2):  # the second time, it is grouped
-        Marking(collected, Marks()).group([item])
+        EffectiveMarkers(collected, Marks()).group([item])
     assert [each.kwargs["name"] for each in item.own_markers if each.name == "xdist_group"] == groups
 
 
@@ -169,7 +169,7 @@ def test_async_generators_are_given_that_the_peer_refuses():
         Item(mark(), obj=generator),
         Item(mark("asyncio"), obj=coroutine_function),
     ]
-    collected = Collected(taker())
+    collected = Collected(ownership())
     for item in items:
         collected.plan(item)
-    assert Marking(collected, Marks()).mark(items) == items[:1]
+    assert EffectiveMarkers(collected, Marks()).mark(items) == items[:1]

@@ -6,16 +6,16 @@ import pytest
 from asyncunit import Scope
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import fixture
-from asyncunit.pytest_plugin.fixtures import HostedFixture
+from asyncunit.pytest_plugin.fixtures import OpenPytestFixture
 from asyncunit.pytest_plugin.run import FunctionTest, wide_runner
-from tests.conftest import running_task, standing
+from tests.conftest import position, running_task
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 
 def set_up(hosted_run, declared, runner, finish=lambda: None):
-    hosted = HostedFixture(hosted_run, Node(declared, ()), "key")
-    return hosted, hosted.set_up(declared.function, runner, finish, None)
+    opened = OpenPytestFixture(hosted_run, Node(declared, ()), "key")
+    return opened, opened.set_up(declared.function, runner, finish, None)
 
 
 def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(hosted_run):
@@ -28,13 +28,13 @@ def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(hosted_run):
             yield "value"
             tasks.append(asyncio.current_task())
 
-    test = FunctionTest(hosted_run, standing(1), "test_x")
+    test = FunctionTest(hosted_run, position(1), "test_x")
     test.outer = []
-    hosted, value = set_up(hosted_run, one, test.runner_on(1))
+    opened, value = set_up(hosted_run, one, test.runner_on(1))
     assert value == "value"
     tasks.append(test.call(running_task, {}))
-    hosted.tear_down()
-    hosted.tear_down()
+    opened.tear_down()
+    opened.tear_down()
     assert test.close() == []
     assert len(set(tasks)) == 1
 
@@ -45,9 +45,9 @@ def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(hosted_
         variable.set("set")
 
     def check():
-        hosted, _ = set_up(hosted_run, one, wide_runner(hosted_run, standing(1), 1, 1))
+        opened, _ = set_up(hosted_run, one, wide_runner(hosted_run, position(1), 1, 1))
         seen = variable.get()
-        hosted.tear_down()
+        opened.tear_down()
         return seen, variable.get()
 
     assert contextvars.copy_context().run(check) == ("set", "unset")
@@ -74,14 +74,14 @@ def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(hosted_r
         crash.set()
         await asyncio.Event().wait()
 
-    test = FunctionTest(hosted_run, standing(3), "test_x")
+    test = FunctionTest(hosted_run, position(3), "test_x")
 
     def finish():
         finished.append(True)
-        hosted.tear_down()
+        opened.tear_down()
 
-    hosted = HostedFixture(hosted_run, Node(server, ()), "key")
-    hosted.set_up(server.function, wide_runner(hosted_run, standing(3), 3, 3), finish, None)
+    opened = OpenPytestFixture(hosted_run, Node(server, ()), "key")
+    opened.set_up(server.function, wide_runner(hosted_run, position(3), 3, 3), finish, None)
     with pytest.raises(ExceptionGroup) as caught:
         test.call(wait, {})
     assert [str(error) for error in caught.value.exceptions] == ["the server crashed"]
@@ -95,10 +95,10 @@ def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(hosted_run):
         async with asyncio.timeout(0.01):
             yield
 
-    test = FunctionTest(hosted_run, standing(4), "test_x")
-    hosted = HostedFixture(hosted_run, Node(limit, ()), "key")
-    test.outer = [hosted.tear_down]
-    hosted.set_up(limit.function, test.runner_on(4), hosted.tear_down, None)
+    test = FunctionTest(hosted_run, position(4), "test_x")
+    opened = OpenPytestFixture(hosted_run, Node(limit, ()), "key")
+    test.outer = [opened.tear_down]
+    opened.set_up(limit.function, test.runner_on(4), opened.tear_down, None)
     with pytest.raises(TimeoutError):
         test.call(asyncio.Event().wait, {})
     assert test.close() == []
@@ -112,9 +112,9 @@ def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(hosted_run):
         seen.append(asyncio.get_event_loop() is loop)
 
     seen = []
-    runner = FunctionTest(hosted_run, standing(1), "test_x").runner_on(1)
-    hosted = HostedFixture(hosted_run, Node(current, ()), "key")
-    assert hosted.set_up_beside(current.function, runner.loop_runner.loop) is runner.loop_runner.loop
-    hosted.tear_down()
+    runner = FunctionTest(hosted_run, position(1), "test_x").runner_on(1)
+    opened = OpenPytestFixture(hosted_run, Node(current, ()), "key")
+    assert opened.set_up_beside(current.function, runner.loop_runner.loop) is runner.loop_runner.loop
+    opened.tear_down()
     assert seen == [True]
     assert runner.scope.scope is Scope.FUNCTION

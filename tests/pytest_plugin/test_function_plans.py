@@ -4,7 +4,7 @@ import pytest
 
 from asyncunit import LoopScopeError, Scope, fixture
 from asyncunit.config.settings import Config
-from asyncunit.pytest_plugin.asyncio_compat import Taker
+from asyncunit.pytest_plugin.asyncio_compat import Ownership
 from asyncunit.pytest_plugin.fixture_plans import mark_fixture
 from asyncunit.pytest_plugin.function_plans import Collected
 
@@ -54,20 +54,20 @@ async def generator():
     yield
 
 
-def taker(**options):
+def ownership(**options):
     values = {
         "config": Config(),
-        "is_peer_active": False,
-        "peer_mode": "strict",
-        "peer_config": Config().leniently(),
+        "is_asyncio_active": False,
+        "asyncio_mode": "strict",
+        "asyncio_config": Config().leniently(),
         "test_scope": Scope.FUNCTION,
         "fixture_scope": None,
     }
-    return Taker(**(values | options))
+    return Ownership(**(values | options))
 
 
 def plan(*marks, fixtures=(), **options):
-    return Collected(taker(**options)).plan(Node(*marks, obj=coroutine_function, definitions=fixtures))
+    return Collected(ownership(**options)).plan(Node(*marks, obj=coroutine_function, definitions=fixtures))
 
 
 def wide_fixture():
@@ -97,12 +97,12 @@ def test_a_fixture_that_is_wider_than_the_loop_scope_that_is_named_is_an_error_w
 
 def test_a_function_of_the_peers_keeps_its_loop_whatever_its_fixtures_need():
     made = plan(mark("asyncio"), fixtures=[wide_fixture()])
-    assert (made.loop_scope, made.is_peers, made.config.fail_on) == (Scope.FUNCTION, True, frozenset())
+    assert (made.loop_scope, made.is_asyncio, made.config.fail_on) == (Scope.FUNCTION, True, frozenset())
     assert plan(mark("asyncio", loop_scope="session")).loop_scope is Scope.SESSION
 
 
 def test_coroutine_functions_that_say_nothing_of_their_own_share_a_plan():
-    collected = Collected(taker(config=Config(mode="auto")))
+    collected = Collected(ownership(config=Config(mode="auto")))
     one, other = Node(obj=coroutine_function), Node(obj=coroutine_function)
     other.parent = one.parent
     assert collected.plan(one) is collected.plan(other)

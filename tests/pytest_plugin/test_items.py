@@ -8,7 +8,7 @@ from asyncunit.pytest_plugin.function_plans import Collected
 from asyncunit.pytest_plugin.items import ItemRunner
 from asyncunit.pytest_plugin.loop_factories import PARAM
 from asyncunit.scopes import registry
-from tests.pytest_plugin.test_function_plans import Node, mark, taker
+from tests.pytest_plugin.test_function_plans import Node, mark, ownership
 
 
 class Item(Node):
@@ -28,7 +28,7 @@ class Item(Node):
 
 @pytest.fixture
 def collected():
-    return Collected(taker())
+    return Collected(ownership())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from asyncunit.config.parsing import Unavailable
 from asyncunit.config.settings import Config
 from asyncunit.pytest_plugin.function_plans import Collected
 from asyncunit.pytest_plugin.loop_factories import LoopFactories
-from tests.pytest_plugin.test_function_plans import Node, coroutine_function, mark, taker
+from tests.pytest_plugin.test_function_plans import Node, coroutine_function, mark, ownership
 
 GIVEN = {"one": asyncio.new_event_loop, "two": asyncio.SelectorEventLoop}
 
@@ -26,12 +26,14 @@ class Hook:
         return self._given
 
 
-def factories_of(marker, *, ours=None, peers=None, is_peer_active=False, **options):
-    hooks = types.SimpleNamespace(pytest_asyncunit_loop_factories=Hook(ours), pytest_asyncio_loop_factories=Hook(peers))
+def factories_of(marker, *, ours=None, asyncio_compat=None, is_asyncio_active=False, **options):
+    hooks = types.SimpleNamespace(
+        pytest_asyncunit_loop_factories=Hook(ours), pytest_asyncio_loop_factories=Hook(asyncio_compat)
+    )
     node = Node(marker, obj=coroutine_function)
     node.ihook = hooks
-    plan = Collected(taker(**options)).plan(node)
-    return LoopFactories(types.SimpleNamespace(hook=hooks), is_peer_active=is_peer_active).of(node, plan)
+    plan = Collected(ownership(**options)).plan(node)
+    return LoopFactories(types.SimpleNamespace(hook=hooks), is_asyncio_active=is_asyncio_active).of(node, plan)
 
 
 def test_where_nobody_gives_any_there_is_but_the_configured_one():
@@ -39,12 +41,12 @@ def test_where_nobody_gives_any_there_is_but_the_configured_one():
 
 
 def test_a_hook_gives_them_and_asyncunits_is_nearer_than_the_peers():
-    assert factories_of(mark(), peers=GIVEN) == GIVEN
-    assert factories_of(mark(), ours={"one": GIVEN["one"]}, peers=GIVEN) == {"one": GIVEN["one"]}
+    assert factories_of(mark(), asyncio_compat=GIVEN) == GIVEN
+    assert factories_of(mark(), ours={"one": GIVEN["one"]}, asyncio_compat=GIVEN) == {"one": GIVEN["one"]}
 
 
 def test_the_hook_of_the_peer_is_its_own_where_that_is_active():
-    assert factories_of(mark(), peers=GIVEN, is_peer_active=True) is None
+    assert factories_of(mark(), asyncio_compat=GIVEN, is_asyncio_active=True) is None
 
 
 def test_a_marker_may_choose_by_a_text():

@@ -5,7 +5,7 @@ import pytest
 
 from asyncunit import AsyncTestCase, ConfigurationError, Scope
 from asyncunit.config.settings import Config
-from asyncunit.pytest_plugin.markers import adopt_markers, effective, parse_marker, parse_peer_marker
+from asyncunit.pytest_plugin.markers import effective, parse_asyncio_marker, parse_marker, read_markers
 from tests.pytest_plugin.test_function_plans import mark
 from tests.support import module_of
 
@@ -34,13 +34,13 @@ def test_a_marker_has_keywords_only_and_known_ones():
 )
 def test_the_marker_of_the_peer_is_read_as_the_peer_reads_it(marker, message):
     with pytest.raises(ConfigurationError, match=message):
-        parse_peer_marker(marker)
+        parse_asyncio_marker(marker)
 
 
 def test_the_marker_of_the_peer_may_say_nothing():
-    assert parse_peer_marker(None) == parse_peer_marker(mark("asyncio")) == {}
-    assert parse_peer_marker(mark("asyncio", scope="class")) == {"loop_scope": Scope.CLASS}
-    assert parse_peer_marker(mark("asyncio", loop_factories=["a"])) == {"loop_factories": ("a",)}
+    assert parse_asyncio_marker(None) == parse_asyncio_marker(mark("asyncio")) == {}
+    assert parse_asyncio_marker(mark("asyncio", scope="class")) == {"loop_scope": Scope.CLASS}
+    assert parse_asyncio_marker(mark("asyncio", loop_factories=["a"])) == {"loop_factories": ("a",)}
 
 
 def test_the_effective_values_are_all_but_the_mode():
@@ -67,7 +67,7 @@ class TestCase(asyncunit.AsyncTestCase):
 
 def test_markers_of_test_cases_say_what_settings_say():
     with module_of(MARKED.replace("TIMEOUT", "5")) as module:
-        adopt_markers(module, [module.TestCase])
+        read_markers(module, [module.TestCase])
         assert module.asyncunit_settings.values == {"timeout": 3}
         assert module.TestCase.loop_scope is Scope.CLASS
 
@@ -77,7 +77,7 @@ def test_a_marker_and_settings_that_disagree_in_one_place_are_an_error():
         with pytest.raises(
             ConfigurationError, match=r"test_x: the marker asyncunit says timeout=4.0, and .*=5.0; write"
         ):
-            adopt_markers(module, [module.TestCase])
+            read_markers(module, [module.TestCase])
 
 
 def test_a_message_names_the_marker_and_the_scope_as_the_user_wrote_them():
@@ -87,7 +87,7 @@ def test_a_message_names_the_marker_and_the_scope_as_the_user_wrote_them():
 
     said = r"TestX says loop_scope = 'class' and the marker asyncunit\(loop_scope='module'\); write one of the two"
     with pytest.raises(ConfigurationError, match=said):
-        adopt_markers(types.ModuleType("module"), [TestX])
+        read_markers(types.ModuleType("module"), [TestX])
 
 
 def test_a_method_cannot_have_loop_factories():
@@ -97,4 +97,4 @@ def test_a_method_cannot_have_loop_factories():
             pass
 
     with pytest.raises(ConfigurationError, match="TestX.test_x has the setting loop_factories: a single method cannot"):
-        adopt_markers(types.ModuleType("module"), [TestX])
+        read_markers(types.ModuleType("module"), [TestX])

@@ -3,9 +3,9 @@ import types
 import pytest
 
 from asyncunit import Scope
-from asyncunit.pytest_plugin.nodes import Place, depth_of, places_of
+from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, scope_nodes_of
 
-PLACES = tuple(Place(scope, str(scope), object()) for scope in (Scope.SESSION, Scope.PACKAGE, Scope.MODULE))
+PLACES = tuple(ScopeNode(scope, str(scope), object()) for scope in (Scope.SESSION, Scope.PACKAGE, Scope.MODULE))
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ def test_outside_a_class_the_scope_of_a_class_is_the_tests_own(scope, depth):
 def test_an_item_that_stands_in_no_module_has_the_session_around_it():
     session = object()
     item = types.SimpleNamespace(listchain=lambda: [session, item])
-    assert places_of(item) == (Place(Scope.SESSION, None, session),)
+    assert scope_nodes_of(item) == (ScopeNode(Scope.SESSION, None, session),)

@@ -5,7 +5,7 @@ import pytest
 
 from asyncunit import ConfigurationError, Scope
 from asyncunit.config.keys import KEYS
-from asyncunit.pytest_plugin.options import PEER_KEYS, Written, add
+from asyncunit.pytest_plugin.options import ASYNCIO_KEYS, Written, add
 
 
 class Parser:
@@ -34,16 +34,16 @@ def nothing_is_set(monkeypatch):
 
 def test_each_key_is_an_option_and_an_ini_key():
     parser = Parser()
-    add(parser, with_peer=False)
+    add(parser, with_asyncio=False)
     assert parser.options == [*(f"--asyncunit-{key.replace('_', '-')}" for key in KEYS), "--asyncunit-plan"]
     assert parser.inis == [f"asyncunit_{key}" for key in KEYS]
 
 
 def test_those_of_pytest_asyncio_are_there_where_it_is_not():
     parser = Parser()
-    add(parser, with_peer=True)
+    add(parser, with_asyncio=True)
     assert {"--asyncio-mode", "--asyncio-debug"} < set(parser.options)
-    assert set(PEER_KEYS) < set(parser.inis)
+    assert set(ASYNCIO_KEYS) < set(parser.inis)
 
 
 def written(*there, ini=(), options=(), path=Path("/")):
@@ -78,12 +78,12 @@ def test_a_bad_value_is_an_error(nothing_is_set, tmp_path, values):
 
 def test_the_command_line_is_nearer_than_the_ini_file(nothing_is_set, tmp_path):
     there = written(ini={"asyncunit_timeout": "5"}, options={"asyncunit_timeout": "3"}, path=tmp_path)
-    assert there.taker().config.timeout == 3
+    assert there.ownership().config.timeout == 3
 
 
 def test_what_is_said_for_the_peer_counts_where_that_is_not_active(nothing_is_set, tmp_path):
     ini = {"asyncio_mode": "auto", "asyncio_default_test_loop_scope": "module"}
-    taker = written(ini=ini, path=tmp_path).taker()
-    assert (taker.peer_mode, taker.test_scope, taker.is_peer_active) == ("auto", Scope.MODULE, False)
-    taker = written("asyncio", ini=ini, path=tmp_path).taker()
-    assert (taker.peer_mode, taker.test_scope, taker.is_peer_active) == ("auto", Scope.FUNCTION, True)
+    ownership = written(ini=ini, path=tmp_path).ownership()
+    assert (ownership.asyncio_mode, ownership.test_scope, ownership.is_asyncio_active) == ("auto", Scope.MODULE, False)
+    ownership = written("asyncio", ini=ini, path=tmp_path).ownership()
+    assert (ownership.asyncio_mode, ownership.test_scope, ownership.is_asyncio_active) == ("auto", Scope.FUNCTION, True)

@@ -4,7 +4,7 @@ import pytest
 
 from asyncunit import Scope
 from asyncunit.config.settings import Config
-from asyncunit.pytest_plugin.run import HostedRun
+from asyncunit.pytest_plugin.run import PytestRun
 from asyncunit.scope import path_of_module
 from asyncunit.scopes import registry
 
@@ -18,7 +18,7 @@ def opened():
 
 @pytest.fixture
 def run(opened):
-    run = HostedRun(Config(timeout=5), opened.append)
+    run = PytestRun(Config(timeout=5), opened.append)
     yield run
     registry.end(run)
 
