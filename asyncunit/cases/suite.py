@@ -167,6 +167,8 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
     if module.run.host is not None and module.state is HookState.NOT_CALLED:
         module.state = HookState.SET_UP  # a host that finds no hooks in a module calls none
     has_test = executing.has_test_to_run(cls)
+    if has_test and module.failure is not None:
+        raise module.failure  # nothing is set up in a module whose own set-up has failed
     choice, fixtures = prepare_class(module, cls) if has_test else (loop_choice.choose(cls, module.run_config), None)
     if has_test and not module.attempt_set_up(module.ensure):
         return
@@ -280,7 +282,8 @@ def _tear_down_module(name: str, hooks: _SyncHooks) -> None:
     run = runs.current_run(in_hook=True)
     module = open_module(run, name)
     module.sync_tear_down = hooks.tearDownModule
-    module.state = HookState.SET_UP  # says unittest, which tears down nothing else
+    # unittest tears down nothing else; pytest knows nothing of an async set-up that has failed.
+    module.state = HookState.SET_UP if module.failure is None else HookState.TORN_DOWN
     runs.report_all(run, run.leave(module.open_scope), f"tearDownModule ({name})")
 
 

@@ -193,3 +193,19 @@ def test_a_fixture_of_pytests_cannot_have_what_the_test_case_sets_up_later(run):
     result.stdout.fnmatch_lines(
         ["*is set up by the test case TestX itself, after the fixtures of pytest's, one of which*"]
     )
+
+
+def test_nothing_is_set_up_or_torn_down_in_a_module_whose_async_set_up_failed(run):
+    text = """
+        async def asyncSetUpModule(): raise ValueError("boom")
+        def tearDownModule(): print("NOTE tearDownModule")
+        class Test1(asyncunit.AsyncTestCase):
+            async def test_1(self): ...
+        class Test2(asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope="session")
+            async def wide(cls): print("NOTE up")
+            async def test_2(self): ...
+    """
+    result = run(text, "-s")
+    result.assert_outcomes(errors=2)
+    assert "NOTE" not in result.stdout.str()
