@@ -1,9 +1,9 @@
 """Threads, and calls of an executor, that still run when the test that started them ends."""
 
 import asyncio
-import gc
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -88,19 +88,20 @@ def test_a_call_of_the_loops_executor_is_told_and_an_idle_thread_of_it_is_not(ga
 
 
 def test_an_executor_that_was_not_shut_down_is_told_by_its_threads(gate):
-    before = set(threading.enumerate())
+    made = []
 
     @THREADS_FAIL
     class Test(AsyncTestCase):
         async def test_x(self):
             self.executor = ThreadPoolExecutor(1)
+            made.append(weakref.ref(self.executor))  # more would hold it beyond the test
             await asyncio.get_running_loop().run_in_executor(self.executor, len, "")
 
-    text = str(run(Test).only_error())
-    assert "idle, because its executor was not shut down" in text
-    gc.collect()  # an executor that is let go ends its threads
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+    result = run(Test)
+    executor = made[0]()
+    assert executor is not None
+    executor.shutdown()
+    assert "idle, because its executor was not shut down" in str(result.only_error())
 
 
 def test_the_threads_of_an_executor_of_the_class_are_the_classs():
