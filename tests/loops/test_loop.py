@@ -137,8 +137,9 @@ def test_an_error_of_a_task_that_is_cancelled_by_closing_reaches_the_exception_h
             raise ValueError("late")
 
     loop_runner.loop.set_exception_handler(lambda _, context: seen.append(context))
-    scope.run(start(task))
+    held = scope.run(start(task))  # or garbage collection may let it go before
     loop_runner.close()
+    assert held.done()
     assert [context["message"] for context in seen] == ["unhandled exception while the loop closed"]
     assert str(seen[0]["exception"]) == "late"
 
