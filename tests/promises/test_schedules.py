@@ -371,6 +371,7 @@ class TestMade(asyncunit.AsyncTestCase):
 def test_a_bad_value_is_an_error(variable, value, message, tmp_path):
     write(tmp_path, test_race=METHODS)
     status, output = run("unittest", tmp_path, "test_race.TestRace.test_passes", **{variable: value})
-    assert status == 1
+    # No test began: for unittest of 3.12 and 3.13 that alone makes the status, 5.
+    assert status == (5 if sys.version_info[:2] in ((3, 12), (3, 13)) else 1)
     assert message in output
     assert variable in output
