@@ -4,6 +4,7 @@ import contextvars
 import pytest
 
 from asyncunit import Scope
+from asyncunit.checks.unhandled_errors import Observer
 from asyncunit.config.settings import Config
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask
@@ -22,7 +23,7 @@ def open_scope(scope=Scope.CLASS):
 @pytest.fixture
 def loop_runner():
     """A loop, and what is needed to close it."""
-    loop_runner = LoopRunner(open_scope(), None)
+    loop_runner = LoopRunner(open_scope(), None, None, Observer)
     yield loop_runner
     loop_runner.close()
 

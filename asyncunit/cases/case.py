@@ -15,7 +15,7 @@ from unittest import IsolatedAsyncioTestCase
 from asyncunit.cases import suite
 from asyncunit.cases.protocol import StepsInScope
 from asyncunit.cases.suite import class_scope_of
-from asyncunit.checks.unhandled_errors import expecting, observer_of
+from asyncunit.checks.unhandled_errors import expecting, observer_of, observer_on
 from asyncunit.errors import AsyncUnitError, DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import bound, class_name, written_of
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of
@@ -218,7 +218,8 @@ class AsyncTestCase(StepsInScope):
         which has them when the block is left. Fails if there is none.
         """
         loop_runner = self._asyncunit_runner().loop_runner
-        yield from expecting(loop_runner.observer, loop_runner.loop, expected_exception, self.failureException, self)
+        observer, loop = observer_on(loop_runner), loop_runner.loop
+        yield from expecting(observer, loop, expected_exception, self.failureException, self)
 
     @contextmanager
     def subTest(self, *args: Any, **kwargs: Any) -> Iterator[None]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from asyncunit.checks.findings import Finding
-from asyncunit.checks.unhandled_errors import is_background
+from asyncunit.checks.unhandled_errors import observer_on
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
 from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, refusal
-from asyncunit.loops.task_factory import groups_of, parents_of
+from asyncunit.loops.task_factory import groups_of, is_background, parents_of
 from asyncunit.scopes.contexts import owner_of
 from asyncunit.scopes.open_scope import OpenScope
 
@@ -44,7 +44,7 @@ def end_tasks(owner: OpenScope, loop_runner: LoopRunner, own: Task | None, case:
             if task not in loop_runner.stubborn:
                 findings.append(Finding(Check.LEAKED_TASKS, text, owner.place_of(task)))
         findings += [item for task in cancelled for item in left.crashed(task)]
-    findings += loop_runner.observer.unretrieved(loop_runner.loop, owner, case)
+    findings += observer_on(loop_runner).unretrieved(loop_runner.loop, owner, case)
     return findings + _exits(loop_runner, findings)
 
 

@@ -15,7 +15,7 @@ from asyncunit.checks.leaked_tasks import end_tasks, owners_of_tasks, refusals, 
 from asyncunit.checks.left_callbacks import end_callbacks, owners_of_callbacks
 from asyncunit.checks.left_threads import left_threads, note_calls, note_threads
 from asyncunit.checks.unclosed_resources import close, findings_of, left_open, note_sockets, note_transports
-from asyncunit.checks.unhandled_errors import Unhandled
+from asyncunit.checks.unhandled_errors import Unhandled, observer_on
 from asyncunit.config.parsing import Check
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.scope import Scope
@@ -33,7 +33,7 @@ def before(scope: OpenScope, loop_runner: LoopRunner) -> None:
     costly = scope.config.costly
     is_test = scope.scope is Scope.FUNCTION
     for finding in warned.take():
-        loop_runner.observer.aside.append(Unhandled(scope.within if is_test else scope, finding))
+        observer_on(loop_runner).aside.append(Unhandled(scope.within if is_test else scope, finding))
     warned.listen(costly)
     if Check.UNCLOSED_RESOURCES in costly:
         note_sockets()
@@ -50,7 +50,7 @@ def after_test(
 
     ``own`` is the task that the test ran in, and ``case`` its instance.
     """
-    observer = loop_runner.observer
+    observer = observer_on(loop_runner)
     findings = _contained(_end_what_is_left, owner, loop_runner, own, case) if owner.is_left else []
     if owner.config.costly:
         findings += _contained(_after_costly, owner, loop_runner, case)
@@ -70,7 +70,7 @@ def after_scope(owner: OpenScope, loop_runner: LoopRunner, own: Task | None) -> 
     findings = _contained(_end_what_is_left, owner, loop_runner, own)
     if owner.config.costly:
         findings += _contained(_after_costly, owner, loop_runner, None)
-    for inner, finding in loop_runner.observer.take(owner):
+    for inner, finding in observer_on(loop_runner).take(owner):
         of_test = f"{finding.text} (left by {inner})" if inner is not None and inner.is_over else finding.text
         findings.append(finding._replace(text=of_test))
     return judge(owner, findings)
@@ -85,7 +85,7 @@ def _end_what_is_left(
 
 def _left_late(loop_runner: LoopRunner) -> list[tuple[OpenScope, Finding]]:
     """What has come up of tests that are over, and of which something was left."""
-    observer = loop_runner.observer
+    observer = observer_on(loop_runner)
     if not observer.lingering:
         return []
     late = []
@@ -117,7 +117,7 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
         things = left_open(owner, case, loop_runner.loop if loop_runner.owner is owner else None)
         findings += findings_of(owner, things)
         if things and not loop_runner.loop.is_closed():
-            loop_runner.observer.forget_generators(things)
+            observer_on(loop_runner).forget_generators(things)
             findings += _close_all(loop_runner, things)
     if Check.LEFT_THREADS in owner.config.costly:
         findings += left_threads(owner, loop_runner, case)

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Callable
 
 from asyncunit.checks.findings import Finding
-from asyncunit.checks.unhandled_errors import Observer, Unhandled
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import Place, is_installed, is_ours, stack, stands_in_debugger
 from asyncunit.loops.watchdog import forget, watch
 from asyncunit.scopes.contexts import owner_of
+from asyncunit.scopes.open_scope import OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -29,12 +30,12 @@ class SlowSteps:
     seconds.
 
     What it sees was seen at both ends, so none is told of that took less; one that took just little more may be missed.
-    It sees the handles of loops that are written in Python.
+    It sees the handles of loops that are written in Python. ``tell`` is told of each, and of whose it is.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, observer: Observer) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[OpenScope | None, Finding], object]) -> None:
         self._loop = loop
-        self._observer = observer
+        self._tell = tell
         self._thread = threading.get_ident()
         # Held while any of what follows is read or changed: by the watchdog's thread, and by the loop's when it stops.
         self._lock = threading.Lock()
@@ -101,8 +102,7 @@ class SlowSteps:
         took = self._last - self._first
         if self._frame is not None and self._text is not None and took >= self._loop.slow_callback_duration:
             text = f"The event loop was held for {took:.2f} seconds or more {self._text}"
-            finding = Finding(Check.SLOW_CALLBACKS, text)
-            self._observer.unhandled.append(Unhandled(owner_of(self._owner_handle), finding))
+            self._tell(owner_of(self._owner_handle), Finding(Check.SLOW_CALLBACKS, text))
         self._frame = self._text = self._owner_handle = None
 
 

@@ -6,29 +6,30 @@ import asyncio
 import contextlib
 import gc
 import logging
-import sys
 import types
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar, cast
 
-from asyncunit.checks.findings import Finding
+from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.shut_down import PartsOfLoop
+from asyncunit.checks.slow_callbacks import SlowSteps
+from asyncunit.checks.unclosed_resources import noting_generators
 from asyncunit.config.parsing import Check
-from asyncunit.introspection.frames import Place, caller, coroutine_name, describe_task, represent
-from asyncunit.loops.task_factory import calling_group, parents_of
+from asyncunit.config.settings import Config
+from asyncunit.introspection.frames import Place, describe_task, represent
+from asyncunit.introspection.tracebacks import is_reported
+from asyncunit.loops.instruments import Instrument
+from asyncunit.loops.loop import LoopRunner
+from asyncunit.loops.task_factory import make_task
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
-from asyncunit.scopes.contexts import current_owner, give, given_to, owner_of, owner_of_context
+from asyncunit.scopes.contexts import came_from_outside, current_owner, owner_of
 from asyncunit.scopes.open_scope import OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 _logger = logging.getLogger("asyncio")
-
-# Where an error says that it has been reported: it may come up again when its task is let go.
-_REPORTED = "__asyncunit_is_reported__"
 
 _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
@@ -36,6 +37,7 @@ _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 _DESTROYED = "Task was destroyed but it is pending"
 
 
+T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 # What is seen of each loop of asyncunit's.
@@ -75,7 +77,7 @@ class _LoopSettings(NamedTuple):
             loop.slow_callback_duration = self.slow_callback_duration
 
 
-class Observer:
+class Observer(Instrument):
     """What is seen of one loop.
 
     ``unhandled`` is what has reached the loop's exception handler since a test began, and ``aside`` what came while
@@ -99,15 +101,13 @@ class Observer:
         self.test: OpenScope | None = None
         self.lingering: list[OpenScope] = []
         self.is_closed = False
-        # True while tasks that were left are being ended.
-        self.is_ending = False
-        # True when something other than a test has run, and may have set the loop: that is meant.
-        self.is_new_to_tests = True
+        # While a step is run for which slow callbacks are to be looked for.
+        self._slow_steps: SlowSteps | None = None
         # Async generators that have been reported, and say more when the loop closes.
         self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
         _observers[loop] = self
         self._own_handler: _Handler = self._handle
-        self._own_factory: Any = self._make_task
+        self._own_factory: Any = make_task
         # How the loop was set before a test, by all that had run on it; None before the first.
         self._before: _LoopSettings | None = None
         if loop.get_exception_handler() is None:
@@ -115,6 +115,37 @@ class Observer:
         if loop.get_task_factory() is None:
             factory: Any = self._own_factory
             loop.set_task_factory(factory)
+
+    # What the loop runner and the tasks of scopes tell.
+
+    def step_begins(  # noqa: D102 - see the base
+        self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], config: Config
+    ) -> Awaitable[T]:
+        if Check.SLOW_CALLBACKS in config.costly:
+            self._slow_steps = SlowSteps(loop, self.add)
+        return noting_generators(awaitable) if Check.UNCLOSED_RESOURCES in config.costly else awaitable
+
+    def step_ends(self) -> None:  # noqa: D102 - see the base
+        if self._slow_steps is not None:
+            self._slow_steps.stop()
+            self._slow_steps = None
+
+    def raised_between_steps(self, error: BaseException) -> None:  # noqa: D102 - see the base
+        self.add(None, Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error))
+
+    def loop_closed(self, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
+        """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
+        self.is_closed = True
+        findings = [item.finding for item in self.take_all()]
+        for task in left:
+            if came_from_outside(task):
+                text = f"a pending {describe_task(task)}, started from outside, as by a thread"
+                findings.append(Finding(Check.LEAKED_TASKS, text))
+        return [] if self._loop_owner is None else judge(self._loop_owner, findings)
+
+    def add(self, owner: OpenScope | None, finding: Finding) -> None:
+        """Have a finding be in the report of the test that runs, or that of its owner."""
+        self.unhandled.append(Unhandled(owner, finding))
 
     # Errors.
 
@@ -150,7 +181,7 @@ class Observer:
     def _part_was_shut_down(self, owner: OpenScope, text: str, place: Place | None) -> None:
         if owner is not self._loop_owner:  # else nobody is to use it after this
             self.is_unfit = True
-            self.unhandled.append(Unhandled(owner, Finding(Check.LEFT_CALLBACKS, text, place)))
+            self.add(owner, Finding(Check.LEFT_CALLBACKS, text, place))
 
     def _item(self, message: str, error: BaseException | None, context: Mapping[str, Any]) -> Unhandled:
         thing = context.get("task") or context.get("future") or context.get("handle")
@@ -262,36 +293,6 @@ class Observer:
         """Hear no more of async generators that are in the report."""
         self._forgotten.update(thing for thing in things if isinstance(thing, types.AsyncGeneratorType))
 
-    # Tasks.
-
-    def _make_task(
-        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **kwargs: Any
-    ) -> asyncio.Task[Any]:
-        given, owner = kwargs.get("context"), current_owner()
-        if given is not None:
-            if owner is not None and owner_of_context(given) is owner and given is not getattr(owner, "context", None):
-                with contextlib.suppress(RuntimeError):  # it is entered: that of a task which is running
-                    give(given, None)  # it has a context of its own: it is not the scope's that has started it
-            return Task(coroutine, loop=loop, **kwargs)
-        if owner is not None:
-            heir = self._heir(coroutine, owner)
-            if heir is not owner:
-                kwargs, owner = {**kwargs, "context": given_to(heir)}, heir
-        task = Task(coroutine, loop=loop, **kwargs)
-        if owner is not None:
-            owner.note(task, caller())
-        return task
-
-    def _heir(self, coroutine: Coroutine[Any, Any, Any], owner: OpenScope) -> OpenScope | None:
-        """Whose the task is to be, with all that it starts: that of the task group that it is started in; else
-        nobody's, if it is to live as long as its loop.
-        """
-        if is_background(owner, coroutine):
-            return None
-        group = calling_group()
-        parent = None if group is None else next(parents_of(group), None)
-        return owner if parent is None else owner_of(parent) or owner
-
     # Settings.
 
     def before_test(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -312,6 +313,11 @@ class Observer:
             self._before.put_back(loop)
             if self._parts is not None and self._parts.executor is not self._executor_before:
                 self._parts.put_back(loop, self._executor_before)
+
+
+def observer_on(loop_runner: LoopRunner) -> Observer:
+    """What looks on at the loop of a loop runner that is to have an observer."""
+    return cast("Observer", loop_runner.instrument)
 
 
 def observer_of(loop: asyncio.AbstractEventLoop | None) -> Observer | None:
@@ -340,21 +346,6 @@ def expecting(
         raise failure(f"{names} was expected to reach the exception handler of the event loop, and did not")
 
 
-class Task(asyncio.Task[Any]):
-    """A task whose error is not taken for retrieved when somebody cancels it after it has failed."""
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel it; False if it is done."""
-        return not self.done() and super().cancel(msg)
-
-    if sys.version_info[:2] == (3, 13):
-
-        def set_name(self, value: object, /) -> None:
-            """Set the name; None, which some loops give, leaves the one that it has."""
-            if value is not None:
-                super().set_name(value)
-
-
 def _both(one: _Handler, other: _Handler | None) -> _Handler:
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         one(loop, context)
@@ -380,19 +371,3 @@ def _is_captured() -> bool:
     return any(
         type(handler).__module__.startswith("unittest.") or type(handler) is _Taken for handler in _logger.handlers
     )
-
-
-def is_background(owner: OpenScope, coroutine: object) -> bool:
-    """Whether the scope's ``background_tasks`` name the coroutine, whose task is then to live as long as its loop."""
-    patterns = owner.config.background_tasks
-    return bool(patterns) and any(fnmatchcase(coroutine_name(coroutine), pattern) for pattern in patterns)
-
-
-def is_reported(error: BaseException | None) -> bool:
-    """Whether the error has been raised to where it is reported."""
-    return error is not None and _REPORTED in object.__getattribute__(error, "__dict__")
-
-
-def mark_as_reported(error: BaseException) -> None:
-    """Have the error not be found again: it has been raised to where it is reported."""
-    object.__getattribute__(error, "__dict__")[_REPORTED] = True  # also of one that lets nobody set an attribute

@@ -20,6 +20,9 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 Error = TypeVar("Error", bound=BaseException)
 
+# Where an error says that it has been reported: it may come up again when its task is let go.
+_REPORTED = "__asyncunit_is_reported__"
+
 
 def trim(error: Error) -> Error:
     """Have the traceback begin at the first frame that is not asyncunit's, unittest's or contextlib's.
@@ -42,6 +45,16 @@ def is_error(error: object, kind: type[Error]) -> TypeGuard[Error]:
 def attribute_of(error: BaseException, name: str) -> Any:
     """What an error has under a name that each exception has; also where its class lets nobody ask for attributes."""
     return object.__getattribute__(error, name)
+
+
+def is_reported(error: BaseException | None) -> bool:
+    """Whether the error has been raised to where it is reported."""
+    return error is not None and _REPORTED in attribute_of(error, "__dict__")
+
+
+def mark_as_reported(error: BaseException) -> None:
+    """Have the error not be found again: it has been raised to where it is reported."""
+    attribute_of(error, "__dict__")[_REPORTED] = True
 
 
 def all_of(error: BaseException) -> Iterator[BaseException]:

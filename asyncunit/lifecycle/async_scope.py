@@ -7,6 +7,7 @@ import enum
 from collections.abc import Callable
 
 from asyncunit.checks.scope_end import after_scope, before
+from asyncunit.checks.unhandled_errors import Observer, observer_on
 from asyncunit.config.parsing import LoopFactory
 from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
 from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, as_errors, as_exception, call_hook, cut_short
@@ -121,7 +122,7 @@ class AsyncScope:
         if loop_runner.owner is not self.runner.scope and runs():
             if loop_runner.loop.is_closed():
                 errors += replace_closed_loop(runs()[-1], loop_runner)
-            elif loop_runner.stubborn or loop_runner.observer.is_unfit:
+            elif loop_runner.stubborn or observer_on(loop_runner).is_unfit:
                 errors += replace_stubborn_loop(runs()[-1], loop_runner)
         return errors
 
@@ -140,7 +141,7 @@ def loop_of(run: Registry, choice: LoopChoice, attempt: Attempt | None = None) -
 
 def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> LoopRunner:
     """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
-    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory, attempt), LoopRunner.close)
+    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory, attempt, Observer), LoopRunner.close)
     for error in replace_closed_loop(run, loop):
         run.report(owner, error)
     return loop

@@ -10,6 +10,7 @@ from typing import Any
 from asyncunit.cases import suite
 from asyncunit.checks.findings import judge
 from asyncunit.checks.scope_end import after_test, before
+from asyncunit.checks.unhandled_errors import observer_on
 from asyncunit.errors import LoopClosedError
 from asyncunit.introspection.functions import is_async_def
 from asyncunit.introspection.tracebacks import is_error
@@ -48,7 +49,7 @@ class OpenTest:
         self._run = run
         open_scope, loop_runner = runner.scope, runner.loop_runner
         self.attempt = loop_runner.attempt
-        observer = loop_runner.observer
+        observer = observer_on(loop_runner)
         observer.test = open_scope
         if observer.is_new_to_tests or observer.unhandled:
             observer.before_test(loop_runner.loop)
@@ -124,7 +125,7 @@ class OpenTest:
             scope, loop_runner = runner.scope, runner.loop_runner
             if self.attempt is not None:
                 self.attempt.finish()
-            observer = loop_runner.observer
+            observer = observer_on(loop_runner)
             registry.end_inside(run)  # a suite that the test has run
             own = runner.end()
             if own is not None and not loop_runner.loop.is_closed():

@@ -22,12 +22,10 @@ from asyncio import (
     sleep,
     wait,
 )
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from asyncunit.checks.findings import Finding, judge
-from asyncunit.checks.unhandled_errors import Observer, Unhandled, mark_as_reported
-from asyncunit.config.parsing import Check, LoopFactory
+from asyncunit.config.parsing import LoopFactory
 from asyncunit.config.settings import VirtualLoops
 from asyncunit.errors import (
     ConfigurationError,
@@ -38,11 +36,13 @@ from asyncunit.errors import (
     UnfinishedError,
 )
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
+from asyncunit.introspection.tracebacks import mark_as_reported
 from asyncunit.loops.attempts import Attempt
+from asyncunit.loops.instruments import Instrument, MakeInstrument
 from asyncunit.loops.interrupts import Interrupt, Running
 from asyncunit.loops.watchdog import Deadline
 from asyncunit.loops.wrong_loop import know
-from asyncunit.scopes.contexts import came_from_outside, given_to
+from asyncunit.scopes.contexts import given_to
 from asyncunit.scopes.open_scope import OpenScope
 
 if TYPE_CHECKING:
@@ -97,15 +97,22 @@ class LoopRunner:
     had no step: something that their scope holds open has crashed. ``scope_tasks`` are those that have a task on the
     loop. ``stubborn`` are tasks that have refused to end, and that nobody waits for any more: the loop is to be
     replaced. ``exits`` is what tasks and signal handlers have thrown out of the loop, while no step was run.
-    ``observer`` hears what reaches the exception handler of ``loop``; there is a new one for each loop. ``is_closing``
-    is true from the beginning of `close` on, and ``is_interrupted`` once the second Ctrl-C has closed the loop, until
+    ``instrument`` looks on at ``loop``; there is a new one for each loop, made by ``instrument_of``. ``is_closing`` is
+    true from the beginning of `close` on, and ``is_interrupted`` once the second Ctrl-C has closed the loop, until
     there is a new one. ``close_is_reported`` is true once there is nothing to be said of a loop that is closed before
     its time, or no more. ``virtual`` is the loop, too, where it has a virtual clock, and else None.
     ``attempt`` is the schedule that the loop follows, where it follows one.
     """
 
-    def __init__(self, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> None:
+    def __init__(
+        self,
+        owner: OpenScope,
+        factory: LoopFactory | None,
+        attempt: Attempt | None = None,
+        instrument_of: MakeInstrument = Instrument,
+    ) -> None:
         self.owner = owner
+        self._instrument_of = instrument_of
         self.broken: list[Running] = []
         self.interrupt = Interrupt.of_this_thread()
         self.factory = factory
@@ -126,7 +133,7 @@ class LoopRunner:
         self.runner = Runner(loop_factory=functools.partial(_made_by, self._made_by))
         self.loop = self.runner.get_loop()
         self.virtual = cast("VirtualClock", self.loop) if self._is_virtual else None
-        self.observer = Observer(self.loop, self.owner)
+        self.instrument = self._instrument_of(self.loop, self.owner)
         know(self.loop, self.owner)
 
     def report_closed_by_user(self) -> LoopClosedError:
@@ -152,11 +159,11 @@ class LoopRunner:
         Those that have not ended within CLOSE_TIMEOUT seconds are stubborn from then on.
         """
         left: set[Task[Any]] = set()
-        self.observer.is_ending = True
+        self.instrument.is_ending = True
         try:
             ending = self.run_aside(_end(find, left, self.stubborn))
         finally:
-            self.observer.is_ending = False
+            self.instrument.is_ending = False
         left |= find()  # what was started again as often as it was cancelled
         self.stubborn |= {task for task in (ending, *left) if not task.done()}
         return left
@@ -170,9 +177,7 @@ class LoopRunner:
             raise
         except BaseException as error:  # of another task, or of a signal handler
             mark_as_reported(error)
-            self.observer.unhandled.append(
-                Unhandled(None, Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error))
-            )
+            self.instrument.raised_between_steps(error)
 
     def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> Task[None]:
         """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task."""
@@ -216,7 +221,7 @@ class LoopRunner:
         loop = self.loop
         if loop.is_closed():
             return [] if self.is_closing or self.close_is_reported else [self.report_closed_by_user()]
-        self.is_closing = self.observer.is_ending = True
+        self.is_closing = self.instrument.is_ending = True
         for scope_task in list(self.scope_tasks):
             scope_task.end()
         left: set[Task[Any]] = set()
@@ -234,7 +239,7 @@ class LoopRunner:
             shut_down.result()
         for task in self.stubborn:
             keep_unfinished(task)
-        return errors + self._exit_errors() + self._closing_report(left)
+        return errors + self._exit_errors() + self.instrument.loop_closed(left)
 
     def _exit_errors(self) -> list[Exception]:
         errors: list[Exception] = []
@@ -243,16 +248,6 @@ class LoopRunner:
             error.__cause__ = exit_
             errors.append(error)
         return errors
-
-    def _closing_report(self, left: Iterable[Task[Any]]) -> list[Exception]:
-        """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
-        self.observer.is_closed = True
-        findings = [item.finding for item in self.observer.take_all()]
-        for task in left:
-            if came_from_outside(task):
-                text = f"a pending {describe_task(task)}, started from outside, as by a thread"
-                findings.append(Finding(Check.LEAKED_TASKS, text))
-        return judge(self.owner, findings)
 
     def _unfinished_error(self, shut_down: Task[None], left: set[Task[Any]]) -> UnfinishedError:
         stubborn = [task for task in left if not task.done()]

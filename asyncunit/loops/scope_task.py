@@ -24,14 +24,10 @@ from asyncio import (
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
-from asyncunit.checks.slow_callbacks import SlowSteps
-from asyncunit.checks.unclosed_resources import noting_generators
-from asyncunit.checks.unhandled_errors import mark_as_reported
-from asyncunit.config.parsing import Check
 from asyncunit.errors import AsyncUnitError, DeadlockError, LoopScopeError, RunningLoopError, TestTimeoutError
 from asyncunit.introspection.frames import describe_task, places_of_task
 from asyncunit.introspection.functions import discard, is_async_def, is_awaitable
-from asyncunit.introspection.tracebacks import is_error, stand_at, trim
+from asyncunit.introspection.tracebacks import is_error, mark_as_reported, stand_at, trim
 from asyncunit.loops.deadlock import NOTHING_CAN_HAPPEN, describe_cycle, describe_waits, find_waits
 from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, current_loop, keep_unfinished
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Continuation, Step
@@ -416,8 +412,8 @@ class ScopeTask:
             interrupt.raise_deferred()
         watches = self._config.watches or self.loop_runner.virtual is not None
         step = Step(awaitable)
-        if watches and Check.UNCLOSED_RESOURCES in self._config.costly:
-            step.awaitable = noting_generators(awaitable)
+        if watches:
+            step.awaitable = self.loop_runner.instrument.step_begins(loop, awaitable, self._config)
         step.continuation = continuation
         self._post(step)
         if watches:
@@ -508,7 +504,6 @@ class ScopeTask:
         """As `_drive`, under what the configuration asks for while the loop runs."""
         loop, config = self._loop, self._config
         debug = loop.get_debug()
-        slow = SlowSteps(loop, self.loop_runner.observer) if Check.SLOW_CALLBACKS in config.costly else None
         virtual = self.loop_runner.virtual
         if virtual is not None:
             virtual.begin_step()
@@ -521,8 +516,7 @@ class ScopeTask:
         finally:
             if config.loop_debug is not None:
                 loop.set_debug(debug)
-            if slow is not None:
-                slow.stop()
+            self.loop_runner.instrument.step_ends()
             if self._deadline is not None:
                 self._unwatch(step.last or step)
             if virtual is not None:
@@ -659,11 +653,11 @@ class WideTask(ScopeTask):
     """The task of a scope that is wider than a test: what it sets on its loop is meant, and stays."""
 
     def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - see the base
-        self.loop_runner.observer.is_new_to_tests = True
+        self.loop_runner.instrument.is_new_to_tests = True
         return super().call_sync(function, *args, **kwargs)
 
     def run(self, awaitable: Awaitable[T], continuation: Continuation | None = None) -> T:  # noqa: D102 - see the base
-        self.loop_runner.observer.is_new_to_tests = True
+        self.loop_runner.instrument.is_new_to_tests = True
         return super().run(awaitable, continuation)
 
 

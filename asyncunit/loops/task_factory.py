@@ -1,19 +1,79 @@
-"""Which task groups wait for a task, and which tasks hold them open, as the garbage collector knows."""
+"""Whose each new task is; which task groups wait for a task, and which tasks hold them open.
+
+That of groups is read from what the garbage collector knows.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
+import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
+
+from asyncunit.introspection.frames import caller, coroutine_name
+from asyncunit.scopes.contexts import current_owner, give, given_to, owner_of, owner_of_context
+from asyncunit.scopes.open_scope import OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 # What stands between a user's line and the task that it has started, and where in that task groups are.
 _BETWEEN = ("asyncio", "asyncunit", "anyio")
 _GROUPS = ("asyncio.taskgroups", "anyio.")
+
+
+class Task(asyncio.Task[Any]):
+    """A task whose error is not taken for retrieved when somebody cancels it after it has failed."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it; False if it is done."""
+        return not self.done() and super().cancel(msg)
+
+    if sys.version_info[:2] == (3, 13):
+
+        def set_name(self, value: object, /) -> None:
+            """Set the name; None, which some loops give, leaves the one that it has."""
+            if value is not None:
+                super().set_name(value)
+
+
+def make_task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **kwargs: Any) -> asyncio.Task[Any]:
+    """The task factory of asyncunit's loops: a task belongs to the scope in whose context it is made."""
+    given, owner = kwargs.get("context"), current_owner()
+    if given is not None:
+        if owner is not None and owner_of_context(given) is owner and given is not getattr(owner, "context", None):
+            with contextlib.suppress(RuntimeError):  # it is entered: that of a task which is running
+                give(given, None)  # it has a context of its own: it is not the scope's that has started it
+        return Task(coroutine, loop=loop, **kwargs)
+    if owner is not None:
+        heir = _heir(coroutine, owner)
+        if heir is not owner:
+            kwargs, owner = {**kwargs, "context": given_to(heir)}, heir
+    task = Task(coroutine, loop=loop, **kwargs)
+    if owner is not None:
+        owner.note(task, caller())
+    return task
+
+
+def _heir(coroutine: Coroutine[Any, Any, Any], owner: OpenScope) -> OpenScope | None:
+    """Whose the task is to be, with all that it starts: that of the task group that it is started in; else nobody's,
+    if it is to live as long as its loop.
+    """
+    if is_background(owner, coroutine):
+        return None
+    group = calling_group()
+    parent = None if group is None else next(parents_of(group), None)
+    return owner if parent is None else owner_of(parent) or owner
+
+
+def is_background(owner: OpenScope, coroutine: object) -> bool:
+    """Whether the scope's ``background_tasks`` name the coroutine, whose task is then to live as long as its loop."""
+    patterns = owner.config.background_tasks
+    return bool(patterns) and any(fnmatchcase(coroutine_name(coroutine), pattern) for pattern in patterns)
 
 
 def groups_of(task: asyncio.Task[Any]) -> Iterator[asyncio.TaskGroup]:

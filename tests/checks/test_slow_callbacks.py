@@ -7,7 +7,6 @@ import pytest
 
 from asyncunit.checks import slow_callbacks as slow
 from asyncunit.checks.slow_callbacks import SlowSteps
-from asyncunit.checks.unhandled_errors import Observer
 from asyncunit.loops import watchdog
 
 
@@ -21,13 +20,13 @@ def loop():
 
 
 def run(loop, coroutine):
-    observer = Observer(loop)
-    steps = SlowSteps(loop, observer)
+    told = []
+    steps = SlowSteps(loop, lambda owner, finding: told.append(finding.text))
     try:
         loop.run_until_complete(coroutine)
     finally:
         steps.stop()
-    return [item.finding.text for item in observer.unhandled]
+    return told
 
 
 def hold_the_loop():
@@ -98,8 +97,8 @@ class Looks:
         monkeypatch.setattr(slow, "time", types.SimpleNamespace(monotonic=lambda: self.now))
         monkeypatch.setattr(slow, "stack", lambda frame: [] if self.frame is None else [self.frame])
         monkeypatch.setattr(SlowSteps, "_busy", lambda steps: self.busy)
-        self.observer = Observer(loop)
-        self.steps = SlowSteps(loop, self.observer)
+        self.seen = []
+        self.steps = SlowSteps(loop, lambda owner, finding: self.seen.append(finding.text))
 
     def look_after(self, seconds, *, busy, frame):
         """Look when so many seconds have passed, in which the loop's thread was or was not at work."""
@@ -107,10 +106,6 @@ class Looks:
         self.busy += seconds if busy else 0.0
         self.frame = frame
         self.steps.passed()
-
-    @property
-    def seen(self):
-        return [item.finding.text for item in self.observer.unhandled]
 
 
 @pytest.fixture
@@ -150,7 +145,7 @@ def test_what_one_handle_was_busy_for_is_not_charged_to_the_next(looks):
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system does not tell it")
 def test_how_long_a_thread_was_at_work_is_asked_of_the_system(loop):
-    steps = SlowSteps(loop, Observer(loop))
+    steps = SlowSteps(loop, print)
     before = steps._busy()
     end = time.thread_time() + 0.01
     while time.thread_time() < end:

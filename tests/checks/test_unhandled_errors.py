@@ -6,7 +6,8 @@ import logging
 import pytest
 
 import asyncunit
-from asyncunit.checks.unhandled_errors import Observer, is_reported, mark_as_reported
+from asyncunit.checks.unhandled_errors import Observer
+from asyncunit.introspection.tracebacks import is_reported, mark_as_reported
 from asyncunit.scopes.contexts import owner_of
 from tests.conftest import fail, open_scope
 from tests.support import python, write

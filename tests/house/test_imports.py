@@ -34,11 +34,6 @@ WITHOUT_ASYNCIO = ORDER[: ORDER.index("loops")]
 UPWARDS = {
     ("lifecycle.hooks", "cases.run"),
     ("lifecycle.running", "cases.suite"),
-    ("loops.loop", "checks.findings"),
-    ("loops.loop", "checks.unhandled_errors"),
-    ("loops.scope_task", "checks.slow_callbacks"),
-    ("loops.scope_task", "checks.unclosed_resources"),
-    ("loops.scope_task", "checks.unhandled_errors"),
 }
 
 # Their tests are still among those of the module that they were part of; nothing may be added.

@@ -4,6 +4,7 @@ import contextlib
 import pytest
 
 from asyncunit import CutShortError, DefinitionError, LoopClosedError, Scope
+from asyncunit.checks.unhandled_errors import Observer
 from asyncunit.lifecycle.async_scope import AsyncScopeState, async_scope_of, replace_closed_loop, unwind
 from asyncunit.lifecycle.cleanups import AsyncCleanup, ContextExit, call_hook, call_without_task, enter_context
 from asyncunit.loops.loop import LoopRunner
@@ -23,7 +24,7 @@ def run():
 
 @pytest.fixture
 def loop_runner(run):
-    return run.chain[0].keep("loop", lambda: LoopRunner(run.chain[0], None), LoopRunner.close)
+    return run.chain[0].keep("loop", lambda: LoopRunner(run.chain[0], None, None, Observer), LoopRunner.close)
 
 
 @pytest.fixture

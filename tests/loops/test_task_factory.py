@@ -1,9 +1,8 @@
 import asyncio
 import contextvars
 
-from asyncunit.checks import unhandled_errors
-from asyncunit.checks.unhandled_errors import Observer
-from asyncunit.loops.task_factory import calling_group, groups_of, parents_of
+from asyncunit.loops import task_factory
+from asyncunit.loops.task_factory import calling_group, groups_of, make_task, parents_of
 from tests.conftest import open_scope
 
 
@@ -33,10 +32,10 @@ def test_the_group_that_starts_a_task_is_seen_by_the_task_factory(monkeypatch):
     # What stands between the group and the function is asyncunit's and asyncio's.
     scope = {"__name__": "asyncunit.example", "calling_group": calling_group, "seen": seen}
     exec("def see(): seen.append(calling_group()); return seen[-1]", scope)
-    monkeypatch.setattr(unhandled_errors, "calling_group", scope["see"])
+    monkeypatch.setattr(task_factory, "calling_group", scope["see"])
 
     async def main():
-        Observer(asyncio.get_running_loop())
+        asyncio.get_running_loop().set_task_factory(make_task)
         await asyncio.create_task(asyncio.sleep(0))
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.sleep(0))

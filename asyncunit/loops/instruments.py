@@ -1,0 +1,46 @@
+"""What looks on while a loop is used: told what its runner, and the tasks of scopes, do with it.
+
+``checks`` has the one that looks for what is left behind; nothing in this package knows what is looked for.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Task
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+from asyncunit.config.settings import Config
+from asyncunit.scopes.open_scope import OpenScope
+
+T = TypeVar("T")
+
+
+class Instrument:
+    """Looks on at one loop, from when it is made until it is closed; this one sees nothing.
+
+    ``is_ending`` is true while tasks that were left are being ended. ``is_new_to_tests`` is true once something other
+    than a test has run on the loop, and may have set it: that is meant, and stays.
+    """
+
+    is_ending = False
+    is_new_to_tests = True
+
+    def __init__(self, loop: AbstractEventLoop, loop_owner: OpenScope | None = None) -> None: ...
+
+    def step_begins(self, _loop: AbstractEventLoop, awaitable: Awaitable[T], _config: Config) -> Awaitable[T]:
+        """A step begins, for which the configuration asks for something to be looked at; what to await for it."""
+        return awaitable
+
+    def step_ends(self) -> None:
+        """That step is done."""
+
+    def raised_between_steps(self, error: BaseException) -> None:
+        """A task or a signal handler has thrown an error out of the loop while no step was run."""
+
+    def loop_closed(self, _left: Iterable[Task[Any]]) -> list[Exception]:
+        """The loop is closed, after these tasks were ended; what is to be reported of it."""
+        return []
+
+
+# Makes what looks on at a loop of a scope.
+MakeInstrument = Callable[[AbstractEventLoop, OpenScope], Instrument]
