@@ -20,13 +20,13 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
 from asyncunit.cases import run as runs
+from asyncunit.cases.running import AwaitingContext, RunningTest
 from asyncunit.cases.under_schedules import attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions as examples
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
 from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
-from asyncunit.lifecycle.running import AwaitingContext, RunningTest
 from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask

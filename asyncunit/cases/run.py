@@ -20,16 +20,21 @@ from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
 from asyncunit.checks import python_warnings as warned
 from asyncunit.checks.findings import Notices
-from asyncunit.errors import AsyncUnitWarning, raise_all
+from asyncunit.errors import AsyncUnitWarning
 from asyncunit.introspection.tracebacks import report_on_stderr
+from asyncunit.lifecycle.cleanups import Cleanup
 from asyncunit.loops import watchdog
+from asyncunit.loops.attempts import ran_once
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
-from asyncunit.scopes.registry import Registry
+from asyncunit.scopes.registry import Run
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SUITE_RUN = unittest.TestSuite.run.__code__
 
@@ -115,31 +120,80 @@ def has_test_to_run(cls: type[unittest.TestCase]) -> bool:
     return any(not getattr(getattr(cls, name, None), "__unittest_skip__", False) for name in names)
 
 
-def class_to_be_run() -> type[unittest.TestCase] | None:
-    """The class of the test that the suite which is being executed has come to."""
-    run = registry.innermost_run()
-    if run is not None and (host := run.host) is not None:
-        return host.cls if host.cls is not None and issubclass(host.cls, unittest.TestCase) else None
-    test = (_suite_run() or {}).get("test")
-    return type(test) if isinstance(test, unittest.TestCase) else None
+class UnittestRun(Run):
+    """A run of unittest's: a runner's, or that of a suite or a test that somebody calls.
+
+    ``result`` is None for debug(). One inside the test of another is a run of its own.
+    """
+
+    def __init__(self, result: Any) -> None:
+        super().__init__(result, self._report_closing)
+        _warn_where_pytest_says_nothing()
+        self.at_end(let_go_of_process)
+        if (outermost := _outermost_suite()) is not None:
+            outermost.addTest(_EndOfRun(self))  # type: ignore[arg-type]  # which need only be callable
+        if callable(getattr(result, "stopTestRun", None)):
+            self._end_with(result)
+            self.notices = Notices()
+            self.at_end(self.notices.show)
+        registry.begin(self)
+
+    def is_executed(self) -> bool:  # noqa: D102 - see the base
+        return next(results(), None) is not None
+
+    def class_to_be_run(self) -> type | None:  # noqa: D102 - see the base
+        test = (_suite_run() or {}).get("test")
+        return type(test) if isinstance(test, unittest.TestCase) else None
+
+    def fail_module(self) -> bool:  # noqa: D102 - see the base
+        result: Any = self.result
+        if not hasattr(result, "addError") or not hasattr(result, "_moduleSetUpFailed"):
+            return False
+        result._moduleSetUpFailed = True
+        return True
+
+    def report_all(self, errors: list[Exception], name: str) -> None:  # noqa: D102 - see the base
+        super().report_all([error for error in errors if not report(self.result, error, name)], name)
+
+    def count_one_that_ran_once(self) -> None:  # noqa: D102 - see the base
+        super().count_one_that_ran_once()
+        if self.ran_once == 1:
+            self.at_end(lambda: sys.stderr.write(ran_once(self.ran_once) + "\n"))
+
+    def _end_with(self, result: Any) -> None:
+        """Have the run end when its runner says so, in time for what that raises to be in the report."""
+        stop = result.stopTestRun
+
+        @interruptible
+        def end() -> None:
+            registry.end(self)
+
+        def stopTestRun() -> None:
+            try:
+                end()
+            finally:
+                stop()
+
+        def restore() -> None:
+            result.stopTestRun = stop
+
+        result.stopTestRun = stopTestRun
+        self.at_end(restore)
+
+    def _report_closing(self, open_scope: OpenScope, error: Exception) -> None:
+        # After Ctrl-C unittest prints no report.
+        is_interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        if is_interrupted or not report(self.result, error, f"closing ({open_scope})"):
+            report_on_stderr(open_scope, error)
 
 
-P = ParamSpec("P")
-
-T = TypeVar("T")
-
-Cleanup = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]
-
-
-def current_run(*, in_hook: bool = False) -> Registry:
+def current_run(*, in_hook: bool = False) -> Run:
     """The run that is being executed in this thread, begun if it is new.
 
-    ``in_hook`` is true where a hook of a class or a module is called: a host does so without a result.
-
-    A run inside the test of another is a run of its own.
+    ``in_hook`` is true where a hook of a class or a module is called: pytest does so without a result.
     """
     result = next(results(), None)
-    return _known_run(result, in_hook=in_hook) or _begin(result)
+    return _known_run(result, in_hook=in_hook) or UnittestRun(result)
 
 
 def end_forgotten() -> None:
@@ -147,18 +201,14 @@ def end_forgotten() -> None:
     _known_run(next(results(), None))
 
 
-def _known_run(result: Any, *, in_hook: bool = False) -> Registry | None:
+def _known_run(result: Any, *, in_hook: bool = False) -> Run | None:
     """The run that is being executed, None if it is new; those that are no longer being executed end here."""
     while (innermost := registry.innermost_run()) is not None:
         if _in_a_test(innermost) or innermost.is_closing:
             break
-        if innermost.host is not None:
-            if result is innermost.host.result or (result is None and in_hook):
-                return innermost
-            break
-        if innermost.reports_to is result:
+        if innermost.result is result or (result is None and in_hook and innermost.says_when_it_ends):
             return innermost
-        if any(outer is innermost.reports_to for outer in results()):
+        if innermost.says_when_it_ends or any(outer is innermost.result for outer in results()):
             break
         innermost.report = report_on_stderr  # its report has been read
         registry.end(innermost)
@@ -174,30 +224,11 @@ def is_called_by_user() -> bool:
     if innermost.scope is not Scope.FUNCTION and not (innermost.hooks is not None and innermost.hooks.in_hook):
         return False
     result = next(results(), None)
-    return result is None or result is (run.reports_to if run.host is None else run.host.result)
+    return result is None or result is run.result
 
 
-def _in_a_test(run: Registry) -> bool:
+def _in_a_test(run: Run) -> bool:
     return run.innermost_scope is not None and run.innermost_scope.scope is Scope.FUNCTION
-
-
-def _begin(result: Any) -> Registry:
-    _warn_where_pytest_says_nothing()
-    begun = Registry(result, functools.partial(_report_closing, result))
-    begun.is_executed = _is_executed
-    begun.at_end(let_go_of_process)
-    if (outermost := _outermost_suite()) is not None:
-        outermost.addTest(_EndOfRun(begun))  # type: ignore[arg-type]  # which need only be callable
-    if callable(getattr(result, "stopTestRun", None)):
-        _end_with(result, begun)
-        begun.notices = Notices()
-        begun.at_end(begun.notices.show)
-    return registry.begin(begun)
-
-
-def _is_executed() -> bool:
-    """Whether unittest is executing anything in this thread."""
-    return next(results(), None) is not None
 
 
 class _EndOfRun:
@@ -206,7 +237,7 @@ class _EndOfRun:
     Not every runner says when a run is over. When the suite has come here, it has torn down all classes and modules.
     """
 
-    def __init__(self, run: Registry) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
 
     def __call__(self, _result: object) -> None:
@@ -239,27 +270,6 @@ def _warn_where_pytest_says_nothing() -> None:
         )
 
 
-def _end_with(result: Any, begun: Registry) -> None:
-    """Have the run end when its runner says so, in time for what that raises to be in the report."""
-    stop = result.stopTestRun
-
-    @interruptible
-    def end() -> None:
-        registry.end(begun)
-
-    def stopTestRun() -> None:
-        try:
-            end()
-        finally:
-            stop()
-
-    def restore() -> None:
-        result.stopTestRun = stop
-
-    result.stopTestRun = stopTestRun
-    begun.at_end(restore)
-
-
 def let_go_of_process() -> None:
     """Put back what is there once for the thread, or the process, when its last run ends."""
     if len(registry.runs()) <= 1:
@@ -267,12 +277,6 @@ def let_go_of_process() -> None:
     if len(registry.all_runs()) <= 1:
         watchdog.stop()
         warned.stop()
-
-
-def _report_closing(result: Any, open_scope: OpenScope, error: Exception) -> None:
-    # After Ctrl-C unittest prints no report.
-    if isinstance(sys.exc_info()[1], KeyboardInterrupt) or not report(result, error, f"closing ({open_scope})"):
-        report_on_stderr(open_scope, error)
 
 
 def report(result: Any, error: Exception, name: str) -> bool:
@@ -299,20 +303,6 @@ def _buffering(result: Any) -> Iterator[None]:
         yield
     finally:
         result._restoreStdout()
-
-
-def fail_module(run: Registry) -> bool:
-    """Have the suite leave out the rest of the module that it is in; False where there is no such suite."""
-    result: Any = run.reports_to
-    if not hasattr(result, "addError") or not hasattr(result, "_moduleSetUpFailed"):
-        return False
-    result._moduleSetUpFailed = True
-    return True
-
-
-def report_all(run: Registry, errors: list[Exception], name: str) -> None:
-    """Report errors of something other than a test; where there is no result for them, raise them."""
-    raise_all([error for error in errors if not report(run.reports_to, error, name)], name)
 
 
 def module_cleanups() -> list[Cleanup]:
@@ -348,13 +338,13 @@ def interruptible(function: Callable[P, T]) -> Callable[P, T]:
 def stop(finish: Callable[[], object] | None = None) -> None:
     """Finish the running test, if there is one, and close all scopes of its run: unittest does neither after Ctrl-C.
 
-    Nor does it print a report, so errors go to stderr. After another Ctrl-C nothing more is waited for. A host
+    Nor does it print a report, so errors go to stderr. After another Ctrl-C nothing more is waited for. pytest
     closes the scopes itself.
     """
     run = registry.innermost_run()
     if run is None:
         return
-    if run.host is not None and not Interrupt.of_this_thread().gave_up:
+    if run.says_when_it_ends and not Interrupt.of_this_thread().gave_up:
         if finish is not None:
             finish()
         return

@@ -15,7 +15,6 @@ import unittest
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from asyncunit.cases import run as executing
 from asyncunit.cases import run as runs
 from asyncunit.errors import ConfigurationError, DefinitionError
 from asyncunit.introspection.functions import class_name, is_async_function
@@ -27,7 +26,7 @@ from asyncunit.plans import loop_choice
 from asyncunit.plans.loop_choice import MODULE_HOOKS, LoopChoice
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
-from asyncunit.scopes.registry import Registry
+from asyncunit.scopes.registry import Run
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -35,10 +34,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def open_module(run: Registry, name: str) -> ModuleScope:
+def open_module(run: Run, name: str) -> ModuleScope:
     """Enter the module, and close what is open elsewhere or inside it."""
     open_scope = run.enter(run.path_of_module(name))
-    hooks: ModuleScope = open_scope.hooks or ModuleScope(run, open_scope, name)
+    hooks: ModuleScope = open_scope.hooks or ModuleScope(run, open_scope, name, runs.module_cleanups)
     return hooks
 
 
@@ -164,9 +163,9 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
         return
     refuse_running_loop()
     module = open_module(runs.current_run(in_hook=True), cls.__module__)
-    if module.run.host is not None and module.state is HookState.NOT_CALLED:
-        module.state = HookState.SET_UP  # a host that finds no hooks in a module calls none
-    has_test = executing.has_test_to_run(cls)
+    if module.state is HookState.NOT_CALLED:
+        module.state = HookState.SET_UP  # pytest, where it finds no hooks in a module, calls none
+    has_test = runs.has_test_to_run(cls)
     if has_test and module.failure is not None:
         raise module.failure  # nothing is set up in a module whose own set-up has failed
     choice, fixtures = prepare_class(module, cls) if has_test else (loop_choice.choose(cls, module.run_config), None)
@@ -284,7 +283,7 @@ def _tear_down_module(name: str, hooks: _SyncHooks) -> None:
     module.sync_tear_down = hooks.tearDownModule
     # unittest tears down nothing else; pytest knows nothing of an async set-up that has failed.
     module.state = HookState.SET_UP if module.failure is None else HookState.TORN_DOWN
-    runs.report_all(run, run.leave(module.open_scope), f"tearDownModule ({name})")
+    run.report_all(run.leave(module.open_scope), f"tearDownModule ({name})")
 
 
 def _set_up_first_class(module: ModuleScope) -> None:
@@ -292,8 +291,8 @@ def _set_up_first_class(module: ModuleScope) -> None:
 
     What fails here is raised as the class is set up, and is the class's error.
     """
-    cls = executing.class_to_be_run()
-    if cls is None or plans.planned(cls) is None or not executing.has_test_to_run(cls):
+    cls: Any = module.run.class_to_be_run()
+    if cls is None or plans.planned(cls) is None or not runs.has_test_to_run(cls):
         return
     try:
         prepare_class(module, cls)

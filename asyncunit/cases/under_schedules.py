@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import unittest
 from collections.abc import Callable
 from typing import Any
 
 from asyncunit.cases.run import HeldResult
 from asyncunit.cases.suite import innermost_class
-from asyncunit.loops.attempts import Attempt, attempts_of, ran_once
+from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.scope import Scope
-from asyncunit.scopes.registry import Registry
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -20,23 +18,16 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 def attempts_for(case: unittest.TestCase) -> list[Attempt] | None:
     """The schedules to run a test case under; None where it is run as ever, or by a runner that sees to this."""
     class_scope = innermost_class(type(case))
-    if class_scope is None or class_scope.run.host is not None:
+    if class_scope is None or class_scope.run.sees_to_schedules:
         return None
     config = class_scope.configs.get(case._testMethodName, class_scope.choice.configs[0])
     if not config.explores:
         return None
     if class_scope.choice.scope is not Scope.FUNCTION:
         if config.schedules > 1 or config.schedule is not None:
-            count_one_that_ran_once(class_scope.run)
+            class_scope.run.count_one_that_ran_once()
         return None
     return attempts_of(config)
-
-
-def count_one_that_ran_once(run: Registry) -> None:
-    """Have the last line of the run tell of one more test that was not run under schedules."""
-    if run.ran_once == 0 and run.host is None:
-        run.at_end(lambda: sys.stderr.write(ran_once(run.ran_once) + "\n"))
-    run.ran_once += 1
 
 
 def run_under(

@@ -16,7 +16,7 @@ from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask, WideTask
 from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.scopes.open_scope import OpenScope
-from asyncunit.scopes.registry import Registry, runs
+from asyncunit.scopes.registry import Run, runs
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -134,12 +134,12 @@ def async_scope_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncScope
     )
 
 
-def loop_of(run: Registry, choice: LoopChoice, attempt: Attempt | None = None) -> LoopRunner:
+def loop_of(run: Run, choice: LoopChoice, attempt: Attempt | None = None) -> LoopRunner:
     """The loop of that choice; where it is the test's own, it may follow a schedule."""
     return loop_in(run, run.innermost(choice.scope), choice.factory, attempt)
 
 
-def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> LoopRunner:
+def loop_in(run: Run, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> LoopRunner:
     """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
     loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory, attempt, Observer), LoopRunner.close)
     for error in replace_closed_loop(run, loop):
@@ -147,13 +147,13 @@ def loop_in(run: Registry, owner: OpenScope, factory: LoopFactory | None, attemp
     return loop
 
 
-def async_scopes_on(registry: Registry, loop_runner: LoopRunner) -> list[AsyncScope]:
+def async_scopes_on(registry: Run, loop_runner: LoopRunner) -> list[AsyncScope]:
     """The async halves that the open scopes have on a loop, innermost first."""
     found = (open_scope.kept((AsyncScope, loop_runner)) for open_scope in reversed(registry.chain))
     return [each for each in found if each is not None]
 
 
-def unwind(registry: Registry, loop_runner: LoopRunner, cancellation: BaseException | None = None) -> list[Exception]:
+def unwind(registry: Run, loop_runner: LoopRunner, cancellation: BaseException | None = None) -> list[Exception]:
     """Break down the scopes that something has cancelled, and those inside them; return what that raised.
 
     The cancellation goes outwards through all that they have entered, as through nested ``async with``; it begins
@@ -185,7 +185,7 @@ def unwind(registry: Registry, loop_runner: LoopRunner, cancellation: BaseExcept
     return errors or [cut_short(widest.runner.scope, cause)]
 
 
-def replace_closed_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exception]:
+def replace_closed_loop(registry: Run, loop_runner: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one that somebody has closed; return the error, if it was not raised before."""
     if not loop_runner.loop.is_closed():
         return []
@@ -197,7 +197,7 @@ def replace_closed_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exc
     return errors
 
 
-def replace_stubborn_loop(registry: Registry, loop_runner: LoopRunner) -> list[Exception]:
+def replace_stubborn_loop(registry: Run, loop_runner: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one on which something refuses to end; return what breaking down raised."""
     errors: list[Exception] = []
     for async_scope in async_scopes_on(registry, loop_runner):

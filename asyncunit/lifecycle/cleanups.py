@@ -17,6 +17,9 @@ from asyncunit.scopes.open_scope import OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
+# A sync cleanup of a class or a module, as unittest keeps it.
+Cleanup = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]
+
 # What tears a fixture down: called once, outside the loop. What it raises is for the report.
 Exit = Callable[[], None]
 

@@ -23,7 +23,7 @@ from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.plans.params import Param
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import OpenScope
-from asyncunit.scopes.registry import Registry
+from asyncunit.scopes.registry import Run
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -142,9 +142,7 @@ class ClassFixtures:
     ``errors`` are those that could not be raised where they came up, because another one was.
     """
 
-    def __init__(
-        self, run: Registry, cls: type, plan: Plan, choice: LoopChoice, loop_runner: LoopRunner | None
-    ) -> None:
+    def __init__(self, run: Run, cls: type, plan: Plan, choice: LoopChoice, loop_runner: LoopRunner | None) -> None:
         self.cls = cls
         self.plan = plan
         self.values: dict[Node, Any] = {}
@@ -204,7 +202,7 @@ class ClassFixtures:
         loop_runner = self.loop_runner if node.needs_loop else None
         key = (node, loop_runner, *(chosen[varying].id for varying in node.varies))
         open_fixture = fixtures.open_fixtures.get(key)
-        if open_fixture is None and self._run.host is not None:
+        if open_fixture is None:
             open_fixture = fixtures.shared(node, loop_runner)
         if open_fixture is None:
             async_scope = self._async_scope_for(node, open_scope)

@@ -9,7 +9,6 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from asyncunit.cases import run as runs
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import load
 from asyncunit.errors import LoopScopeError
@@ -22,7 +21,7 @@ from asyncunit.lifecycle.async_scope import (
     replace_closed_loop,
     unwind,
 )
-from asyncunit.lifecycle.cleanups import AsyncCleanup, call_without_task
+from asyncunit.lifecycle.cleanups import AsyncCleanup, Cleanup, call_without_task
 from asyncunit.lifecycle.fixtures import ClassFixtures, ScopeFixtures
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
@@ -30,7 +29,7 @@ from asyncunit.plans import loop_choice as hook_names
 from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import OpenScope
-from asyncunit.scopes.registry import Registry
+from asyncunit.scopes.registry import Run
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -55,7 +54,7 @@ class HookedScope:
     is called by `call_hook`.
     """
 
-    def __init__(self, run: Registry, open_scope: OpenScope) -> None:
+    def __init__(self, run: Run, open_scope: OpenScope) -> None:
         self.run = run
         self.open_scope = open_scope
         self.async_scope: AsyncScope | None = None
@@ -148,18 +147,22 @@ class HookedScope:
 
 
 class ModuleScope(HookedScope):
-    """An open module of tests."""
+    """An open module of tests.
 
-    def __init__(self, run: Registry, open_scope: OpenScope, name: str) -> None:
+    ``new_cleanups`` takes what is on unittest's list of module cleanups, which is one for all modules and threads.
+    """
+
+    def __init__(self, run: Run, open_scope: OpenScope, name: str, new_cleanups: Callable[[], list[Cleanup]]) -> None:
         super().__init__(run, open_scope)
+        self._new_cleanups = new_cleanups
         self.name = name
         self.sync_tear_down: Callable[[], object] | None = None
         # What came of preparing the class that opens the module, ahead of its hooks; that class is to report it.
         self.early_error: tuple[type, Exception] | None = None
         # What the set-up has raised, where each class of the module is to report it.
         self.failure: Exception | None = None
-        # unittest has one list for all modules and threads; what is put there is taken over, in its order.
-        self._cleanups: list[runs.Cleanup] = []
+        # Those of the module, first registered first.
+        self._cleanups: list[Cleanup] = []
 
     def ensure(self) -> None:
         """Have the async set-up hook run, if there is one and it has not."""
@@ -190,7 +193,7 @@ class ModuleScope(HookedScope):
     def take_cleanups(self) -> None:
         """Take over what was given to unittest.addModuleCleanup() in this module."""
         if self.state is not HookState.NOT_CALLED:
-            self._cleanups += runs.module_cleanups()
+            self._cleanups += self._new_cleanups()
 
     def attempt_set_up(self, set_up: Callable[[], object]) -> bool:
         """Run a set-up. If it fails, report that, once, and have the tests of the module left out; False then.
@@ -203,14 +206,14 @@ class ModuleScope(HookedScope):
         try:
             set_up()
         except Exception as error:
-            if not runs.fail_module(self.run):
+            if not self.run.fail_module():
                 self.failure = error
                 raise
             failure = error
         if failure is None:
             return True
         self.state = HookState.TORN_DOWN
-        runs.report_all(self.run, [failure, *self.run.leave(self.open_scope)], f"setUpModule ({self.name})")
+        self.run.report_all([failure, *self.run.leave(self.open_scope)], f"setUpModule ({self.name})")
         return False
 
     def close(self) -> list[Exception]:
@@ -343,7 +346,7 @@ class ClassScope(HookedScope):
         )
 
 
-def fixtures_of(run: Registry, cls: type, choice: LoopChoice) -> ClassFixtures | None:
+def fixtures_of(run: Run, cls: type, choice: LoopChoice) -> ClassFixtures | None:
     """The fixtures of a class that has a test to run; None if it knows of none."""
     plan = plans.plan_of(cls)
     if plan.is_empty:
@@ -352,7 +355,7 @@ def fixtures_of(run: Registry, cls: type, choice: LoopChoice) -> ClassFixtures |
     return ClassFixtures(run, cls, plan, choice, loop_of(run, choice) if choice.scope > Scope.CLASS else None)
 
 
-def configure(run: Registry, choice: LoopChoice) -> None:
+def configure(run: Run, choice: LoopChoice) -> None:
     """Have the open scopes know the configuration that is in force in each."""
     for open_scope in run.chain:
         open_scope.config = choice.config_at(open_scope.scope)

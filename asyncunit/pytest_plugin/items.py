@@ -295,7 +295,7 @@ class ItemRunner:
         if scope is Scope.FUNCTION:
             return attempts_of(config)
         if config.schedules > 1 or config.schedule is not None:
-            self._run.ran_once += 1
+            self._run.count_one_that_ran_once()
         return None
 
     def _config_and_scope(self, item: Any) -> tuple[Config, Scope] | None:

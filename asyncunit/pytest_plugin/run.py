@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import types
+import unittest
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from asyncunit.scope import Scope, ScopePath
 from asyncunit.scopes import registry
 from asyncunit.scopes.contexts import Within, changes, given_to, values_around, values_of
 from asyncunit.scopes.open_scope import OpenScope
-from asyncunit.scopes.registry import Registry
+from asyncunit.scopes.registry import Run
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -164,7 +165,7 @@ def wide_runner(run: PytestRun, position: Position, depth: int, loop_depth: int)
     return async_scope_of(open_scope, loop_in(run, run.chain[loop_depth - 1], position.factory)).runner
 
 
-class PytestRun(Registry):
+class PytestRun(Run):
     """The open scopes of a run of pytest, and what pytest is to say of it.
 
     ``result`` and ``cls`` are those of the test that pytest has come to, and ``paths`` the scopes around the
@@ -173,11 +174,11 @@ class PytestRun(Registry):
     report.
     """
 
+    says_when_it_ends = sees_to_schedules = True
+
     def __init__(self, config: Config, on_open: Callable[[OpenScope], object]) -> None:
-        super().__init__(object(), lambda _, error: self.pending.append(error))
+        super().__init__(None, lambda _, error: self.pending.append(error))
         self.config = config
-        self.host = self
-        self.result: object = None
         self.cls: type | None = None
         self.paths: dict[str, ScopePath] = {}
         self.pending: list[BaseException] = []
@@ -185,6 +186,9 @@ class PytestRun(Registry):
         self._on_open = on_open
         self.at_end(runs.let_go_of_process)
         registry.begin(self)
+
+    def class_to_be_run(self) -> type | None:  # noqa: D102 - see the base
+        return self.cls if self.cls is not None and issubclass(self.cls, unittest.TestCase) else None
 
     def path_of_module(self, name: str) -> ScopePath:  # noqa: D102 - see the base
         return self.paths.get(name) or super().path_of_module(name)

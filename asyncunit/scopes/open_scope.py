@@ -48,7 +48,7 @@ class OpenScope:
     fixtures: Any = None
     is_over = False
     function: Any = None
-    # What was set around the run when it opened, where a host may set something meanwhile.
+    # What was set around the run when it opened, where pytest may set something meanwhile.
     around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
     made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None
     # None until something is kept: a scope is opened for each test, and few of those keep anything.

@@ -12,8 +12,9 @@ import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
+from asyncunit.errors import raise_all
 from asyncunit.introspection.tracebacks import printing_at_interrupt, report_on_stderr
 from asyncunit.scope import Scope, ScopePath, path_of_module
 from asyncunit.scopes.open_scope import OpenScope
@@ -21,42 +22,56 @@ from asyncunit.scopes.open_scope import OpenScope
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Host(Protocol):
-    """Another runner of tests than unittest, which says itself which test it has come to, and when a scope ends.
+class Run:
+    """The open scopes of one run of tests in one thread; each runner of tests has a kind of its own.
 
-    ``result`` is what it has the test report to; ``cls`` is the class of the test.
+    ``result`` is what the test that the run has come to reports to. ``chain`` is what is open, widest first. ``report``
+    takes what was raised by a scope that closed because the run went elsewhere. ``notices`` take the warnings that are
+    to be shown when all scopes of the run are closed; None where they are to be shown at once. ``attempt`` is the
+    schedule that the test follows, where the runner sees to schedules, and ``ran_once`` counts tests that cannot follow
+    any though they were asked to.
     """
 
-    result: object
-    cls: type | None
-
-
-class Registry:
-    """The open scopes of one run in one thread.
-
-    ``reports_to`` tells it from other runs: the result that unittest reports to; what stands for it, where another
-    runner has the run. ``chain`` is what is open, widest
-    first. ``report`` takes what was raised by a scope that closed because the run went elsewhere. ``notices`` take
-    the warnings that are to be shown when all scopes of the run are closed; None where they are to be shown at once.
-    ``host`` is None where unittest runs the tests. ``attempt`` is the schedule that the test which a host has come to
-    follows, and ``ran_once`` counts tests that cannot follow any though they were asked to.
-    """
-
-    host: Host | None = None
+    # Whether the runner says when the run is over, and closes its scopes then, also after Ctrl-C.
+    says_when_it_ends = False
+    # Whether the runner has a test follow schedules; else the test case does.
+    sees_to_schedules = False
     notices: Any = None
-    # Whether the runner is executing tests in this thread, as far as it can tell.
-    is_executed: Callable[[], bool] = staticmethod(lambda: False)
     attempt: Any = None
     ran_once = 0
 
-    def __init__(self, reports_to: object, report: Callable[[OpenScope, Exception], None]) -> None:
-        self.reports_to = reports_to
+    def __init__(self, result: object, report: Callable[[OpenScope, Exception], None]) -> None:
+        self.result = result
         self.chain: list[OpenScope] = []
         self.report = report
         self.thread = threading.current_thread()
         # True once the run is over: what is still begun in this thread is another one.
         self.is_closing = False
         self._at_end: list[Callable[[], object]] = []
+
+    # What a runner of tests can tell.
+
+    def is_executed(self) -> bool:
+        """Whether the runner is executing tests in this thread, as far as it can tell."""
+        return False
+
+    def class_to_be_run(self) -> type | None:
+        """The class of the test that the run has come to, if that is a test case."""
+        return None
+
+    def fail_module(self) -> bool:
+        """Have the runner leave out the rest of the module that it is in; False where it cannot."""
+        return False
+
+    def report_all(self, errors: list[Exception], name: str) -> None:
+        """Report errors of something other than a test, ``name``; where there is no report for them, raise them."""
+        raise_all(errors, name)
+
+    def count_one_that_ran_once(self) -> None:
+        """Have the run tell of one more test that was to follow schedules and could not."""
+        self.ran_once += 1
+
+    # Scopes.
 
     def enter(self, path: ScopePath) -> OpenScope:
         """Close the open scopes that are not on ``path``, innermost first, and open the rest of it."""
@@ -142,47 +157,47 @@ class _Thread(threading.local):
     """The runs of one thread, outermost first: a test may run a suite of its own."""
 
     def __init__(self) -> None:
-        self.runs: list[Registry] = []
+        self.runs: list[Run] = []
 
 
 _thread = _Thread()
 # Every run that has not ended, of all threads, so that the end of the process can close them.
-_open: list[Registry] = []
+_open: list[Run] = []
 # What multiprocessing is to call as this process ends; None until a run has begun while it was imported.
 _finalizer: Any = None
 # What a forked child must neither use nor let go: closing it would act on the parent's files.
 _inherited: list[object] = []
 
 
-def runs() -> list[Registry]:
+def runs() -> list[Run]:
     """The runs of this thread that have not ended, outermost first."""
     return _thread.runs
 
 
-def innermost_run() -> Registry | None:
+def innermost_run() -> Run | None:
     """The run of this thread that began last and has not ended, if there is one."""
     return _thread.runs[-1] if _thread.runs else None
 
 
-def all_runs() -> list[Registry]:
+def all_runs() -> list[Run]:
     """The runs of all threads that have not ended, in the order in which they began."""
     return _open
 
 
-def begin(registry: Registry) -> Registry:
+def begin(run: Run) -> Run:
     """Make a run the innermost of this thread."""
     if not _open:
         _close_at_exit()
-    registry.thread = threading.current_thread()
-    _thread.runs.append(registry)
-    _open.append(registry)
-    return registry
+    run.thread = threading.current_thread()
+    _thread.runs.append(run)
+    _open.append(run)
+    return run
 
 
-def end(registry: Registry) -> None:
+def end(run: Run) -> None:
     """Close the scopes of a run, and of those that began inside it."""
-    own = _thread.runs if registry in _thread.runs else [registry]
-    while registry in own:
+    own = _thread.runs if run in _thread.runs else [run]
+    while run in own:
         innermost = own[-1]
         innermost.close()
         own.remove(innermost)
@@ -190,10 +205,10 @@ def end(registry: Registry) -> None:
             _open.remove(innermost)
 
 
-def end_inside(registry: Registry) -> None:
+def end_inside(run: Run) -> None:
     """End the runs of this thread that began inside a run."""
     own = _thread.runs
-    while own[-1] is not registry and registry in own:
+    while own[-1] is not run and run in own:
         end(own[-1])
 
 
@@ -202,13 +217,13 @@ def close_all() -> None:
 
     A test may have the finalizers of multiprocessing called, as processes that end do: then nothing has ended.
     """
-    if any(registry.is_executed() for registry in _thread.runs):
+    if any(run.is_executed() for run in _thread.runs):
         _close_at_exit()
         return
-    for registry in reversed(_open.copy()):
-        if registry.thread is threading.current_thread() or not registry.thread.is_alive():
-            registry.report = report_on_stderr
-            end(registry)
+    for run in reversed(_open.copy()):
+        if run.thread is threading.current_thread() or not run.thread.is_alive():
+            run.report = report_on_stderr
+            end(run)
 
 
 def _close_at_exit() -> None:

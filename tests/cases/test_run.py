@@ -6,8 +6,8 @@ import unittest.suite
 import pytest
 
 import asyncunit
-from asyncunit.cases import run as executing
 from asyncunit.cases import run as runs
+from asyncunit.cases.run import UnittestRun
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 from tests.support import Result, run, run_suite, suite_of
@@ -48,7 +48,7 @@ def test_a_run_is_told_by_the_result_that_the_suite_reports_to():
     result = run(Test)
     assert result.wasSuccessful()
     assert seen[0] is seen[1]
-    assert seen[0].reports_to is result
+    assert seen[0].result is result
     assert registry.runs() == []
 
 
@@ -152,18 +152,18 @@ def test_errors_where_nobody_takes_them_go_to_stderr(capsys):
 
 def test_skips_are_reported_as_skips():
     result = Result()
-    run = registry.Registry(result, lambda scope, error: None)
-    runs.report_all(run, [unittest.SkipTest("why")], "setUpModule (m)")
+    run = UnittestRun(result)
+    run.report_all([unittest.SkipTest("why")], "setUpModule (m)")
     assert [(str(test), why) for test, why in result.skipped] == [("setUpModule (m)", "why")]
 
 
 def test_without_a_result_errors_are_raised_all_of_them():
-    run = registry.Registry(None, lambda scope, error: None)
-    runs.report_all(run, [], "nothing")
+    run = UnittestRun(None)
+    run.report_all([], "nothing")
     with pytest.raises(ValueError, match="one"):
-        runs.report_all(run, [ValueError("one")], "name")
+        run.report_all([ValueError("one")], "name")
     with pytest.raises(ExceptionGroup) as caught:
-        runs.report_all(run, [ValueError("one"), ValueError("two")], "name")
+        run.report_all([ValueError("one"), ValueError("two")], "name")
     assert [str(error) for error in caught.value.exceptions] == ["one", "two"]
 
 
@@ -253,7 +253,7 @@ def test_the_innermost_scope_of_a_test_is_its_own():
     assert seen == sorted(Scope, reverse=True)
 
 
-# What unittest is executing.
+# What unittest is runs.
 
 
 def test_the_tests_that_are_to_run_are_those_of_the_suite():
@@ -262,7 +262,7 @@ def test_the_tests_that_are_to_run_are_those_of_the_suite():
     class Test(asyncunit.AsyncTestCase):
         @classmethod
         def setUpClass(cls):
-            seen.append(executing.has_test_to_run(cls))
+            seen.append(runs.has_test_to_run(cls))
 
         def test_x(self):
             pass
@@ -283,14 +283,14 @@ def test_the_results_are_those_that_are_reported_to_innermost_first():
 
     class Inner(unittest.TestCase):
         def test_x(self):
-            seen.extend(executing.results())
+            seen.extend(runs.results())
 
     class Outer(unittest.TestCase):
         def test_x(self):
             unittest.TestSuite([Inner("test_x")]).run(inner)
 
     inner, outer = unittest.TestResult(), unittest.TestResult()
-    before = list(executing.results())
+    before = list(runs.results())
     unittest.TestSuite([Outer("test_x")]).run(outer)
     # Each stands in the frame of a suite, and in that of its test.
     assert seen == [inner, inner, outer, outer, *before]
@@ -302,7 +302,7 @@ def test_the_class_to_be_run_is_that_of_the_test_that_the_suite_has_come_to():
     class First(asyncunit.AsyncTestCase):
         @classmethod
         def setUpClass(cls):
-            seen.append(executing.class_to_be_run())
+            seen.append(runs.current_run(in_hook=True).class_to_be_run())
 
         def test_x(self): ...
 

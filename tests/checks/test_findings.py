@@ -8,7 +8,7 @@ from asyncunit.checks.findings import Finding, Notices, judge, warn_of
 from asyncunit.config.settings import Config
 from asyncunit.introspection.frames import Place
 from asyncunit.scopes import registry
-from asyncunit.scopes.registry import Registry
+from asyncunit.scopes.registry import Run
 from tests.conftest import open_scope
 
 TASK = Finding("leaked_tasks", "a task", Place(__file__, 3, "f"))
@@ -71,7 +71,7 @@ def test_a_filter_can_make_the_warning_an_error():
 
 
 def test_where_the_run_says_when_it_ends_warnings_wait_for_that():
-    run = registry.begin(Registry(None, print))
+    run = registry.begin(Run(None, print))
     run.notices = Notices()
     run.at_end(run.notices.show)
     with warnings.catch_warnings(record=True) as shown:

@@ -9,14 +9,14 @@ from asyncunit.lifecycle.async_scope import AsyncScopeState, async_scope_of, rep
 from asyncunit.lifecycle.cleanups import AsyncCleanup, ContextExit, call_hook, call_without_task, enter_context
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.scopes.registry import Registry
+from asyncunit.scopes.registry import Run
 
 SCOPES = [Scope.SESSION, Scope.PACKAGE, Scope.MODULE, Scope.CLASS]
 
 
 @pytest.fixture
 def run():
-    run = Registry("run", lambda scope, error: None)
+    run = Run("run", lambda scope, error: None)
     run.enter(tuple((scope, str(scope)) for scope in SCOPES))
     yield run
     run.close()

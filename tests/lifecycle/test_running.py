@@ -1,169 +1,96 @@
 import asyncio
 import gc
-import unittest
-
-import pytest
 
 import asyncunit
-from asyncunit import AsyncTestCase, ClassLoopTestCase
-from asyncunit.scopes import registry
-from tests.support import Result, run, run_module, suite_of
+from asyncunit import AsyncTestCase, ClassLoopTestCase, CutShortError, LoopClosedError
+from tests.support import Result, run, suite_of
 
 
-def test_a_test_on_its_own_opens_all_that_it_needs_and_closes_it_after():
+def test_a_test_that_closes_its_loop_is_in_error_and_harms_no_other():
+    class Test(AsyncTestCase):
+        starts = 0
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.starts += 1
+            cls.loop = asyncio.get_running_loop()
+
+        def test_1(self):
+            self.loop.close()
+
+        async def test_2(self):
+            assert self.starts == 2
+            assert asyncio.get_running_loop() is self.loop
+
+    result = run(Test)
+    assert result.errors_by_name == [("test_1", LoopClosedError)]
+    assert result.passed == ["test_2"]
+
+
+def test_a_test_that_closes_a_loop_of_its_own_is_in_error():
+    class Test(AsyncTestCase):
+        def test_x(self):
+            asyncio.get_event_loop().close()
+
+    assert run(Test).errors_by_name == [("test_x", LoopClosedError)]
+
+
+def test_a_suite_run_by_a_test_leaves_the_outer_class_as_it_is():
     events = []
 
-    class Test(asyncunit.SessionLoopTestCase):
+    class Inner(asyncunit.SessionLoopTestCase):
+        async def test_x(self):
+            pass
+
+    class Outer(ClassLoopTestCase):
         @classmethod
         async def asyncSetUpClass(cls):
             events.append("asyncSetUpClass")
-            cls.addAsyncClassCleanup(cls.clean)
-
-        @classmethod
-        async def clean(cls):
-            events.append("cleanup")
 
         @classmethod
         async def asyncTearDownClass(cls):
             events.append("asyncTearDownClass")
 
-        async def test_x(self):
-            events.append("test")
-            Test.loop = asyncio.get_running_loop()
+        def test_1(self):
+            suite_of(Inner).run(Result())
 
-    in_order = ["asyncSetUpClass", "test", "asyncTearDownClass", "cleanup"]
-    for run_it in (
-        lambda test: test.run(),
-        lambda test: test.run(Result()),
-        lambda test: test.debug(),
-        lambda test: test(),
-    ):
-        events.clear()
-        run_it(Test("test_x"))
-        assert events == in_order
-        assert Test.loop.is_closed()
-        assert registry.runs() == []
+        async def test_2(self):
+            events.append("test_2")
+
+    assert run(Outer).raised == []
+    assert events == ["asyncSetUpClass", "test_2", "asyncTearDownClass"]
 
 
-def test_a_test_on_its_own_leaves_nothing_open_after_a_run_whose_runner_never_said_so():
-    class Test(asyncunit.SessionLoopTestCase):
-        async def test_x(self):
-            Test.loop = asyncio.get_running_loop()
+def test_a_tear_down_that_a_scope_cut_short_without_an_error_is_an_error():
+    class Swallow:
+        async def __aenter__(self):
+            self.task = asyncio.current_task()
+            return self.task
 
-    suite_of(Test).run(unittest.TestResult())
-    Test("test_x").run(Result())
-    assert Test.loop.is_closed()
-    assert registry.runs() == []
+        async def __aexit__(self, *_):
+            return True
 
-
-def test_errors_of_what_is_opened_for_one_test_are_that_tests_errors():
     class Test(AsyncTestCase):
-        @classmethod
-        async def asyncSetUpClass(cls):
-            if cls.fails_at == "set-up":
-                raise ValueError("set-up")
-
-        @classmethod
-        async def asyncTearDownClass(cls):
-            raise ValueError("tear-down")
+        async def asyncSetUp(self):
+            self.task = await self.enterAsyncContext(Swallow())
 
         async def test_x(self):
             pass
 
-    for Test.fails_at in ("set-up", "tear-down"):
-        result = Result()
-        Test("test_x").run(result)
-        assert [(name, str(error)) for name, error in result.raised] == [("test_x", Test.fails_at)]
-        assert registry.runs() == []
+        async def asyncTearDown(self):
+            self.task.cancel()
+            await asyncio.Event().wait()
+
+    assert run(Test).errors_by_name == [("test_x", CutShortError)]
 
 
-def test_a_debug_run_that_fails_is_closed_with_the_test():
+def test_a_function_loop_that_a_test_closes_leaves_no_noise(caplog):
     class Test(AsyncTestCase):
-        async def test_x(self):
-            Test.loop = asyncio.get_running_loop()
-            raise ValueError("boom")
+        async def asyncSetUp(self): ...
 
-    test = Test("test_x")
-    with pytest.raises(ValueError, match="boom"):
-        test.debug()
-    del test
+        def test_x(self):
+            asyncio.get_event_loop().close()
+
+    assert isinstance(run(Test).only_error(), LoopClosedError)
     gc.collect()
-    assert Test.loop.is_closed()
-    assert registry.runs() == []
-
-
-def test_debug_mode_is_off_unless_somebody_asks():
-    source = """
-        class Test(asyncunit.ClassLoopTestCase):
-            async def test_1(self): assert asyncio.get_running_loop().get_debug() is False
-            @asyncunit.settings(loop_debug=True)
-            async def test_2(self): assert asyncio.get_running_loop().get_debug() is True
-            test_3 = test_1
-        @asyncunit.settings(loop_debug=True)
-        class Debug(asyncunit.SessionLoopTestCase):
-            @classmethod
-            async def asyncSetUpClass(cls): assert asyncio.get_running_loop().get_debug() is True
-            async def test_1(self): assert asyncio.get_running_loop().get_debug() is True
-            @asyncunit.settings(loop_debug=False)
-            async def test_2(self): assert asyncio.get_running_loop().get_debug() is False
-        class Session(asyncunit.SessionLoopTestCase):
-            async def test_1(self): assert asyncio.get_running_loop().get_debug() is False
-    """
-    assert run_module(source).raised == []
-
-
-def test_a_finished_test_is_let_go():
-    class Test(ClassLoopTestCase):
-        async def test_x(self):
-            self.addAsyncCleanup(asyncio.sleep, 0)
-
-        test_y = test_x
-
-    suite = suite_of(Test)
-    gc.collect()
-    suite.run(unittest.TestResult())
-    gc.collect()
-    assert not [each for each in gc.get_objects() if type(each) is Test]
-
-
-def test_a_test_that_debug_left_open_closes_nothing_of_others():
-    class Test(ClassLoopTestCase):
-        async def test_fail(self):
-            self.fail()
-
-        async def test_x(self):
-            await asyncio.sleep(0)
-            gc.collect()
-            await asyncio.sleep(0)
-
-    test = Test("test_fail")
-    test.cycle = test
-    with pytest.raises(AssertionError):
-        test.debug()
-    del test
-    result = Result()
-    Test("test_x").run(result)
-    assert result.passed == ["test_x"]
-    while registry.runs():
-        registry.end(registry.runs()[-1])
-
-
-def test_a_factory_that_fails_is_the_error_of_each_test_and_harms_no_other():
-    class Test(AsyncTestCase):
-        @staticmethod
-        def loop_factory():
-            raise ValueError("no loop today")
-
-        async def test_1(self):
-            pass
-
-        test_2 = test_1
-
-    class Next(ClassLoopTestCase):
-        async def test_x(self):
-            pass
-
-    result = run(Test, Next)
-    assert result.errors_by_name == [("test_1", ValueError), ("test_2", ValueError)]
-    assert result.passed == ["test_x"]
-    assert registry.runs() == []
+    assert caplog.records == []

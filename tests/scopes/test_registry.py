@@ -6,7 +6,7 @@ import pytest
 
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
-from asyncunit.scopes.registry import Registry
+from asyncunit.scopes.registry import Run
 from tests.support import python
 
 PATH = ((Scope.SESSION, None), (Scope.PACKAGE, "p"), (Scope.MODULE, "p.m"), (Scope.CLASS, "C"))
@@ -26,7 +26,7 @@ def reported():
 
 @pytest.fixture
 def run(reported):
-    return Registry("run", lambda scope, error: reported.append((scope.scope, str(error))))
+    return Run("run", lambda scope, error: reported.append((scope.scope, str(error))))
 
 
 def watch(open_scope, closed, error=None):
@@ -159,17 +159,17 @@ def test_a_scopes_context_is_a_copy_of_the_next_wider_taken_when_it_opens(run):
 
 
 def test_the_text_of_a_scope_names_what_it_is(run):
-    run.enter((*PATH[:3], (Scope.CLASS, Registry)))
+    run.enter((*PATH[:3], (Scope.CLASS, Run)))
     assert [str(open_scope) for open_scope in run.chain] == [
         "session",
         "package p",
         "module p.m",
-        "class asyncunit.scopes.registry.Registry",
+        "class asyncunit.scopes.registry.Run",
     ]
 
 
 def test_ending_a_run_ends_those_that_began_inside_it(run, closed, reported):
-    inner = Registry("inner", run.report)
+    inner = Run("inner", run.report)
     before = list(registry.runs())
     registry.begin(run)
     registry.begin(inner)
@@ -199,7 +199,7 @@ from asyncunit.scopes import registry
 
 def count():
     for number in range(3):
-        registry.end(registry.begin(registry.Registry(number, print)))
+        registry.end(registry.begin(registry.Run(number, print)))
     own = [each for each in multiprocessing.util._finalizer_registry.values() if each._callback is registry.close_all]
     return sum(each._pid == os.getpid() for each in own)
 

@@ -1,0 +1,191 @@
+"""A test case while it runs: what is set up for it, what is still to be torn down, and what ends it early."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from asyncunit.cases import suite
+from asyncunit.errors import LoopClosedError
+from asyncunit.introspection.functions import is_async_def
+from asyncunit.introspection.tracebacks import is_error
+from asyncunit.lifecycle.async_scope import loop_of
+from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, leave
+from asyncunit.lifecycle.fixtures import TestFixtures
+from asyncunit.lifecycle.running import OpenTest
+from asyncunit.loops.loop import loop_is_running
+from asyncunit.loops.scope_task import ScopeTask
+from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
+from asyncunit.scope import Scope
+from asyncunit.scopes import registry
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class RunningTest(OpenTest):
+    """One test case while it runs.
+
+    ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded. If
+    ``is_async_tear_down``, one of them needs the task of the test.
+    ``fixtures`` is None where the class has none, nor values to run tests with.
+    """
+
+    fixtures: TestFixtures | None = None
+    is_async_tear_down = False
+    _alone: suite.Alone | None = None
+    _case: Any
+
+    def __init__(self, case: Any) -> None:
+        self.tear_down_steps: list[Callable[[], object]] = []
+        self._case = case
+
+    def open(self) -> ScopeTask:
+        """Set up what the test needs, and open its own scope inside."""
+        case = self._case
+        cls = type(case)
+        class_scope = suite.innermost_class(cls) or suite.running_class(cls)
+        if class_scope is None:
+            self._alone = suite.Alone()
+            class_scope = self._alone.open(cls)
+        elif not class_scope.is_ready:
+            class_scope.ensure()
+        run = class_scope.run
+        name = case._testMethodName
+        of_class = class_scope.fixtures
+        if of_class is not None:
+            plan = of_class.plan.of_test(name, getattr(case, name))
+            values = of_class.for_test(plan)
+        open_scope = run.open(Scope.FUNCTION, name)
+        async_scope, choice = class_scope.async_scope, class_scope.choice
+        if name in class_scope.configs:
+            open_scope.config = class_scope.configs[name]
+        if async_scope is not None:
+            runner = ScopeTask(async_scope.runner.loop_runner, open_scope)
+            runner.put_back_with = class_scope.open_scope
+        else:
+            try:
+                runner = ScopeTask(loop_of(run, choice, case._asyncunit_attempt or run.attempt), open_scope)
+            except BaseException:  # of the user's factory
+                run.leave(open_scope)
+                raise
+        self.begin(run, runner)
+        if of_class is not None:
+            self.fixtures = TestFixtures(of_class, plan, case, runner, values, self.clean_up)
+        return runner
+
+    def set_up_named(self, fixtures: TestFixtures) -> None:
+        """Set up the fixtures that only this test names; where one fails, tear down what the hooks have set up."""
+        failure: BaseException | None = None
+        try:
+            fixtures.set_up(fixtures.plan.named)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure = error
+        if failure is None:
+            return
+        if is_error(failure, asyncio.CancelledError):
+            raise self.cut_short(failure)
+        self.leave_behind(self.tear_down())
+        raise failure
+
+    def next_step(self, went_well: bool) -> Awaitable[None] | After:
+        """The tear-down of a fixture, where nothing else is to be run before it; else what becomes of the task."""
+        if self.outer or self._case._asyncunit_is_postponed:
+            return KEEP_TASK
+        cleanups, fixtures = self._case._cleanups, self.fixtures
+        if not cleanups and not self.tear_down_steps:
+            if fixtures is None or not fixtures.exits:
+                return END_TASK
+            if went_well and fixtures.has_async_exit_next:
+                return fixtures.second_half()
+        # What is sync needs no task; what then turns out to be awaitable has another.
+        if self.is_async_tear_down or any(_is_async(function) for function, _, _ in cleanups):
+            return KEEP_TASK
+        return KEEP_TASK if fixtures is not None and fixtures.has_async_exit else END_TASK
+
+    def step_failed(self, error: BaseException) -> None:
+        """Take what that tear-down raised."""
+        if self.fixtures is not None:
+            self.fixtures.step_failed(error)
+
+    def tear_down(self) -> list[BaseException]:
+        """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
+        runner = self.runner
+        errors: list[BaseException] = []
+        if runner is None:
+            return errors
+        runner.is_ending = True
+        while self.tear_down_steps:
+            try:
+                self.tear_down_steps.pop(0)()
+            except asyncio.CancelledError as error:
+                errors += also_cancelled(runner, error)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                if not (is_error(error, LoopClosedError) and error.is_repeated):
+                    errors.append(error)
+        return errors
+
+    def clean_up(self) -> list[BaseException]:
+        """Run the cleanups that are still to be run, and return what they raised."""
+        errors: list[BaseException] = []
+        while self._case._cleanups:
+            function, args, kwargs = self._case._cleanups.pop()
+            errors += leave(functools.partial(self._case._callCleanup, function, *args, **kwargs))
+        return errors
+
+    def finish_own(self) -> list[BaseException]:
+        """Run the tear-down hooks, the cleanups and the fixtures' second halves that are still to be run."""
+        errors = self.tear_down() + self.clean_up()
+        if self.fixtures is not None:
+            errors += self.fixtures.tear_down()
+        return errors
+
+    def finish(self) -> list[BaseException]:  # noqa: D102 - see the base
+        return self.finish_own() + super().finish()
+
+    def leave_behind(self, errors: Sequence[BaseException]) -> None:
+        """Have unittest report each of the errors, which could not be raised where it came up: as that of a cleanup."""
+        for error in reversed(errors):
+            self._case.addCleanup(_raise, error)
+
+    @property
+    def can_close(self) -> bool:
+        """Whether nothing else runs: a test that debug() left open may be let go at any time."""
+        if self.runner is None or self._run is not registry.innermost_run():
+            return False
+        return not loop_is_running()
+
+    def close(self) -> list[Exception]:
+        """Close the test's scope, and what was opened for it alone; return what that raised."""
+        errors: list[Exception] = []
+        if self.fixtures is not None and self._run is not None:
+            registry.end_inside(self._run)
+            errors += self.fixtures.close()
+        errors += super().close()
+        if self._alone is not None:
+            errors += self._alone.close()
+        return errors
+
+
+def _is_async(cleanup: object) -> bool:
+    return isinstance(cleanup, AsyncCleanup) or is_async_def(cleanup)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+class AwaitingContext:
+    """The context of a test, for steps of IsolatedAsyncioTestCase's own that run its sync hooks there."""
+
+    def __init__(self, runner: ScopeTask) -> None:
+        self._runner = runner
+        self.run = runner.call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner.scope.context, name)

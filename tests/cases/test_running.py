@@ -1,0 +1,169 @@
+import asyncio
+import gc
+import unittest
+
+import pytest
+
+import asyncunit
+from asyncunit import AsyncTestCase, ClassLoopTestCase
+from asyncunit.scopes import registry
+from tests.support import Result, run, run_module, suite_of
+
+
+def test_a_test_on_its_own_opens_all_that_it_needs_and_closes_it_after():
+    events = []
+
+    class Test(asyncunit.SessionLoopTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            events.append("asyncSetUpClass")
+            cls.addAsyncClassCleanup(cls.clean)
+
+        @classmethod
+        async def clean(cls):
+            events.append("cleanup")
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            events.append("asyncTearDownClass")
+
+        async def test_x(self):
+            events.append("test")
+            Test.loop = asyncio.get_running_loop()
+
+    in_order = ["asyncSetUpClass", "test", "asyncTearDownClass", "cleanup"]
+    for run_it in (
+        lambda test: test.run(),
+        lambda test: test.run(Result()),
+        lambda test: test.debug(),
+        lambda test: test(),
+    ):
+        events.clear()
+        run_it(Test("test_x"))
+        assert events == in_order
+        assert Test.loop.is_closed()
+        assert registry.runs() == []
+
+
+def test_a_test_on_its_own_leaves_nothing_open_after_a_run_whose_runner_never_said_so():
+    class Test(asyncunit.SessionLoopTestCase):
+        async def test_x(self):
+            Test.loop = asyncio.get_running_loop()
+
+    suite_of(Test).run(unittest.TestResult())
+    Test("test_x").run(Result())
+    assert Test.loop.is_closed()
+    assert registry.runs() == []
+
+
+def test_errors_of_what_is_opened_for_one_test_are_that_tests_errors():
+    class Test(AsyncTestCase):
+        @classmethod
+        async def asyncSetUpClass(cls):
+            if cls.fails_at == "set-up":
+                raise ValueError("set-up")
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            raise ValueError("tear-down")
+
+        async def test_x(self):
+            pass
+
+    for Test.fails_at in ("set-up", "tear-down"):
+        result = Result()
+        Test("test_x").run(result)
+        assert [(name, str(error)) for name, error in result.raised] == [("test_x", Test.fails_at)]
+        assert registry.runs() == []
+
+
+def test_a_debug_run_that_fails_is_closed_with_the_test():
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            Test.loop = asyncio.get_running_loop()
+            raise ValueError("boom")
+
+    test = Test("test_x")
+    with pytest.raises(ValueError, match="boom"):
+        test.debug()
+    del test
+    gc.collect()
+    assert Test.loop.is_closed()
+    assert registry.runs() == []
+
+
+def test_debug_mode_is_off_unless_somebody_asks():
+    source = """
+        class Test(asyncunit.ClassLoopTestCase):
+            async def test_1(self): assert asyncio.get_running_loop().get_debug() is False
+            @asyncunit.settings(loop_debug=True)
+            async def test_2(self): assert asyncio.get_running_loop().get_debug() is True
+            test_3 = test_1
+        @asyncunit.settings(loop_debug=True)
+        class Debug(asyncunit.SessionLoopTestCase):
+            @classmethod
+            async def asyncSetUpClass(cls): assert asyncio.get_running_loop().get_debug() is True
+            async def test_1(self): assert asyncio.get_running_loop().get_debug() is True
+            @asyncunit.settings(loop_debug=False)
+            async def test_2(self): assert asyncio.get_running_loop().get_debug() is False
+        class Session(asyncunit.SessionLoopTestCase):
+            async def test_1(self): assert asyncio.get_running_loop().get_debug() is False
+    """
+    assert run_module(source).raised == []
+
+
+def test_a_finished_test_is_let_go():
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            self.addAsyncCleanup(asyncio.sleep, 0)
+
+        test_y = test_x
+
+    suite = suite_of(Test)
+    gc.collect()
+    suite.run(unittest.TestResult())
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is Test]
+
+
+def test_a_test_that_debug_left_open_closes_nothing_of_others():
+    class Test(ClassLoopTestCase):
+        async def test_fail(self):
+            self.fail()
+
+        async def test_x(self):
+            await asyncio.sleep(0)
+            gc.collect()
+            await asyncio.sleep(0)
+
+    test = Test("test_fail")
+    test.cycle = test
+    with pytest.raises(AssertionError):
+        test.debug()
+    del test
+    result = Result()
+    Test("test_x").run(result)
+    assert result.passed == ["test_x"]
+    while registry.runs():
+        registry.end(registry.runs()[-1])
+
+
+def test_a_factory_that_fails_is_the_error_of_each_test_and_harms_no_other():
+    class Test(AsyncTestCase):
+        @staticmethod
+        def loop_factory():
+            raise ValueError("no loop today")
+
+        async def test_1(self):
+            pass
+
+        test_2 = test_1
+
+    class Next(ClassLoopTestCase):
+        async def test_x(self):
+            pass
+
+    result = run(Test, Next)
+    assert result.errors_by_name == [("test_1", ValueError), ("test_2", ValueError)]
+    assert result.passed == ["test_x"]
+    assert registry.runs() == []
