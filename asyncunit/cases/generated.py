@@ -189,3 +189,12 @@ def cases_of(
     if not found:
         return [cls]
     return list(_with_factories(_awaiting(cls), config)) if takes_all else [_refusing(cls, found, fix)]
+
+
+def flat(suite: Iterable[Any]) -> Iterator[unittest.TestCase]:
+    """The tests of a suite, those of the suites in it included."""
+    for test in suite:
+        if isinstance(test, unittest.BaseTestSuite):
+            yield from flat(test)
+        else:
+            yield test

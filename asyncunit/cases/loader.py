@@ -13,11 +13,10 @@ import os
 import sys
 import types
 import unittest
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from asyncunit.cases.generated import case_of_function, cases_of, failing
+from asyncunit.cases.generated import case_of_function, cases_of, failing, flat
 from asyncunit.config.parsing import parse_mode
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import ENVIRONMENT_PREFIX, load
@@ -236,15 +235,6 @@ def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: 
     if hasattr(module, "__path__"):
         found.addTests(_discovered(loader, module, pattern))
     return found
-
-
-def flat(suite: Iterable[Any]) -> Iterator[unittest.TestCase]:
-    """The tests of a suite, those of the suites in it included."""
-    for test in suite:
-        if isinstance(test, unittest.BaseTestSuite):
-            yield from flat(test)
-        else:
-            yield test
 
 
 def _module_being_loaded() -> types.ModuleType:

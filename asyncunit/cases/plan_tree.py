@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from asyncunit.cases.case import AsyncTestCase
-from asyncunit.cases.generated import FailedFunction, FunctionTestCase, error_of
-from asyncunit.cases.loader import flat
+from asyncunit.cases.generated import FailedFunction, FunctionTestCase, error_of, flat
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import load
 from asyncunit.errors import AsyncUnitError

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
 from asyncunit.cases import run as runs
+from asyncunit.cases import suite
 from asyncunit.cases.running import AwaitingContext, RunningTest
 from asyncunit.cases.under_schedules import attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
@@ -27,6 +28,7 @@ from asyncunit.introspection import functions as examples
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
 from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
+from asyncunit.lifecycle.hooks import innermost_class
 from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
@@ -185,7 +187,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         test = self._asyncunit_test or RunningTest(self)
         self._asyncunit_test = test
         try:
-            runner = test.runner or test.open()
+            runner = test.runner or self._asyncunit_opened(test)
             if test.fixtures is not None and (own_fixtures := test.fixtures.plan.own):
                 test.fixtures.set_up(own_fixtures)
             if "_callSetUp" in self._asyncunit_extended:
@@ -320,7 +322,17 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if self._asyncunit_test is None:
             self._asyncunit_test = RunningTest(self)
         test = self._asyncunit_test
-        return test, test.runner or test.open()
+        return test, test.runner or self._asyncunit_opened(test)
+
+    def _asyncunit_opened(self, test: RunningTest) -> ScopeTask:
+        """Open the scope of the test; where no suite has set up its class, what is around that as well."""
+        cls = type(self)
+        class_scope = innermost_class(cls) or suite.running_class(cls)
+        if class_scope is None:
+            alone = suite.Alone()
+            test.close_class = alone.close
+            class_scope = alone.open(cls)
+        return test.open(class_scope)
 
     @contextmanager
     def _asyncunit_awaiting_context(self, runner: ScopeTask) -> Iterator[None]:

@@ -7,13 +7,12 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from asyncunit.cases import suite
 from asyncunit.errors import LoopClosedError
 from asyncunit.introspection.functions import is_async_def
 from asyncunit.introspection.tracebacks import is_error
-from asyncunit.lifecycle.async_scope import loop_of
 from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, leave
 from asyncunit.lifecycle.fixtures import TestFixtures
+from asyncunit.lifecycle.hooks import ClassScope, loop_of
 from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
@@ -34,22 +33,18 @@ class RunningTest(OpenTest):
 
     fixtures: TestFixtures | None = None
     is_async_tear_down = False
-    _alone: suite.Alone | None = None
+    # Closes what was opened for this test alone; None where a suite has set up its class.
+    close_class: Callable[[], list[Exception]] | None = None
     _case: Any
 
     def __init__(self, case: Any) -> None:
         self.tear_down_steps: list[Callable[[], object]] = []
         self._case = case
 
-    def open(self) -> ScopeTask:
-        """Set up what the test needs, and open its own scope inside."""
+    def open(self, class_scope: ClassScope) -> ScopeTask:
+        """Set up what the test needs of its class, and open its own scope inside."""
         case = self._case
-        cls = type(case)
-        class_scope = suite.innermost_class(cls) or suite.running_class(cls)
-        if class_scope is None:
-            self._alone = suite.Alone()
-            class_scope = self._alone.open(cls)
-        elif not class_scope.is_ready:
+        if not class_scope.is_ready:
             class_scope.ensure()
         run = class_scope.run
         name = case._testMethodName
@@ -167,8 +162,8 @@ class RunningTest(OpenTest):
             registry.end_inside(self._run)
             errors += self.fixtures.close()
         errors += super().close()
-        if self._alone is not None:
-            errors += self._alone.close()
+        if self.close_class is not None:
+            errors += self.close_class()
         return errors
 
 

@@ -19,7 +19,7 @@ from asyncunit.cases import run as runs
 from asyncunit.errors import ConfigurationError, DefinitionError
 from asyncunit.introspection.functions import class_name, is_async_function
 from asyncunit.lifecycle.fixtures import ClassFixtures
-from asyncunit.lifecycle.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of
+from asyncunit.lifecycle.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of, innermost_class
 from asyncunit.loops.loop import refuse_running_loop
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
@@ -83,7 +83,7 @@ class Alone:
         self._before = list(self._run.chain)
 
     def open(self, cls: type[unittest.TestCase]) -> ClassScope:
-        """Open the class of the test, with its async halves; the sync class hooks are for suites to call."""
+        """Open the class of the test, with its async part; the sync class hooks are for suites to call."""
         if not is_defined(cls):
             raise _undefined(cls)
         module = open_module(self._run, cls.__module__)
@@ -127,15 +127,6 @@ def _undefined(cls: type) -> DefinitionError:
         f"{class_name(cls)} was defined without asyncunit, because {class_name(base)}.__init_subclass__ does not pass "
         f"it on. Call  super().__init_subclass__(**kwargs)  in it."
     )
-
-
-def innermost_class(cls: type) -> ClassScope | None:
-    """The class if it is the innermost open scope of this thread, as it is when its suite runs one of its tests."""
-    open_runs = registry.runs()
-    if open_runs and (chain := open_runs[-1].chain) and chain[-1].key is cls:
-        hooks: ClassScope = chain[-1].hooks
-        return hooks
-    return None
 
 
 def running_class(cls: type) -> ClassScope | None:

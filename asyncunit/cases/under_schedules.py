@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncunit.cases.run import HeldResult
-from asyncunit.cases.suite import innermost_class
+from asyncunit.lifecycle.hooks import innermost_class
 from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.scope import Scope
 

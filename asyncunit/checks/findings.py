@@ -13,7 +13,6 @@ from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, LeftBehindError, 
 from asyncunit.introspection.frames import Place, place_of_function
 from asyncunit.introspection.tracebacks import stand_at, trim
 from asyncunit.scope import Scope
-from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -121,16 +120,15 @@ def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
     """Warn, now where that raises or nobody says when the run ends, else when it does: in the middle it goes under."""
     warning = AsyncUnitWarning(_text(owner, findings, lambda _: True))
     filename, line, _ = _place_of(owner) or findings[0].place or Place("asyncunit", 0, "")
-    run = registry.innermost_run()
     if owner.config.is_lenient and not _is_named_by_a_filter():
         _warn_whatever_makes_errors(warning, filename, line)
         return
-    if run is None or run.notices is None:
+    if owner.notices is None:
         warnings.warn_explicit(warning, None, filename, line)
         return
     with warnings.catch_warnings(record=True) as shown:
         warnings.warn_explicit(warning, None, filename, line)
-    run.notices.add(shown)
+    owner.notices.add(shown)
 
 
 class Notices:

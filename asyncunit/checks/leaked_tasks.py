@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from asyncunit.checks.findings import Finding
-from asyncunit.checks.unhandled_errors import observer_on
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
 from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, refusal
@@ -26,13 +25,11 @@ _all_tasks, _sleep = asyncio.all_tasks, asyncio.sleep
 TURNS = 10
 
 
-def end_tasks(owner: OpenScope, loop_runner: LoopRunner, own: Task | None, case: object = None) -> list[Finding]:
+def end_tasks(owner: OpenScope, loop_runner: LoopRunner, own: Task | None) -> list[Finding]:
     """End the tasks that a scope has left, and return what was found.
 
-    ``own`` is the task that the scope itself ran in, and ``case`` the instance of a test.
+    ``own`` is the task that the scope itself ran in.
     """
-    if loop_runner.loop.is_closed():
-        return []
     findings: list[Finding] = []
     left = _Left(owner, loop_runner, own)
     loop_runner.run_aside(settle(left.find))
@@ -44,8 +41,7 @@ def end_tasks(owner: OpenScope, loop_runner: LoopRunner, own: Task | None, case:
             if task not in loop_runner.stubborn:
                 findings.append(Finding(Check.LEAKED_TASKS, text, owner.place_of(task)))
         findings += [item for task in cancelled for item in left.crashed(task)]
-    findings += observer_on(loop_runner).unretrieved(loop_runner.loop, owner, case)
-    return findings + _exits(loop_runner, findings)
+    return findings
 
 
 def owners_of_tasks(loop_runner: LoopRunner) -> set[OpenScope | None]:
@@ -54,7 +50,7 @@ def owners_of_tasks(loop_runner: LoopRunner) -> set[OpenScope | None]:
     return set() if loop.is_closed() else {owner_of(task) for task in _all_tasks(loop)}
 
 
-def _exits(loop_runner: LoopRunner, findings: Iterable[Finding]) -> list[Finding]:
+def exits(loop_runner: LoopRunner, findings: Iterable[Finding]) -> list[Finding]:
     """What tasks have raised to end the process, and is not among the findings."""
     known = {id(finding.error) for finding in findings}
     exits, loop_runner.exits = loop_runner.exits, []

@@ -11,7 +11,7 @@ from typing import Any
 
 from asyncunit.checks import python_warnings as warned
 from asyncunit.checks.findings import Finding, judge
-from asyncunit.checks.leaked_tasks import end_tasks, owners_of_tasks, refusals, settle
+from asyncunit.checks.leaked_tasks import end_tasks, exits, owners_of_tasks, refusals, settle
 from asyncunit.checks.left_callbacks import end_callbacks, owners_of_callbacks
 from asyncunit.checks.left_threads import left_threads, note_calls, note_threads
 from asyncunit.checks.unclosed_resources import close, findings_of, left_open, note_sockets, note_transports
@@ -80,7 +80,12 @@ def _end_what_is_left(
     owner: OpenScope, loop_runner: LoopRunner, own: Task | None, case: object = None
 ) -> list[Finding]:
     """End the tasks first: what they wait for is then no callback that was left."""
-    return end_tasks(owner, loop_runner, own, case) + end_callbacks(owner, loop_runner, case)
+    findings: list[Finding] = []
+    if not loop_runner.loop.is_closed():
+        findings += end_tasks(owner, loop_runner, own)
+        findings += observer_on(loop_runner).unretrieved(loop_runner.loop, owner, case)
+        findings += exits(loop_runner, findings)
+    return findings + end_callbacks(owner, loop_runner, case)
 
 
 def _left_late(loop_runner: LoopRunner) -> list[tuple[OpenScope, Finding]]:

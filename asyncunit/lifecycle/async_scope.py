@@ -14,7 +14,6 @@ from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, as_errors
 from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask, WideTask
-from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.scopes.open_scope import OpenScope
 from asyncunit.scopes.registry import Run, runs
 
@@ -132,11 +131,6 @@ def async_scope_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncScope
     return open_scope.keep(
         (AsyncScope, loop_runner), lambda: AsyncScope(WideTask(loop_runner, open_scope)), AsyncScope.close
     )
-
-
-def loop_of(run: Run, choice: LoopChoice, attempt: Attempt | None = None) -> LoopRunner:
-    """The loop of that choice; where it is the test's own, it may follow a schedule."""
-    return loop_in(run, run.innermost(choice.scope), choice.factory, attempt)
 
 
 def loop_in(run: Run, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> LoopRunner:

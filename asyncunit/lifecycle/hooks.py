@@ -17,17 +17,20 @@ from asyncunit.lifecycle.async_scope import (
     AsyncScope,
     AsyncScopeState,
     async_scope_of,
-    loop_of,
+    loop_in,
     replace_closed_loop,
     unwind,
 )
 from asyncunit.lifecycle.cleanups import AsyncCleanup, Cleanup, call_without_task
 from asyncunit.lifecycle.fixtures import ClassFixtures, ScopeFixtures
+from asyncunit.loops.attempts import Attempt
+from asyncunit.loops.loop import LoopRunner
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
 from asyncunit.plans import loop_choice as hook_names
 from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.scope import Scope
+from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
 from asyncunit.scopes.registry import Run
 
@@ -344,6 +347,20 @@ class ClassScope(HookedScope):
             f"{what}, but {name} has no event loop to run it on: each of its tests has a loop of its own "
             f'({self.choice.reason}). Write in {name}:  loop_scope = "class"'
         )
+
+
+def innermost_class(cls: type) -> ClassScope | None:
+    """The class if it is the innermost open scope of this thread, as it is when its suite runs one of its tests."""
+    open_runs = registry.runs()
+    if open_runs and (chain := open_runs[-1].chain) and chain[-1].key is cls:
+        hooks: ClassScope = chain[-1].hooks
+        return hooks
+    return None
+
+
+def loop_of(run: Run, choice: LoopChoice, attempt: Attempt | None = None) -> LoopRunner:
+    """The loop of that choice; where it is the test's own, it may follow a schedule."""
+    return loop_in(run, run.innermost(choice.scope), choice.factory, attempt)
 
 
 def fixtures_of(run: Run, cls: type, choice: LoopChoice) -> ClassFixtures | None:

@@ -26,8 +26,8 @@ class Run:
     """The open scopes of one run of tests in one thread; each runner of tests has a kind of its own.
 
     ``result`` is what the test that the run has come to reports to. ``chain`` is what is open, widest first. ``report``
-    takes what was raised by a scope that closed because the run went elsewhere. ``notices`` take the warnings that are
-    to be shown when all scopes of the run are closed; None where they are to be shown at once. ``attempt`` is the
+    takes what was raised by a scope that closed because the run went elsewhere. ``notices`` are those of its scopes.
+    ``attempt`` is the
     schedule that the test follows, where the runner sees to schedules, and ``ran_once`` counts tests that cannot follow
     any though they were asked to.
     """
@@ -93,6 +93,8 @@ class Run:
         """Open one scope inside the innermost."""
         within = self.innermost_scope
         open_scope = OpenScope(scope, key, self.context_within(within), within)
+        if within is None:
+            open_scope.notices = self.notices
         self.chain.append(open_scope)
         return open_scope
 
