@@ -25,7 +25,6 @@ from asyncunit.loops.loop import current_loop, loop_is_running
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice, variants
-from asyncunit.plans import loop_choice as hook_names
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 
@@ -144,12 +143,12 @@ class AsyncTestCase(StepsInScope):
     # The class level.
 
     @classmethod
-    @hook_names.empty_hook
+    @loop_choice.empty_hook
     async def asyncSetUpClass(cls) -> None:
         """Hook method, after ``setUpClass``, on the loop and in the task of the class."""
 
     @classmethod
-    @hook_names.empty_hook
+    @loop_choice.empty_hook
     async def asyncTearDownClass(cls) -> None:
         """Hook method, before ``tearDownClass``, in the task of ``asyncSetUpClass``."""
 
@@ -175,7 +174,7 @@ class AsyncTestCase(StepsInScope):
         class has a loop of its own, and where the class is not running.
         """
         async_scope = async_scope_of_class(cls, "addAsyncClassCleanup")
-        cls.addClassCleanup(async_scope.add(AsyncCleanup(async_scope.runner, function, *args, **kwargs)))
+        cls.addClassCleanup(async_scope.add(AsyncCleanup(async_scope.scope_task, function, *args, **kwargs)))
 
     @classmethod
     async def enterAsyncClassContext(cls, cm: AbstractAsyncContextManager[T]) -> T:
@@ -185,7 +184,7 @@ class AsyncTestCase(StepsInScope):
         """
         async_scope = async_scope_of_class(cls, "enterAsyncClassContext")
         value: T = await enter_context(
-            cm, async_scope.runner, lambda leave: cls.addClassCleanup(async_scope.add(leave))
+            cm, async_scope.scope_task, lambda leave: cls.addClassCleanup(async_scope.add(leave))
         )
         return value
 
@@ -207,7 +206,7 @@ class AsyncTestCase(StepsInScope):
 
         Returns what it gives. A cancellation that ended the test is passed to it, as ``async with`` would.
         """
-        value: T = await enter_context(cm, self._asyncunit_runner(), self.addCleanup)
+        value: T = await enter_context(cm, self._asyncunit_scope_task(), self.addCleanup)
         return value
 
     @contextmanager
@@ -217,7 +216,7 @@ class AsyncTestCase(StepsInScope):
         An error gets there if nobody can handle it: that of a callback, or of a task that nobody awaits. Gives a list,
         which has them when the block is left. Fails if there is none.
         """
-        loop_runner = self._asyncunit_runner().loop_runner
+        loop_runner = self._asyncunit_scope_task().loop_runner
         observer, loop = observer_on(loop_runner), loop_runner.loop
         yield from expecting(observer, loop, expected_exception, self.failureException, self)
 
@@ -234,8 +233,8 @@ class AsyncTestCase(StepsInScope):
                     raise
                 cut = error
             except Exception as error:
-                if self._asyncunit_test is not None and self._asyncunit_test.runner is not None:
-                    explain(error, self._asyncunit_test.runner.loop_runner.loop)
+                if self._asyncunit_test is not None and self._asyncunit_test.scope_task is not None:
+                    explain(error, self._asyncunit_test.scope_task.loop_runner.loop)
                 raise
         if cut is not None:
             raise cut
@@ -266,7 +265,7 @@ class SessionLoopTestCase(AsyncTestCase):
 
 
 def async_scope_of_class(cls: type[unittest.TestCase], what: str) -> AsyncScope:
-    """The async half of an open class; raises LoopScopeError where it has none, or is not open."""
+    """The async scope of an open class; raises LoopScopeError where it has none, or is not open."""
     scope = class_scope_of(cls)
     if scope is None:
         raise LoopScopeError(
@@ -280,7 +279,7 @@ def async_scope_of_class(cls: type[unittest.TestCase], what: str) -> AsyncScope:
 
 
 def _module_and_async_scope(what: str) -> tuple[ModuleScope, AsyncScope]:
-    """The innermost open module, and its async half on the loop of the class that is open in it, if that lasts."""
+    """The innermost open module, and its async scope on the loop of the class that is open in it, if that lasts."""
     run = registry.innermost_run()
     found = {} if run is None else {open_scope.scope: open_scope.hooks for open_scope in run.chain}
     if Scope.MODULE not in found:
@@ -290,7 +289,7 @@ def _module_and_async_scope(what: str) -> tuple[ModuleScope, AsyncScope]:
     module: ModuleScope = found[Scope.MODULE]
     running: ClassScope | None = found.get(Scope.CLASS)
     if running is not None and running.async_scope is not None and running.choice.scope >= Scope.MODULE:
-        return module, async_scope_of(module.open_scope, running.async_scope.runner.loop_runner)
+        return module, async_scope_of(module.open_scope, running.async_scope.scope_task.loop_runner)
     async_scope = module.open_loop()
     if async_scope is None:
         raise module.no_loop(f"asyncunit.{what}() was called")
@@ -304,7 +303,7 @@ def addAsyncModuleCleanup(function: Callable[P, Awaitable[object]], /, *args: P.
     where the module has no event loop.
     """
     module, async_scope = _module_and_async_scope("addAsyncModuleCleanup")
-    module.add_cleanup(async_scope.add(AsyncCleanup(async_scope.runner, function, *args, **kwargs)))
+    module.add_cleanup(async_scope.add(AsyncCleanup(async_scope.scope_task, function, *args, **kwargs)))
 
 
 async def enterAsyncModuleContext(manager: AbstractAsyncContextManager[T]) -> T:
@@ -314,7 +313,7 @@ async def enterAsyncModuleContext(manager: AbstractAsyncContextManager[T]) -> T:
     """
     module, async_scope = _module_and_async_scope("enterAsyncModuleContext")
     value: T = await enter_context(
-        manager, async_scope.runner, lambda leave: module.add_cleanup(async_scope.add(leave))
+        manager, async_scope.scope_task, lambda leave: module.add_cleanup(async_scope.add(leave))
     )
     return value
 

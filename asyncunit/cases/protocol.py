@@ -24,7 +24,7 @@ from asyncunit.cases import suite
 from asyncunit.cases.running import AwaitingContext, RunningTest
 from asyncunit.cases.under_schedules import attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
-from asyncunit.introspection import functions as examples
+from asyncunit.introspection import functions
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
 from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
@@ -100,7 +100,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         cls._asyncunit_has_run_in_front = cls.run is not StepsInScope.run
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is only there while the test runs refers to its runner, and to half of the process.
+        # What is only there while the test runs refers to its runner, and to much of the process.
         own = vars(self)
         test = self._asyncunit_test
         if test is not None and test.fixtures is not None:
@@ -161,7 +161,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
             return True
         success: Any = super().doCleanups()
         test = self._asyncunit_test
-        if test is None or (test.runner is not None and test.runner.runs_code):
+        if test is None or (test.scope_task is not None and test.scope_task.runs_code):
             return success
         if test.fixtures is not None:
             errors = test.fixtures.tear_down()
@@ -187,17 +187,17 @@ class StepsInScope(IsolatedAsyncioTestCase):
         test = self._asyncunit_test or RunningTest(self)
         self._asyncunit_test = test
         try:
-            runner = test.runner or self._asyncunit_opened(test)
+            scope_task = test.scope_task or self._asyncunit_opened(test)
             if test.fixtures is not None and (own_fixtures := test.fixtures.plan.own):
                 test.fixtures.set_up(own_fixtures)
             if "_callSetUp" in self._asyncunit_extended:
-                with self._asyncunit_awaiting_context(runner):
+                with self._asyncunit_awaiting_context(scope_task):
                     _super(self)._callSetUp()
             else:
                 if cls.setUp is not _SET_UP or "setUp" in own:
-                    runner.call(self.setUp)
+                    scope_task.call(self.setUp)
                 if cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own:
-                    call_hook(runner, self.asyncSetUp)
+                    call_hook(scope_task, self.asyncSetUp)
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
@@ -205,21 +205,21 @@ class StepsInScope(IsolatedAsyncioTestCase):
         steps = test.tear_down_steps
         if "_callTearDown" in self._asyncunit_extended:
             test.is_async_tear_down = True
-            steps.append(lambda: self._asyncunit_extended_tear_down(runner))
+            steps.append(lambda: self._asyncunit_extended_tear_down(scope_task))
         else:
             if cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own:
                 test.is_async_tear_down = True
-                steps.append(lambda: call_hook(runner, self.asyncTearDown, test))
+                steps.append(lambda: call_hook(scope_task, self.asyncTearDown, test))
             if cls.tearDown is not _TEAR_DOWN or "tearDown" in own:
                 test.is_async_tear_down = test.is_async_tear_down or is_async_def(self.tearDown)
-                steps.append(lambda: runner.call(self.tearDown))
+                steps.append(lambda: scope_task.call(self.tearDown))
         if test.fixtures is not None and test.fixtures.plan.named:
             test.set_up_named(test.fixtures)
 
     def _callTestMethod(self, method: Callable[..., object]) -> None:
         cut = None
         value: Any = None
-        test, runner = self._asyncunit_open()
+        test, scope_task = self._asyncunit_open()
         if self._asyncunit_substitute_of is not None:
             method = self._asyncunit_substitute_of(method)
         arguments = {} if test.fixtures is None else test.fixtures.arguments
@@ -228,14 +228,14 @@ class StepsInScope(IsolatedAsyncioTestCase):
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
             elif is_async_def(method):
                 coroutine: Any = method(**arguments)
-                value = runner.run(coroutine, test)
-            elif examples.is_example_test(method):
-                with examples.substitute(method, runner.call):
+                value = scope_task.run(coroutine, test)
+            elif functions.is_example_test(method):
+                with functions.substitute(method, scope_task.call):
                     method(**arguments)
             else:
-                value = runner.call_sync(method, **arguments)
+                value = scope_task.call_sync(method, **arguments)
                 if is_awaitable(value):
-                    value = runner.run(value, test)
+                    value = scope_task.run(value, test)
         except asyncio.CancelledError as error:
             cut = error
         except (TypeError, AttributeError) as error:
@@ -246,7 +246,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if cut is not None:
             raise test.cut_short(cut, is_expected=runs.expects_failure(self))
         if self._asyncunit_is_awaited_for_more:
-            runner.loop_runner.turn()
+            scope_task.loop_runner.turn()
         if value is not None:
             judge_value(method, value)
 
@@ -257,24 +257,24 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         test = self._asyncunit_test
-        if test is None or test.runner is None or isinstance(function, AsyncCleanup):
+        if test is None or test.scope_task is None or isinstance(function, AsyncCleanup):
             function(*args, **kwargs)
             return
-        test.runner.is_ending = not test.runner.runs_code
+        test.scope_task.is_ending = not test.scope_task.runs_code
         try:
-            test.runner.call(function, *args, **kwargs)
+            test.scope_task.call(function, *args, **kwargs)
         except asyncio.CancelledError as error:
-            if not test.runner.cancelled(error):
-                raise cut_short(test.runner.scope, error) from error
+            if not test.scope_task.cancelled(error):
+                raise cut_short(test.scope_task.scope, error) from error
         except LoopClosedError as error:
             if not error.is_repeated:
                 raise
 
     def _callAsync(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._asyncunit_runner().run(func(*args, **kwargs))
+        return self._asyncunit_scope_task().run(func(*args, **kwargs))
 
     def _callMaybeAsync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        value = self._asyncunit_runner().call(func, *args, **kwargs)
+        value = self._asyncunit_scope_task().call(func, *args, **kwargs)
         if value is not None and func == getattr(self, self._testMethodName):
             judge_value(func, value)
             return None
@@ -322,7 +322,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if self._asyncunit_test is None:
             self._asyncunit_test = RunningTest(self)
         test = self._asyncunit_test
-        return test, test.runner or self._asyncunit_opened(test)
+        return test, test.scope_task or self._asyncunit_opened(test)
 
     def _asyncunit_opened(self, test: RunningTest) -> ScopeTask:
         """Open the scope of the test; where no suite has set up its class, what is around that as well."""
@@ -335,37 +335,37 @@ class StepsInScope(IsolatedAsyncioTestCase):
         return test.open(class_scope)
 
     @contextmanager
-    def _asyncunit_awaiting_context(self, runner: ScopeTask) -> Iterator[None]:
+    def _asyncunit_awaiting_context(self, scope_task: ScopeTask) -> Iterator[None]:
         """Have what IsolatedAsyncioTestCase runs in the context of the test awaited, if it can be."""
-        self._asyncunit_substitute = AwaitingContext(runner)
+        self._asyncunit_substitute = AwaitingContext(scope_task)
         try:
             yield
         finally:
             self._asyncunit_substitute = None
 
-    def _asyncunit_extended_tear_down(self, runner: ScopeTask) -> None:
-        with self._asyncunit_awaiting_context(runner):
+    def _asyncunit_extended_tear_down(self, scope_task: ScopeTask) -> None:
+        with self._asyncunit_awaiting_context(scope_task):
             _super(self)._callTearDown()
 
-    def _asyncunit_runner(self) -> ScopeTask:
+    def _asyncunit_scope_task(self) -> ScopeTask:
         if self._asyncunit_is_running:
             return self._asyncunit_open()[1]
         test = self._asyncunit_test
-        if test is None or test.runner is None:
+        if test is None or test.scope_task is None:
             raise RuntimeError(f"{self} is not running: call this from its hooks, its cleanups or the test itself.")
-        return test.runner
+        return test.scope_task
 
     def _asyncunit_stop(self) -> None:
         """Run what is left of a test that Ctrl-C ended. unittest then reports nothing more, so errors go to stderr."""
         test = self._asyncunit_test
-        if test is not None and test.runner is not None:
-            test.runner.cancellation = test.runner.cancellation or asyncio.CancelledError()
+        if test is not None and test.scope_task is not None:
+            test.scope_task.cancellation = test.scope_task.cancellation or asyncio.CancelledError()
             errors = test.finish()
-            left, test.runner.cancellation = test.runner.cancellation, None
+            left, test.scope_task.cancellation = test.scope_task.cancellation, None
             if left is not None and issubclass(type(left), Exception):  # what an exit made of it
                 errors.append(left)
             for error in errors + self._asyncunit_close():
-                report_on_stderr(test.runner.scope, error)
+                report_on_stderr(test.scope_task.scope, error)
 
     def _asyncunit_finish(self) -> list[BaseException]:
         """Run what was postponed, and return what it raised."""

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from unittest.case import _module_cleanups  # type: ignore[attr-defined]
 from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
-from asyncunit.checks import python_warnings as warned
+from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import Notices
 from asyncunit.errors import AsyncUnitWarning
 from asyncunit.introspection.tracebacks import report_on_stderr
@@ -276,7 +276,7 @@ def let_go_of_process() -> None:
         Interrupt.uninstall()
     if len(registry.all_runs()) <= 1:
         watchdog.stop()
-        warned.stop()
+        python_warnings.stop()
 
 
 def report(result: Any, error: Exception, name: str) -> bool:

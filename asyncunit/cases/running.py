@@ -57,18 +57,18 @@ class RunningTest(OpenTest):
         if name in class_scope.configs:
             open_scope.config = class_scope.configs[name]
         if async_scope is not None:
-            runner = ScopeTask(async_scope.runner.loop_runner, open_scope)
-            runner.put_back_with = class_scope.open_scope
+            scope_task = ScopeTask(async_scope.scope_task.loop_runner, open_scope)
+            scope_task.put_back_with = class_scope.open_scope
         else:
             try:
-                runner = ScopeTask(loop_of(run, choice, case._asyncunit_attempt or run.attempt), open_scope)
+                scope_task = ScopeTask(loop_of(run, choice, case._asyncunit_attempt or run.attempt), open_scope)
             except BaseException:  # of the user's factory
                 run.leave(open_scope)
                 raise
-        self.begin(run, runner)
+        self.begin(run, scope_task)
         if of_class is not None:
-            self.fixtures = TestFixtures(of_class, plan, case, runner, values, self.clean_up)
-        return runner
+            self.fixtures = TestFixtures(of_class, plan, case, scope_task, values, self.clean_up)
+        return scope_task
 
     def set_up_named(self, fixtures: TestFixtures) -> None:
         """Set up the fixtures that only this test names; where one fails, tear down what the hooks have set up."""
@@ -95,7 +95,7 @@ class RunningTest(OpenTest):
             if fixtures is None or not fixtures.exits:
                 return END_TASK
             if went_well and fixtures.has_async_exit_next:
-                return fixtures.second_half()
+                return fixtures.next_tear_down()
         # What is sync needs no task; what then turns out to be awaitable has another.
         if self.is_async_tear_down or any(_is_async(function) for function, _, _ in cleanups):
             return KEEP_TASK
@@ -108,16 +108,16 @@ class RunningTest(OpenTest):
 
     def tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
-        runner = self.runner
+        scope_task = self.scope_task
         errors: list[BaseException] = []
-        if runner is None:
+        if scope_task is None:
             return errors
-        runner.is_ending = True
+        scope_task.is_ending = True
         while self.tear_down_steps:
             try:
                 self.tear_down_steps.pop(0)()
             except asyncio.CancelledError as error:
-                errors += also_cancelled(runner, error)
+                errors += also_cancelled(scope_task, error)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -134,7 +134,7 @@ class RunningTest(OpenTest):
         return errors
 
     def finish_own(self) -> list[BaseException]:
-        """Run the tear-down hooks, the cleanups and the fixtures' second halves that are still to be run."""
+        """Run the tear-down hooks, the cleanups and the tear-downs of fixtures that are still to be run."""
         errors = self.tear_down() + self.clean_up()
         if self.fixtures is not None:
             errors += self.fixtures.tear_down()
@@ -151,7 +151,7 @@ class RunningTest(OpenTest):
     @property
     def can_close(self) -> bool:
         """Whether nothing else runs: a test that debug() left open may be let go at any time."""
-        if self.runner is None or self._run is not registry.innermost_run():
+        if self.scope_task is None or self._run is not registry.innermost_run():
             return False
         return not loop_is_running()
 
@@ -178,9 +178,9 @@ def _raise(error: BaseException) -> None:
 class AwaitingContext:
     """The context of a test, for steps of IsolatedAsyncioTestCase's own that run its sync hooks there."""
 
-    def __init__(self, runner: ScopeTask) -> None:
-        self._runner = runner
-        self.run = runner.call
+    def __init__(self, scope_task: ScopeTask) -> None:
+        self._runner = scope_task
+        self.run = scope_task.call
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner.scope.context, name)

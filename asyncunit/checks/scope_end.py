@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from asyncunit.checks import python_warnings as warned
+from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.leaked_tasks import end_tasks, exits, owners_of_tasks, refusals, settle
 from asyncunit.checks.left_callbacks import end_callbacks, owners_of_callbacks
@@ -32,9 +32,9 @@ def before(scope: OpenScope, loop_runner: LoopRunner) -> None:
     """Begin to look for what costs something, where the scope's ``fail_on`` says so."""
     costly = scope.config.costly
     is_test = scope.scope is Scope.FUNCTION
-    for finding in warned.take():
+    for finding in python_warnings.take():
         observer_on(loop_runner).aside.append(Unhandled(scope.within if is_test else scope, finding))
-    warned.listen(costly)
+    python_warnings.listen(costly)
     if Check.UNCLOSED_RESOURCES in costly:
         note_sockets()
         note_transports(loop_runner.loop)
@@ -129,8 +129,8 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
     if Check.UNCLOSED_RESOURCES in owner.config.costly or Check.UNAWAITED_COROUTINES in owner.config.costly:
         # What is young, at the end of a test: a whole collection takes a hundred times as long.
         gc.collect(2 if case is None else 1 if Check.UNCLOSED_RESOURCES in owner.config.costly else 0)
-    findings += warned.take()
-    warned.listen(frozenset() if owner.within is None else owner.within.config.costly)
+    findings += python_warnings.take()
+    python_warnings.listen(frozenset() if owner.within is None else owner.within.config.costly)
     return findings
 
 
@@ -150,5 +150,5 @@ def _unawaited(held: Iterable[object]) -> Iterator[Finding]:
     """Coroutines that a test's instance holds and that have not begun; Python warns of them when they are let go."""
     for thing in held:
         if isinstance(thing, types.CoroutineType) and inspect.getcoroutinestate(thing) == inspect.CORO_CREATED:
-            yield warned.unawaited(thing)
+            yield python_warnings.unawaited(thing)
             thing.close()

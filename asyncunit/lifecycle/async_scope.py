@@ -21,7 +21,7 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 
 class AsyncScopeState(enum.Enum):
-    """How far an async half has come."""
+    """How far an AsyncScope has come."""
 
     DOWN = "down"
     UP = "up"
@@ -34,8 +34,8 @@ class AsyncScope:
     It is DOWN before `set_up` and after `tear_down`; from `break_down` until it is set up anew it is BROKEN.
     """
 
-    def __init__(self, runner: ScopeTask) -> None:
-        self.runner = runner
+    def __init__(self, scope_task: ScopeTask) -> None:
+        self.scope_task = scope_task
         self.set_up_hook: Callable[[], object] | None = None
         self.tear_down_hook: Callable[[], object] | None = None
         self.state = AsyncScopeState.DOWN
@@ -44,81 +44,81 @@ class AsyncScope:
 
     def _look(self) -> None:
         """Look for what costs something, where the scope's configuration says so: a test may have looked for less."""
-        if self.runner.scope.config.costly:
-            before(self.runner.scope, self.runner.loop_runner)
+        if self.scope_task.scope.config.costly:
+            before(self.scope_task.scope, self.scope_task.loop_runner)
 
     def add(self, cleanup: AsyncCleanup) -> AsyncCleanup:
-        """Remember an async cleanup, for the case that this half goes before the sync one."""
+        """Remember an async cleanup, for the case that this goes before what is sync."""
         self._cleanups.append(cleanup)
         return cleanup
 
     def set_up(self) -> None:
         """Run the set-up hook; if it is cancelled, the scope counts as broken, and `unwind` is to go on from there."""
-        self.runner.begin_set_up()
+        self.scope_task.begin_set_up()
         try:
             if self.set_up_hook is not None:
-                call_hook(self.runner, self.set_up_hook)
+                call_hook(self.scope_task, self.set_up_hook)
             self.state = AsyncScopeState.UP
         except asyncio.CancelledError as error:
-            self.runner.cancelled(error)
+            self.scope_task.cancelled(error)
         except SystemExit as error:
-            raise as_exception(error, self.runner.scope) from error
+            raise as_exception(error, self.scope_task.scope) from error
 
     def tear_down(self) -> list[Exception]:
         """Run the tear-down hook, if the set-up had succeeded, and return what it raised."""
         if self.state is not AsyncScopeState.UP:
             return []
         self.state = AsyncScopeState.DOWN
-        self.runner.is_ending = True
+        self.scope_task.is_ending = True
         try:
-            if self.tear_down_hook is not None and not self.runner.loop_runner.is_interrupted:
-                call_hook(self.runner, self.tear_down_hook)
+            if self.tear_down_hook is not None and not self.scope_task.loop_runner.is_interrupted:
+                call_hook(self.scope_task, self.tear_down_hook)
         except asyncio.CancelledError as error:
-            return also_cancelled(self.runner, error)
+            return also_cancelled(self.scope_task, error)
         except (Exception, SystemExit) as error:
-            return [as_exception(error, self.runner.scope)]
+            return [as_exception(error, self.scope_task.scope)]
         return []
 
     def break_down(self) -> list[Exception]:
         """Tear down and clean up before the time, and return what that raised."""
         self._look()
         errors = self.tear_down()
-        with printing_at_interrupt(self.runner.scope, errors):
+        with printing_at_interrupt(self.scope_task.scope, errors):
             while self._cleanups:
                 try:
                     self._cleanups.pop()()
                 except Exception as error:
                     errors.append(error)
-        if self.runner.scope.fixtures is not None:
-            errors += self.runner.scope.fixtures.tear_down(self)
+        if self.scope_task.scope.fixtures is not None:
+            errors += self.scope_task.scope.fixtures.tear_down(self)
         self.state = AsyncScopeState.BROKEN
         return errors + self.check()
 
     def check(self) -> list[Exception]:
         """End what the scope has left on the loop, and return what is to be reported for it."""
-        return after_scope(self.runner.scope, self.runner.loop_runner, self.runner.task)
+        return after_scope(self.scope_task.scope, self.scope_task.loop_runner, self.scope_task.task)
 
     def lose(self) -> list[Exception]:
         """Forget what was set up, for its loop is closed, and nothing can run on it; return what that raised."""
         errors: list[Exception] = []
         while self._cleanups:
             self._cleanups.pop().drop()
-        if self.runner.scope.fixtures is not None:
-            errors += self.runner.scope.fixtures.lose(self)
-        self.runner.abandon()
-        self.runner.cancellation = None
+        if self.scope_task.scope.fixtures is not None:
+            errors += self.scope_task.scope.fixtures.lose(self)
+        self.scope_task.abandon()
+        self.scope_task.cancellation = None
         self.state = AsyncScopeState.BROKEN
         return errors
 
     def close(self) -> list[Exception]:
         """Tear down what is up, end the task, and return what that raised. May be called twice."""
         errors = self.break_down()
-        cancellation, self.runner.cancellation = self.runner.cancellation, None
-        errors += as_errors(cancellation, self.runner.scope)
+        cancellation, self.scope_task.cancellation = self.scope_task.cancellation, None
+        errors += as_errors(cancellation, self.scope_task.scope)
         self.state = AsyncScopeState.DOWN
-        self.runner.end()
-        loop_runner = self.runner.loop_runner
-        if loop_runner.owner is not self.runner.scope and runs():
+        self.scope_task.end()
+        loop_runner = self.scope_task.loop_runner
+        if loop_runner.owner is not self.scope_task.scope and runs():
             if loop_runner.loop.is_closed():
                 errors += replace_closed_loop(runs()[-1], loop_runner)
             elif loop_runner.stubborn or observer_on(loop_runner).is_unfit:
@@ -127,7 +127,7 @@ class AsyncScope:
 
 
 def async_scope_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncScope:
-    """The async half that an open scope has on a loop."""
+    """The async scope that an open scope has on a loop."""
     return open_scope.keep(
         (AsyncScope, loop_runner), lambda: AsyncScope(WideTask(loop_runner, open_scope)), AsyncScope.close
     )
@@ -142,7 +142,7 @@ def loop_in(run: Run, owner: OpenScope, factory: LoopFactory | None, attempt: At
 
 
 def async_scopes_on(registry: Run, loop_runner: LoopRunner) -> list[AsyncScope]:
-    """The async halves that the open scopes have on a loop, innermost first."""
+    """The async scopes that the open scopes have on a loop, innermost first."""
     found = (open_scope.kept((AsyncScope, loop_runner)) for open_scope in reversed(registry.chain))
     return [each for each in found if each is not None]
 
@@ -157,26 +157,26 @@ def unwind(registry: Run, loop_runner: LoopRunner, cancellation: BaseException |
     broken = [
         async_scope
         for async_scope in async_scopes_on(registry, loop_runner)
-        if async_scope.runner in loop_runner.broken
+        if async_scope.scope_task in loop_runner.broken
     ]
     if not broken:
         loop_runner.broken.clear()
         return []
     widest = broken[-1]
-    cause = widest.runner.cancellation
+    cause = widest.scope_task.cancellation
     errors: list[Exception] = []
     for async_scope in async_scopes_on(registry, loop_runner):
         if cancellation is None or is_error(cancellation, asyncio.CancelledError):
             # Its own first: cancel scopes know theirs by its message.
-            cancellation = async_scope.runner.cancellation or cancellation or cause
-        async_scope.runner.cancellation = cancellation
+            cancellation = async_scope.scope_task.cancellation or cancellation or cause
+        async_scope.scope_task.cancellation = cancellation
         errors += async_scope.break_down()
-        cancellation, async_scope.runner.cancellation = async_scope.runner.cancellation, None
+        cancellation, async_scope.scope_task.cancellation = async_scope.scope_task.cancellation, None
         if async_scope is widest:
             break
     loop_runner.broken.clear()
-    errors += as_errors(cancellation, widest.runner.scope)
-    return errors or [cut_short(widest.runner.scope, cause)]
+    errors += as_errors(cancellation, widest.scope_task.scope)
+    return errors or [cut_short(widest.scope_task.scope, cause)]
 
 
 def replace_closed_loop(registry: Run, loop_runner: LoopRunner) -> list[Exception]:

@@ -45,32 +45,32 @@ class AsyncCleanup:
 
     _is_done = False
 
-    def __init__(self, runner: ScopeTask, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
-        self.runner = runner
+    def __init__(self, scope_task: ScopeTask, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        self.scope_task = scope_task
         self._call = (function, args, kwargs)
 
     def __call__(self) -> None:
         """Run it; a cancellation of it goes on through what the scope has entered."""
         if self._is_done:
             return
-        if self.runner.loop_runner.is_interrupted:
+        if self.scope_task.loop_runner.is_interrupted:
             self.drop()
             return
         self._is_done = True
-        self.runner.is_ending = True
+        self.scope_task.is_ending = True
         try:
             self._run()
         except CancelledError as error:
-            if not self.runner.cancelled(error):
-                raise cut_short(self.runner.scope, error) from error
+            if not self.scope_task.cancelled(error):
+                raise cut_short(self.scope_task.scope, error) from error
         except SystemExit as error:
-            if self.runner.scope.scope is Scope.FUNCTION:  # unittest takes it as an error of the test
+            if self.scope_task.scope.scope is Scope.FUNCTION:  # unittest takes it as an error of the test
                 raise
-            raise as_exception(error, self.runner.scope) from error
+            raise as_exception(error, self.scope_task.scope) from error
 
     def _run(self) -> None:
         function, args, kwargs = self._call
-        self.runner.call(function, *args, **kwargs)
+        self.scope_task.call(function, *args, **kwargs)
 
     def drop(self) -> None:
         """Do not run any more: the loop is gone."""
@@ -80,12 +80,12 @@ class AsyncCleanup:
 class ContextExit(AsyncCleanup):
     """The exit of an async context that a scope has entered; it is told of the cancellation in flight."""
 
-    def __init__(self, runner: ScopeTask, manager: object) -> None:
-        self.runner = runner
+    def __init__(self, scope_task: ScopeTask, manager: object) -> None:
+        self.scope_task = scope_task
         self._manager: Any = manager
 
     def _run(self) -> None:
-        self.runner.run(self.awaitable())
+        self.scope_task.run(self.awaitable())
 
     def awaitable(self) -> Coroutine[Any, Any, None]:
         """What is to be awaited to leave the context."""
@@ -93,17 +93,17 @@ class ContextExit(AsyncCleanup):
 
     async def leave(self) -> None:
         """Exit the context, in the task of the scope."""
-        error = self.runner.cancellation
+        error = self.scope_task.cancellation
         if error is None:
             await type(self._manager).__aexit__(self._manager, None, None, None)
             return
         try:
             if await self._exit(error):
-                self.runner.cancellation = None
+                self.scope_task.cancellation = None
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as replacement:
-            self.runner.cancellation = put_behind(replacement, error)
+            self.scope_task.cancellation = put_behind(replacement, error)
 
     async def _exit(self, error: BaseException) -> object:
         """Exit as ``async with`` would for the error; what is returned is true where that ends here."""
@@ -121,34 +121,34 @@ def put_behind(error: BaseException, earlier: BaseException) -> BaseException:
     return error
 
 
-def also_cancelled(runner: ScopeTask, error: CancelledError) -> list[Exception]:
+def also_cancelled(scope_task: ScopeTask, error: CancelledError) -> list[Exception]:
     """Let a cancellation go through what the scope holds; where one does already, this one is an error of its own."""
-    return [] if runner.cancelled(error) else [cut_short(runner.scope, error)]
+    return [] if scope_task.cancelled(error) else [cut_short(scope_task.scope, error)]
 
 
-async def enter_context(manager: Any, runner: ScopeTask, register: Callable[[ContextExit], object]) -> Any:
-    """Enter an async context in the runner's task, register its exit, and return what it gave."""
+async def enter_context(manager: Any, scope_task: ScopeTask, register: Callable[[ContextExit], object]) -> Any:
+    """Enter an async context in the task of the scope, register its exit, and return what it gave."""
     cls = type(manager)
     if not (hasattr(cls, "__aenter__") and hasattr(cls, "__aexit__")):
         hint = ""
         if hasattr(cls, "__enter__") and hasattr(cls, "__exit__"):
             hint = " but it supports the context manager protocol. Did you mean to use enterContext()?"
         raise TypeError(f"'{class_name(cls)}' object does not support the asynchronous context manager protocol{hint}")
-    value = await runner.submit(cls.__aenter__, manager)
-    register(ContextExit(runner, manager))
+    value = await scope_task.submit(cls.__aenter__, manager)
+    register(ContextExit(scope_task, manager))
     return value
 
 
-def call_hook(runner: ScopeTask, hook: Callable[[], object], continuation: Continuation | None = None) -> None:
+def call_hook(scope_task: ScopeTask, hook: Callable[[], object], continuation: Continuation | None = None) -> None:
     """Call an async hook and await what it returns; raise DefinitionError if that cannot be awaited."""
-    value = runner.call_sync(hook)
+    value = scope_task.call_sync(hook)
     if not is_awaitable(value):
         name = getattr(hook, "__qualname__", None) or repr(hook)
         raise DefinitionError(
             f"{name}() returned {value!r}, which cannot be awaited, so nothing of it may have run. Write "
             f"'async def {name.rpartition('.')[2]}' without yield, or use the sync hook."
         )
-    runner.run(value, continuation)
+    scope_task.run(value, continuation)
 
 
 def call_without_task(scope: OpenScope, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:

@@ -14,7 +14,7 @@ from asyncunit.introspection.frames import is_at_yield, is_guarded_at_yield
 from asyncunit.introspection.functions import discard
 from asyncunit.lifecycle.cleanups import ContextExit, Exit, call_without_task, cut_short, put_behind
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import Half
+from asyncunit.loops.steps import TearDown
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.scopes.open_scope import OpenScope
 
@@ -26,47 +26,47 @@ def make(
     arguments: tuple[object, ...],
     keywords: Mapping[str, object],
     scope: OpenScope,
-    runner: ScopeTask | None,
+    scope_task: ScopeTask | None,
     register: Callable[[Exit], None],
 ) -> Any:
     """Call the function of a fixture in its scope, and return the value; register what tears it down, if it yields.
 
-    That is registered as soon as the first half has come to its yield, also where the step then raises all the same:
+    That is registered as soon as the set-up has come to its yield, also where the step then raises all the same:
     because it took too long, or was cancelled just then.
 
-    What is async about it runs in the task of the scope, by ``runner``, and the rest outside the loop, in the same
+    What is async about it runs in the task of the scope, by ``scope_task``, and the rest outside the loop, in the same
     context. Raises CancelledError where the scope was cancelled meanwhile.
     """
     made: Any
     if fixture.is_lazy:
         made = fixture.function(*arguments, **keywords)
-    elif runner is None:
+    elif scope_task is None:
         made = call_without_task(scope, fixture.function, *arguments, **keywords)
     else:
-        made = runner.call_sync(fixture.function, *arguments, **keywords)
+        made = scope_task.call_sync(fixture.function, *arguments, **keywords)
     if fixture.is_generator:
-        return _begin(fixture, made, scope, runner, register)
-    return _value_of(fixture, made, runner)
+        return _begin(fixture, made, scope, scope_task, register)
+    return _value_of(fixture, made, scope_task)
 
 
 def _begin(
-    fixture: Fixture[Any], made: Any, scope: OpenScope, runner: ScopeTask | None, register: Callable[[Exit], None]
+    fixture: Fixture[Any], made: Any, scope: OpenScope, scope_task: ScopeTask | None, register: Callable[[Exit], None]
 ) -> Any:
-    """Run the first half of a generator."""
-    if runner is not None and type(made) is types.AsyncGeneratorType:
+    """Run the set-up of a generator."""
+    if scope_task is not None and type(made) is types.AsyncGeneratorType:
         first: Any = anext(made)
         try:
-            return runner.run(first)
+            return scope_task.run(first)
         except StopAsyncIteration:
             raise no_yield(fixture) from None
         finally:
             first.close()  # it may not have begun, and Python would warn
             if is_at_yield(made):
-                register(AsyncExit(runner, fixture, made))
+                register(AsyncExit(scope_task, fixture, made))
     if type(made) is types.GeneratorType:
-        steps = _ScopedExit(fixture, made, scope, runner)
+        steps = _ScopedExit(fixture, made, scope, scope_task)
         try:
-            return call_without_task(scope, steps.enter) if runner is None else runner.call_sync(steps.enter)
+            return call_without_task(scope, steps.enter) if scope_task is None else scope_task.call_sync(steps.enter)
         finally:
             if is_at_yield(made):
                 register(steps)
@@ -76,7 +76,7 @@ def _begin(
     )
 
 
-def _value_of(fixture: Fixture[Any], made: Any, runner: ScopeTask | None) -> Any:
+def _value_of(fixture: Fixture[Any], made: Any, scope_task: ScopeTask | None) -> Any:
     """The value that the function of a fixture has returned, awaited where it is a coroutine."""
     if inspect.isasyncgen(made) or inspect.isgenerator(made):
         raise DefinitionError(
@@ -85,25 +85,25 @@ def _value_of(fixture: Fixture[Any], made: Any, runner: ScopeTask | None) -> Any
         )
     if not inspect.iscoroutine(made):
         return made
-    if runner is None:
+    if scope_task is None:
         discard(made)
         raise DefinitionError(
             f"{fixture} returned {made!r}, which nobody awaits, for it is not written as async. Write 'async def'."
         )
-    return runner.run(made)
+    return scope_task.run(made)
 
 
-class AsyncExit(ContextExit, Half):
-    """The second half of an async generator; may be awaited by whoever runs in the task of the scope."""
+class AsyncExit(ContextExit, TearDown):
+    """The tear-down of an async generator; may be awaited by whoever runs in the task of the scope."""
 
-    def __init__(self, runner: ScopeTask, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:
-        self.runner = runner
+    def __init__(self, scope_task: ScopeTask, fixture: Fixture[Any], generator: AsyncGenerator[object, Any]) -> None:
+        self.scope_task = scope_task
         self.fixture = fixture
         self._generator = generator
 
     async def leave(self) -> None:
-        """Run the second half, in the task of the scope."""
-        if self.runner.cancellation is not None and is_guarded_at_yield(self._generator):
+        """Run the tear-down, in the task of the scope."""
+        if self.scope_task.cancellation is not None and is_guarded_at_yield(self._generator):
             await super().leave()
             return
         try:
@@ -143,14 +143,14 @@ class AsyncExit(ContextExit, Half):
 
 
 class SyncSteps:
-    """A generator of a fixture: its two halves."""
+    """A generator of a fixture: what stands in front of its yield, and what stands behind it."""
 
     def __init__(self, fixture: Fixture[Any], generator: Generator[object, Any, object]) -> None:
         self.fixture = fixture
         self._generator = generator
 
     def enter(self) -> Any:
-        """Run the first half, and return what it yields."""
+        """Run the set-up, and return what it yields."""
         try:
             return next(self._generator)
         except StopIteration:
@@ -162,7 +162,7 @@ class SyncSteps:
         return is_guarded_at_yield(self._generator)
 
     def leave(self, cancellation: BaseException | None = None) -> None:
-        """Run the second half; a cancellation is thrown into it, where something around the yield can see it."""
+        """Run the tear-down; a cancellation is thrown into it, where something around the yield can see it."""
         try:
             if cancellation is None:
                 next(self._generator)
@@ -177,41 +177,41 @@ class SyncSteps:
 
 
 class _ScopedExit(SyncSteps):
-    """The second half of a generator, run outside the loop; it is told of a cancellation as async ones are."""
+    """The tear-down of a generator, run outside the loop; it is told of a cancellation as async ones are."""
 
     def __init__(
         self,
         fixture: Fixture[Any],
         generator: Generator[object, Any, object],
         scope: OpenScope,
-        runner: ScopeTask | None,
+        scope_task: ScopeTask | None,
     ) -> None:
         super().__init__(fixture, generator)
         self._scope = scope
-        self._runner = runner
+        self._runner = scope_task
 
     def __call__(self) -> None:
-        runner = self._runner
-        if runner is None:
+        scope_task = self._runner
+        if scope_task is None:
             call_without_task(self._scope, self.leave)
             return
-        runner.is_ending = True
-        cancellation = runner.cancellation if self.is_guarded else None
+        scope_task.is_ending = True
+        cancellation = scope_task.cancellation if self.is_guarded else None
         try:
-            runner.call_sync(self.leave, cancellation)
+            scope_task.call_sync(self.leave, cancellation)
             if cancellation is not None:
-                runner.cancellation = None
+                scope_task.cancellation = None
         except (KeyboardInterrupt, SystemExit):
             raise
         except CancelledError as error:
             if cancellation is not None:
-                runner.cancellation = put_behind(error, cancellation)
-            elif not runner.cancelled(error):
-                raise cut_short(runner.scope, error) from error
+                scope_task.cancellation = put_behind(error, cancellation)
+            elif not scope_task.cancelled(error):
+                raise cut_short(scope_task.scope, error) from error
         except BaseException as error:
             if cancellation is None:
                 raise
-            runner.cancellation = put_behind(error, cancellation)
+            scope_task.cancellation = put_behind(error, cancellation)
 
 
 def no_yield(fixture: Fixture[Any]) -> DefinitionError:

@@ -31,7 +31,7 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 class OpenFixture:
     """A fixture that was set up: its value and what tears it down, or the error that it raised.
 
-    ``half`` is the async half that it goes down with, None where neither it nor a fixture behind it needs a loop.
+    ``async_scope`` is what it goes down with, None where neither it nor a fixture behind it needs a loop.
     """
 
     def __init__(self, node: Node, async_scope: AsyncScope | None) -> None:
@@ -97,13 +97,13 @@ class ScopeFixtures:
         )
 
     def tear_down(self, async_scope: AsyncScope) -> list[Exception]:
-        """Tear down what goes down with the async half, and return what that raised."""
+        """Tear down what goes down with the async scope, and return what that raised."""
         return self._tear_down(
             [key for key, open_fixture in self.open_fixtures.items() if open_fixture.async_scope is async_scope]
         )
 
     def lose(self, async_scope: AsyncScope) -> list[Exception]:
-        """Tear down what goes down with the half, but for what would need its loop, which is closed."""
+        """Tear down what goes down with the async scope, but for what would need its loop, which is closed."""
         for open_fixture in self.open_fixtures.values():
             if open_fixture.async_scope is async_scope and isinstance(open_fixture.exit_, AsyncExit):
                 open_fixture.exit_ = open_fixture.exit_.drop
@@ -125,7 +125,7 @@ class ScopeFixtures:
 
 def _loop_of(open_fixture: OpenFixture) -> LoopRunner | None:
     """The loop that the fixture lives on; None where neither it nor a fixture behind it needs one."""
-    return None if open_fixture.async_scope is None else open_fixture.async_scope.runner.loop_runner
+    return None if open_fixture.async_scope is None else open_fixture.async_scope.scope_task.loop_runner
 
 
 def find_in(values: Mapping[Node, Any], fixture: Fixture[Any]) -> tuple[Any] | None:
@@ -212,7 +212,7 @@ class ClassFixtures:
         return open_fixture.get()
 
     def _async_scope_for(self, node: Node, open_scope: OpenScope) -> AsyncScope | None:
-        """The async half in whose task it is set up; None where the loop of the class does not last so long."""
+        """The async scope in whose task it is set up; None where the loop of the class does not last so long."""
         if self.loop_runner is not None and self._choice.scope >= open_scope.scope:
             return async_scope_of(open_scope, self.loop_runner)
         if node.needs_loop:
@@ -237,9 +237,9 @@ class ClassFixtures:
         first = self.cls if is_of_class else fixture.owner
         arguments = () if fixture.owner is None else (first,)
         keywords = _keywords(open_fixture.node, values, chosen, self.cls if is_of_class else None, None)
-        runner = None if async_scope is None else async_scope.runner
-        if runner is not None:
-            runner.begin_set_up()
+        scope_task = None if async_scope is None else async_scope.scope_task
+        if scope_task is not None:
+            scope_task.begin_set_up()
 
         def register(exit_: Exit) -> None:
             open_fixture.exit_ = exit_
@@ -247,10 +247,10 @@ class ClassFixtures:
 
         try:
             with self._run.spreading(open_scope):
-                open_fixture.value = make(fixture, arguments, keywords, open_scope, runner, register)
+                open_fixture.value = make(fixture, arguments, keywords, open_scope, scope_task, register)
         except CancelledError as error:
-            assert runner is not None  # else it was raised as another error
-            runner.set_up_was_cut(error)
+            assert scope_task is not None  # else it was raised as another error
+            scope_task.set_up_was_cut(error)
             raise
         except (Exception, SystemExit) as error:
             open_fixture.error = as_exception(error, open_scope)
@@ -260,7 +260,7 @@ class ClassFixtures:
 class TestFixtures:
     """The fixtures of one running test, its scope being open.
 
-    ``clean_up`` runs what a second half has registered as cleanups, before the next one, and returns what that raised.
+    ``clean_up`` runs what a tear-down has registered as cleanups, before the next one, and returns what that raised.
     """
 
     __slots__ = ("_case", "_clean_up", "_errors", "_of_class", "_runner", "_values", "exits", "plan")
@@ -270,7 +270,7 @@ class TestFixtures:
         of_class: ClassFixtures,
         plan: TestPlan,
         case: Any,
-        runner: ScopeTask,
+        scope_task: ScopeTask,
         values: dict[Node, Any],
         clean_up: Callable[[], list[BaseException]],
     ) -> None:
@@ -279,10 +279,10 @@ class TestFixtures:
         self._errors: list[BaseException] = []
         self._of_class = of_class
         self._case = case
-        self._runner = runner
+        self._runner = scope_task
         self._values = values
         self._clean_up = clean_up
-        runner.scope.fixtures = self
+        scope_task.scope.fixtures = self
         own = vars(case)
         own.update(of_class.by_name)
         for node in plan.wide:
@@ -290,14 +290,14 @@ class TestFixtures:
 
     def set_up(self, nodes: Iterable[Node]) -> None:
         """Set up fixtures; raises what one of them raises, and leaves the rest."""
-        case, of_class, values, runner = self._case, self._of_class, self._values, self._runner
+        case, of_class, values, scope_task = self._case, self._of_class, self._values, self._runner
         chosen, attributes, own = self.plan.chosen, of_class.plan.attributes, vars(case)
         for node in nodes:
             fixture = node.fixture
             if node.is_of_test:
                 arguments = () if fixture.owner is None else (case,)
                 keywords = _keywords(node, values, chosen, of_class.cls, case)
-                value = make(fixture, arguments, keywords, runner.scope, runner, self.exits.append)
+                value = make(fixture, arguments, keywords, scope_task.scope, scope_task, self.exits.append)
             else:
                 value = of_class.obtain(node, values, chosen)
             values[node] = value
@@ -323,16 +323,16 @@ class TestFixtures:
 
     @property
     def has_async_exit_next(self) -> bool:
-        """Whether the next second half is to be run in the task of the scope."""
+        """Whether the next tear-down is to be run in the task of the scope."""
         return isinstance(self.exits[-1], AsyncExit)
 
     @property
     def has_async_exit(self) -> bool:
-        """Whether any second half is to be run in the task of the scope."""
+        """Whether any tear-down is to be run in the task of the scope."""
         return any(isinstance(exit_, AsyncExit) for exit_ in self.exits)
 
-    def second_half(self) -> Coroutine[Any, Any, None]:
-        """The next second half, which is async."""
+    def next_tear_down(self) -> Coroutine[Any, Any, None]:
+        """The next tear-down, which is async."""
         exit_: Any = self.exits.pop()
         self._runner.is_ending = True
         async_scope: Coroutine[Any, Any, None] = exit_.leave()

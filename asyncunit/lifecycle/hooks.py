@@ -1,4 +1,4 @@
-"""Open classes and modules: their hooks and cleanups, the sync half and the async half, in their order."""
+"""Open classes and modules: their hooks and cleanups, the sync ones and the async ones, in their order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
-from asyncunit.plans import loop_choice as hook_names
 from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -50,11 +49,11 @@ class HookState(enum.Enum):
 
 
 class HookedScope:
-    """An open class or module whose hooks are run: the sync half outside the loop, the async half in its task.
+    """An open class or module whose hooks are run: the sync ones outside the loop, the async ones in its task.
 
-    ``half`` is None until something of it needs a loop. ``errors`` are those that could not be raised where they came
-    up, because another one was; they are returned by `close`. ``in_hook`` is true while a sync hook of it runs: each
-    is called by `call_hook`.
+    ``async_scope`` is None until something of it needs a loop. ``errors`` are those that could not be raised where they
+    came up, because another one was; they are returned by `close`. ``in_hook`` is true while a sync hook of it runs:
+    each is called by `call_hook`.
     """
 
     def __init__(self, run: Run, open_scope: OpenScope) -> None:
@@ -72,7 +71,7 @@ class HookedScope:
         return self.run.chain[0].keep(Config, load, lambda _: None)
 
     def connect(self, choice: LoopChoice, set_up: Any, tear_down: Any) -> AsyncScope:
-        """Give the scope its async half, with these hooks, on the loop of that choice."""
+        """Give the scope its async scope, with these hooks, on the loop of that choice."""
         configure(self.run, choice)
         loop = loop_of(self.run, choice)
         self.async_scope = async_scope_of(self.open_scope, loop)
@@ -88,9 +87,9 @@ class HookedScope:
                 raise self.no_loop(f"{function!r} returned an awaitable")
             return
         try:
-            self.async_scope.runner.call(function, *args, **kwargs)
+            self.async_scope.scope_task.call(function, *args, **kwargs)
         except asyncio.CancelledError as error:
-            self.async_scope.runner.cancelled(error)
+            self.async_scope.scope_task.cancelled(error)
 
     def call_hook(self, hook: Callable[[], object]) -> None:
         """Call a sync hook."""
@@ -109,14 +108,14 @@ class HookedScope:
         return []
 
     def set_up_async(self) -> None:
-        """Set up the async half; raises what a timeout or a task group made of a cancellation in its place."""
+        """Set up the async scope; raises what a timeout or a task group made of a cancellation in its place."""
         async_scope = self.async_scope
         if async_scope is None or async_scope.state is AsyncScopeState.UP:
             return
         failure = None
         anew = async_scope.state is AsyncScopeState.BROKEN
         try:
-            if async_scope.runner.cancellation is None:
+            if async_scope.scope_task.cancellation is None:
                 with self.run.spreading(self.open_scope):
                     async_scope.set_up()
         except Exception as error:
@@ -127,7 +126,7 @@ class HookedScope:
             self.errors += async_scope.break_down()  # unittest does no cleanups in the middle of a class
             failure.add_note(f"Raised as the scope '{self.open_scope}' was set up anew after it had broken down.")
             raise failure
-        if async_scope.runner.cancellation is not None:
+        if async_scope.scope_task.cancellation is not None:
             first, *others = self.unwind()
             self.errors += others
             raise first
@@ -136,7 +135,7 @@ class HookedScope:
         """Break down what is broken on the loop of this scope, and return what that raised."""
         if self.async_scope is None:
             return []
-        loop = self.async_scope.runner.loop_runner
+        loop = self.async_scope.scope_task.loop_runner
         return unwind(self.run, loop) + replace_closed_loop(self.run, loop)
 
     def take_errors(self) -> list[Exception]:
@@ -169,16 +168,16 @@ class ModuleScope(HookedScope):
 
     def ensure(self) -> None:
         """Have the async set-up hook run, if there is one and it has not."""
-        if self.async_scope is None and hook_names.module_hook(self.name) is not None:
+        if self.async_scope is None and loop_choice.module_hook(self.name) is not None:
             self.open_loop()
         self.set_up_async()
 
     def open_loop(self) -> AsyncScope | None:
-        """The async half on the widest loop that a class of the module asks for; None if that is too narrow."""
+        """The async scope on the widest loop that a class of the module asks for; None if that is too narrow."""
         if self.async_scope is None:
             choice = loop_choice.choose_for_module(self.name, self.run_config)
             if choice is not None:
-                self.connect(choice, *hook_names.module_hooks(self.name))
+                self.connect(choice, *loop_choice.module_hooks(self.name))
         return self.async_scope
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:
@@ -280,7 +279,7 @@ class ClassScope(HookedScope):
         return async_scope.state is _UP if async_scope is not None else self.choice.scope is Scope.FUNCTION
 
     def ensure(self) -> None:
-        """Have the async halves of the module and of the class set up, and the fixtures that all of the class uses."""
+        """Have the async scopes of the module and of the class set up, and the fixtures that all of the class uses."""
         self.set_up_fixtures(Scope.MODULE)
         self.module.ensure()
         self.open_loop()
@@ -293,11 +292,11 @@ class ClassScope(HookedScope):
             self.fixtures.set_up(least)
 
     def open_loop(self) -> AsyncScope | None:
-        """The async half on the loop that the tests share; None if each has a loop of its own."""
+        """The async scope on the loop that the tests share; None if each has a loop of its own."""
         if self.async_scope is None and self.choice.scope is not Scope.FUNCTION:
-            async_scope = self.connect(self.choice, *hook_names.class_hooks(self.cls))
+            async_scope = self.connect(self.choice, *loop_choice.class_hooks(self.cls))
             if self.fixtures is not None:
-                self.fixtures.loop_runner = async_scope.runner.loop_runner
+                self.fixtures.loop_runner = async_scope.scope_task.loop_runner
         return self.async_scope
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:

@@ -27,17 +27,17 @@ class OpenTest:
 
     outer: list[Exit] | None = None
     # Where the test runs, and the run that it is part of; both None until `begin`.
-    runner: ScopeTask | None = None
+    scope_task: ScopeTask | None = None
     _run: Run | None = None
     # The schedule that the test follows, if its loop follows one.
     attempt: Attempt | None = None
     # Whose attributes are looked through for what the test has left.
     _case: object
 
-    def begin(self, run: Run, runner: ScopeTask) -> ScopeTask:
+    def begin(self, run: Run, scope_task: ScopeTask) -> ScopeTask:
         """The scope of the test is open: from now on, what it leaves behind is its own."""
         self._run = run
-        open_scope, loop_runner = runner.scope, runner.loop_runner
+        open_scope, loop_runner = scope_task.scope, scope_task.loop_runner
         self.attempt = loop_runner.attempt
         observer = observer_on(loop_runner)
         observer.test = open_scope
@@ -45,8 +45,8 @@ class OpenTest:
             observer.before_test(loop_runner.loop)
         if open_scope.config.costly:
             before(open_scope, loop_runner)
-        self.runner = runner
-        return runner
+        self.scope_task = scope_task
+        return scope_task
 
     def finish(self) -> list[BaseException]:
         """Run what is left of the test, the cancellation in flight passed through what it has entered."""
@@ -65,20 +65,20 @@ class OpenTest:
         That is what a timeout or a task group made of the cancellation. Any other error that comes up is left behind;
         so is that of a wider scope, where the test is expected to fail: nobody expects that.
         """
-        runner = self.runner
-        if runner is None:
+        scope_task = self.scope_task
+        if scope_task is None:
             return cause
-        runner.cancellation = runner.cancellation or cause
+        scope_task.cancellation = scope_task.cancellation or cause
         errors = self.finish()
         unwound = self.unwind()
-        cancellation, runner.cancellation = runner.cancellation, None
-        reason: BaseException = cancellation or cut_short(runner.scope, cause)
+        cancellation, scope_task.cancellation = scope_task.cancellation, None
+        reason: BaseException = cancellation or cut_short(scope_task.scope, cause)
         if unwound:
             *others, reason = unwound
             errors += others
             if is_expected:
                 errors.append(reason)
-                reason = cut_short(runner.scope, cause)
+                reason = cut_short(scope_task.scope, cause)
         elif cancellation is cause:
             cause.add_note(
                 "The test's own task was cancelled, and not by a timeout, a task group or a cancel scope; or the test "
@@ -89,19 +89,19 @@ class OpenTest:
 
     def unwind(self) -> list[Exception]:
         """Break down the wider scopes that crashed during the test, and return what that raised."""
-        runner, run = self.runner, self._run
-        if runner is None or run is None or not runner.loop_runner.broken:
+        scope_task, run = self.scope_task, self._run
+        if scope_task is None or run is None or not scope_task.loop_runner.broken:
             return []
-        broken = runner.loop_runner.broken
-        broken[:] = [other for other in broken if other is not runner]
+        broken = scope_task.loop_runner.broken
+        broken[:] = [other for other in broken if other is not scope_task]
         if not broken:
             return []
-        cancellation, runner.cancellation = runner.cancellation, None
-        return unwind(run, runner.loop_runner, cancellation)
+        cancellation, scope_task.cancellation = scope_task.cancellation, None
+        return unwind(run, scope_task.loop_runner, cancellation)
 
-    def _check(self, run: Run, runner: ScopeTask, own: asyncio.Task[None] | None) -> list[Exception]:
+    def _check(self, run: Run, scope_task: ScopeTask, own: asyncio.Task[None] | None) -> list[Exception]:
         """End what the test has left, and return what is to be reported for it."""
-        errors, late = after_test(runner.scope, runner.loop_runner, own, self._case)
+        errors, late = after_test(scope_task.scope, scope_task.loop_runner, own, self._case)
         for owner, finding in late:
             for error in judge(owner, [finding]):
                 run.report(owner, error)
@@ -110,29 +110,29 @@ class OpenTest:
     def close(self) -> list[Exception]:
         """Close the scope of the test, and return what that raised."""
         errors: list[Exception] = []
-        runner, run = self.runner, self._run
-        if runner is not None and run is not None:
-            scope, loop_runner = runner.scope, runner.loop_runner
+        scope_task, run = self.scope_task, self._run
+        if scope_task is not None and run is not None:
+            scope, loop_runner = scope_task.scope, scope_task.loop_runner
             if self.attempt is not None:
                 self.attempt.finish()
             observer = observer_on(loop_runner)
             registry.end_inside(run)  # a suite that the test has run
-            own = runner.end()
+            own = scope_task.end()
             if own is not None and not loop_runner.loop.is_closed():
                 loop_runner.turn()
-                own = runner.end()
+                own = scope_task.end()
             observer.put_back(loop_runner.loop)
             if scope.let_go() or observer.unhandled or observer.lingering or observer.aside or scope.config.costly:
-                errors += self._check(run, runner, own)
-            if loop_runner.broken or runner.cancellation is not None:
-                was_cancelled = runner in loop_runner.broken
+                errors += self._check(run, scope_task, own)
+            if loop_runner.broken or scope_task.cancellation is not None:
+                was_cancelled = scope_task in loop_runner.broken
                 errors += self.unwind()
-                errors += as_errors(runner.cancellation, runner.scope)
-                runner.cancellation = None
+                errors += as_errors(scope_task.cancellation, scope_task.scope)
+                scope_task.cancellation = None
                 if was_cancelled and not errors:
-                    errors.append(cut_short(runner.scope, None))
+                    errors.append(cut_short(scope_task.scope, None))
             if loop_runner.loop.is_closed():
-                runner.abandon()
+                scope_task.abandon()
                 errors += replace_closed_loop(run, loop_runner)
             elif (loop_runner.stubborn or observer.is_unfit) and loop_runner.owner is not scope:
                 errors += replace_stubborn_loop(run, loop_runner)

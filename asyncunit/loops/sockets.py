@@ -46,7 +46,7 @@ class Sockets:
         # Watched, and something outside can make them ready. The values say what they are.
         self.outside: dict[int, str] = {}
         # Watched, and the other end is a socket of this loop, which does not watch it just now (its reading is paused).
-        self.half_watched: set[int] = set()
+        self.partly_watched: set[int] = set()
         self._watched: set[int] = set()
         self._were_watched: set[int] = set()
         # Each socket that the loop was seen to use, until its number is used again. It may be closed by now.
@@ -76,7 +76,7 @@ class Sockets:
         """The loop watches the file descriptor no longer. The socket may still be open."""
         self._watched.discard(fd)
         self.outside.pop(fd, None)
-        self.half_watched.discard(fd)
+        self.partly_watched.discard(fd)
         other = self._other(fd)
         if other is not None:
             self._settle(other)
@@ -87,14 +87,14 @@ class Sockets:
             self.note(fd)
             self._settle(fd)
 
-    def half_outside(self, *, threads: bool) -> list[str]:
-        """Those of ``half_watched`` that something outside can wake after all.
+    def partly_outside(self, *, threads: bool) -> list[str]:
+        """Those of ``partly_watched`` that something outside can wake after all.
 
         The other end was closed, so another process may have it; or this loop has never watched it, and there are
         other ``threads`` that it may have been given to.
         """
         found = []
-        for fd in list(self.half_watched):
+        for fd in list(self.partly_watched):
             end = self._ends[fd]
             other = self._fds.get(end.other)
             if other is None or end_of(other).own != end.other:
@@ -122,7 +122,7 @@ class Sockets:
         if fd not in self._watched:
             return
         self.outside.pop(fd, None)
-        self.half_watched.discard(fd)
+        self.partly_watched.discard(fd)
         end = self._ends[fd]
         other = self._other(fd)
         if end.is_listening:
@@ -130,7 +130,7 @@ class Sockets:
         if other is None:
             self.outside[fd] = end.what
         elif other not in self._watched:
-            self.half_watched.add(fd)
+            self.partly_watched.add(fd)
 
 
 def end_of(fd: int) -> End:

@@ -45,8 +45,8 @@ class Continuation(Protocol):
 T = TypeVar("T")
 
 
-class Half:
-    """Who runs the second half of a fixture, in a method of its own."""
+class TearDown:
+    """Who runs the tear-down of a fixture, in a method of its own."""
 
     fixture: Any
 
@@ -146,7 +146,7 @@ class Step:
             step = step.cr_await
         if isinstance(step, types.CoroutineType):
             exit_ = inspect.getcoroutinelocals(step).get("self")
-            if isinstance(exit_, Half):
+            if isinstance(exit_, TearDown):
                 return f"the tear-down of the {exit_.fixture}"
         else:
             step = generator_of(step) or step

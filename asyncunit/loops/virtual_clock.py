@@ -255,8 +255,8 @@ class VirtualClock(asyncio.AbstractEventLoop if TYPE_CHECKING else object):  # t
         sockets, found = self.sockets, self.others.started()
         if sockets.outside:
             found = [*sockets.outside.values(), *found]
-        if sockets.half_watched:
-            found = [*found, *sockets.half_outside(threads=self.others.threads())]
+        if sockets.partly_watched:
+            found = [*found, *sockets.partly_outside(threads=self.others.threads())]
         if self._has_alarm and _getitimer(signal.ITIMER_REAL)[0]:
             found = [*found, "the signal timer of the process"]
         return found

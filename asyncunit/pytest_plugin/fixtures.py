@@ -53,7 +53,7 @@ class OpenPytestFixture:
         self._open: OpenFixture | None = None
 
     def set_up_beside(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) -> Any:
-        """Run a sync fixture, or its first half, outside any loop; one that is given is the current one meanwhile."""
+        """Run a sync fixture, or its set-up, outside any loop; one that is given is the current one meanwhile."""
         made = _beside(loop, call)
         if not inspect.isgenerator(made):
             return made
@@ -72,59 +72,59 @@ class OpenPytestFixture:
     def set_up(
         self,
         call: Callable[[], Any],
-        runner: ScopeTask,
+        scope_task: ScopeTask,
         finish: Callable[[], None],
         context: contextvars.Context | None,
     ) -> Any:
-        """Run the first half, and return its value. ``finish`` has pytest tear it down, if its scope breaks.
+        """Run the set-up, and return its value. ``finish`` has pytest tear it down, if its scope breaks.
 
         In that context, the task's own, or in a copy of the current one.
         """
-        scope = runner.scope
+        scope = scope_task.scope
         within: _Within = _itself
         if context is None:
             context = given_to(scope)
             within = functools.partial(Within, context)
-        runner.begin_set_up()
+        scope_task.begin_set_up()
         cut = None
         try:
-            value = self._first_half(context.run(call), runner, within)
+            value = self._set_up(context.run(call), scope_task, within)
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
-            raise self._cut_short(runner, cut)
+            raise self._cut_short(scope_task, cut)
         self._carried = Carried(context)
         if scope.scope is not Scope.FUNCTION:
-            self.share(scope, async_scope_of(scope, runner.loop_runner), value, finish)
+            self.share(scope, async_scope_of(scope, scope_task.loop_runner), value, finish)
         return value
 
-    def _first_half(self, made: Any, runner: ScopeTask, within: _Within) -> Any:
+    def _set_up(self, made: Any, scope_task: ScopeTask, within: _Within) -> Any:
         """What the fixture gives, by what the call of its function has returned."""
         if inspect.isasyncgen(made):
-            return self._begin(made, runner, within)
-        return runner.run(within(as_coroutine(made))) if is_awaitable(made) else made
+            return self._begin(made, scope_task, within)
+        return scope_task.run(within(as_coroutine(made))) if is_awaitable(made) else made
 
-    def _begin(self, made: AsyncGenerator[Any, Any], runner: ScopeTask, within: _Within) -> Any:
+    def _begin(self, made: AsyncGenerator[Any, Any], scope_task: ScopeTask, within: _Within) -> Any:
         try:
-            value = runner.run(within(_first(made)))
+            value = scope_task.run(within(_first(made)))
         except StopAsyncIteration:
             raise no_yield(self._fixture) from None
         finally:
             if is_at_yield(made):
-                self._exit = _Exit(runner, self._fixture, made, within)
+                self._exit = _Exit(scope_task, self._fixture, made, within)
         return value
 
-    def _cut_short(self, runner: ScopeTask, cut: asyncio.CancelledError) -> BaseException:
+    def _cut_short(self, scope_task: ScopeTask, cut: asyncio.CancelledError) -> BaseException:
         """What is to be raised where a wider scope, or the fixture's own, was cancelled meanwhile."""
-        scope = runner.scope
+        scope = scope_task.scope
         if scope.scope is not Scope.FUNCTION:
-            runner.set_up_was_cut(cut)
-        *others, reason = unwind(self._run, runner.loop_runner) or [cut_short(scope, cut)]
+            scope_task.set_up_was_cut(cut)
+        *others, reason = unwind(self._run, scope_task.loop_runner) or [cut_short(scope, cut)]
         self._run.pending += others
         return reason
 
     def tear_down(self) -> None:
-        """Run the second half, and put back what was set in context variables. May be called twice."""
+        """Run the tear-down, and put back what was set in context variables. May be called twice."""
         errors: list[BaseException] = []
         if self._in is not None:
             self._in.open_fixtures.pop(self._key, None)
@@ -155,16 +155,16 @@ def _beside(loop: asyncio.AbstractEventLoop | None, call: Callable[[], Any]) -> 
 
 
 class _Exit(AsyncExit):
-    """The second half of an async generator, in the context of the first."""
+    """The tear-down of an async generator, in the context of the first."""
 
     def __init__(
         self,
-        runner: ScopeTask,
+        scope_task: ScopeTask,
         fixture: Fixture[Any],
         generator: AsyncGenerator[object, Any],
         within: _Within,
     ) -> None:
-        super().__init__(runner, fixture, generator)
+        super().__init__(scope_task, fixture, generator)
         self._within = within
 
     def awaitable(self) -> Coroutine[Any, Any, None]:

@@ -36,7 +36,7 @@ from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture
-from asyncunit.pytest_plugin import loop_factories as factories
+from asyncunit.pytest_plugin import loop_factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
@@ -45,7 +45,7 @@ from asyncunit.pytest_plugin.fixtures import OpenPytestFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of
 from asyncunit.pytest_plugin.policies import POLICY, Policies
-from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_runner
+from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_scope_task
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
@@ -128,7 +128,7 @@ class ItemRunner:
                     continue
                 depth = self._collected.loop_depth(found, plan, plan.scope_nodes)
                 owner = chain[depth - 1] if depth <= len(chain) else None
-                home = open_fixture.async_scope.runner.loop_runner
+                home = open_fixture.async_scope.scope_task.loop_runner
                 if home.owner is not owner or home.factory is not self._factory_of(item, plan):
                     open_fixture.exit_()
 
@@ -178,12 +178,12 @@ class ItemRunner:
                 f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
                 f"on. Name it as a parameter, or by @pytest.mark.usefixtures({definition.argname!r})."
             )
-        runner, context = self._runner_for(found, request, finish)
+        scope_task, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
-            return opened.set_up_beside(call, runner.loop_runner.loop)
-        if open_fixture := value_in(runner.scope, node, runner.loop_runner):
+            return opened.set_up_beside(call, scope_task.loop_runner.loop)
+        if open_fixture := value_in(scope_task.scope, node, scope_task.loop_runner):
             return open_fixture.get()
-        return opened.set_up(call, runner, finish, context)
+        return opened.set_up(call, scope_task, finish, context)
 
     def _set_up_sync(
         self, found: PytestFixture, node: Node, opened: OpenPytestFixture, request: Any, call: Callable[[], Any]
@@ -192,8 +192,8 @@ class ItemRunner:
         if not node.needs_loop:
             scope, loop_runner, async_scope = self._scope_for(found), None, None
         else:
-            runner, _ = self._runner_for(found, request, finish)
-            scope, loop_runner = runner.scope, runner.loop_runner
+            scope_task, _ = self._runner_for(found, request, finish)
+            scope, loop_runner = scope_task.scope, scope_task.loop_runner
             async_scope = async_scope_of(scope, loop_runner)
         if open_fixture := value_in(scope, node, loop_runner):
             return open_fixture.get()
@@ -220,30 +220,30 @@ class ItemRunner:
             path = tuple((scope_node.scope, scope_node.key) for scope_node in scope_nodes)
             configs = [choice.config_at(scope_node.scope) for scope_node in scope_nodes]
             position = Position(path, depth_of(choice.scope, scope_nodes), choice.factory, choice.configs[0], configs)
-            return wide_runner(run, position, depth, min(position.depth, depth)), None
+            return wide_scope_task(run, position, depth, min(position.depth, depth)), None
         plan = self._collected.plan_for_fixtures(item)
         if self._collected.policy_of(item) is not None:
             request.getfixturevalue(POLICY)
         loop_depth = self._collected.loop_depth(found, plan, scope_nodes)
         if is_of_test:
             test = self._open_around(item, plan, finish)
-            return test.runner_on(loop_depth), None
-        runner = wide_runner(run, self._position_of(item, plan), depth, min(loop_depth, depth))
+            return test.scope_task_on(loop_depth), None
+        scope_task = wide_scope_task(run, self._position_of(item, plan), depth, min(loop_depth, depth))
         if self._test is None:
-            self._use_loop(runner.loop_runner.loop)
-        return runner, None
+            self._use_loop(scope_task.loop_runner.loop)
+        return scope_task, None
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]
     ) -> tuple[ScopeTask, contextvars.Context]:
         """The task of a test case, which is closed after the fixtures of pytest's that stand around it."""
-        test, runner = case._asyncunit_open()
+        test, scope_task = case._asyncunit_open()
         if test.outer is None:
             test.outer = []
             item.addfinalizer(lambda: raise_all(case._asyncunit_close(), f"closing {item.nodeid}"))
-        self._run.catch_up(runner.scope)
+        self._run.catch_up(scope_task.scope)
         test.outer.append(finish)
-        return runner, runner.scope.context
+        return scope_task, scope_task.scope.context
 
     # What sync code finds to be the thread's current loop.
 
@@ -381,7 +381,7 @@ class ItemRunner:
         """The loop factory that an item runs with."""
         callspec = getattr(item, "callspec", None)
         configured = plan.config.loop_factory
-        factory = configured if callspec is None else callspec.params.get(factories.PARAM, configured)
+        factory = configured if callspec is None else callspec.params.get(loop_factories.PARAM, configured)
         policy = None if factory is not None else self._collected.surroundings(item).policy
         return plan.config.clocked(factory if policy is None else self._policies.factory_of(item, policy))
 

@@ -98,40 +98,40 @@ class FunctionTest(OpenTest):
 
     def make_loop_current(self) -> None:
         """Have sync code find the test's loop to be the thread's current one, until the scope of the test closes."""
-        runner = self.runner or self.open()
-        runner.scope.keep(current_loop, current_loop, asyncio.set_event_loop)
-        asyncio.set_event_loop(runner.loop_runner.loop)
+        scope_task = self.scope_task or self.open()
+        scope_task.scope.keep(current_loop, current_loop, asyncio.set_event_loop)
+        asyncio.set_event_loop(scope_task.loop_runner.loop)
 
-    def runner_on(self, depth: int) -> ScopeTask:
+    def scope_task_on(self, depth: int) -> ScopeTask:
         """The test's task on the loop of one of the scopes around it."""
-        runner = self.runner or self.open()
+        scope_task = self.scope_task or self.open()
         loop_runner = loop_in(self.run, self.run.chain[depth - 1], self.position.factory)
-        if loop_runner is runner.loop_runner:
-            return runner
+        if loop_runner is scope_task.loop_runner:
+            return scope_task
         for other in self._others:
             if other.loop_runner is loop_runner:
                 return other
-        self._others.append(ScopeTask(loop_runner, runner.scope))
+        self._others.append(ScopeTask(loop_runner, scope_task.scope))
         return self._others[-1]
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         """Call the test, and await what it returns if that can be; raises what ended it."""
-        is_fresh = self.runner is None
-        runner = self.runner or self.open()
-        context = None if is_fresh else given_to(runner.scope)
+        is_fresh = self.scope_task is None
+        scope_task = self.scope_task or self.open()
+        context = None if is_fresh else given_to(scope_task.scope)
         cut = None
         try:
             if is_async_def(function):
                 value = function(**arguments)
             elif context is None:
-                value = runner.call_sync(function, **arguments)
+                value = scope_task.call_sync(function, **arguments)
             else:
-                value = runner.call_sync(context.run, function, **arguments)
+                value = scope_task.call_sync(context.run, function, **arguments)
             if not is_awaitable(value):
                 return value
             if context is not None:
                 value = Within(context, as_coroutine(value))
-            return runner.run(value, self)
+            return scope_task.run(value, self)
         except asyncio.CancelledError as error:
             cut = error
         raise self.cut_short(cut)
@@ -155,14 +155,14 @@ class FunctionTest(OpenTest):
                 other.loop_runner.turn()
                 other.end()
         errors += super().close()
-        self.runner = None
+        self.scope_task = None
         return errors
 
 
-def wide_runner(run: PytestRun, position: Position, depth: int, loop_depth: int) -> ScopeTask:
+def wide_scope_task(run: PytestRun, position: Position, depth: int, loop_depth: int) -> ScopeTask:
     """The task of a scope around a test, on the loop of that scope or of a wider one."""
     open_scope = position.enter(run, depth)
-    return async_scope_of(open_scope, loop_in(run, run.chain[loop_depth - 1], position.factory)).runner
+    return async_scope_of(open_scope, loop_in(run, run.chain[loop_depth - 1], position.factory)).scope_task
 
 
 class PytestRun(Run):

@@ -33,16 +33,16 @@ def events():
 
 
 @pytest.fixture
-def halves(run, loop_runner, events):
-    """The async halves of all scopes, set up, widest first, with hooks that note that they have run."""
-    halves = []
+def async_scopes(run, loop_runner, events):
+    """The async async_scopes of all scopes, set up, widest first, with hooks that note that they have run."""
+    async_scopes = []
     for open_scope in run.chain:
         async_scope = async_scope_of(open_scope, loop_runner)
         async_scope.set_up_hook = note(events, f"set up {open_scope.scope}")
         async_scope.tear_down_hook = note(events, f"tear down {open_scope.scope}")
         async_scope.set_up()
-        halves.append(async_scope)
-    return halves
+        async_scopes.append(async_scope)
+    return async_scopes
 
 
 def note(events, what):
@@ -53,21 +53,21 @@ def note(events, what):
 
 
 def enter(async_scope, manager):
-    return async_scope.runner.run(enter_context(manager, async_scope.runner, async_scope.add))
+    return async_scope.scope_task.run(enter_context(manager, async_scope.scope_task, async_scope.add))
 
 
 async def crash():
     raise ValueError("crash")
 
 
-def test_there_is_one_half_for_each_scope_and_loop(run, loop_runner):
+def test_there_is_one_async_scope_for_each_scope_and_loop(run, loop_runner):
     assert async_scope_of(run.chain[0], loop_runner) is async_scope_of(run.chain[0], loop_runner)
     assert async_scope_of(run.chain[0], loop_runner) is not async_scope_of(run.chain[1], loop_runner)
 
 
-def test_set_up_tear_down_and_cleanups_run_in_one_task(halves, run, events):
-    async_scope = halves[-1]
-    async_scope.add(AsyncCleanup(async_scope.runner, note(events, "cleanup")))
+def test_set_up_tear_down_and_cleanups_run_in_one_task(async_scopes, run, events):
+    async_scope = async_scopes[-1]
+    async_scope.add(AsyncCleanup(async_scope.scope_task, note(events, "cleanup")))
     events.clear()
     async_scope.set_up()
     assert run.leave(run.chain[-1]) == []
@@ -75,28 +75,28 @@ def test_set_up_tear_down_and_cleanups_run_in_one_task(halves, run, events):
     assert len({task for _, task in events}) == 1
 
 
-def test_a_half_that_was_not_set_up_is_not_torn_down(run, loop_runner, events):
+def test_an_async_scope_that_was_not_set_up_is_not_torn_down(run, loop_runner, events):
     async_scope = async_scope_of(run.chain[-1], loop_runner)
     async_scope.set_up_hook = crash
     async_scope.tear_down_hook = note(events, "tear down")
-    async_scope.add(AsyncCleanup(async_scope.runner, note(events, "cleanup")))
+    async_scope.add(AsyncCleanup(async_scope.scope_task, note(events, "cleanup")))
     with pytest.raises(ValueError, match="crash"):
         async_scope.set_up()
     assert async_scope.close() == []
     assert [what for what, _ in events] == ["cleanup"]
 
 
-def test_every_error_of_closing_is_returned(halves):
-    async_scope = halves[-1]
+def test_every_error_of_closing_is_returned(async_scopes):
+    async_scope = async_scopes[-1]
     async_scope.tear_down_hook = crash
-    async_scope.add(AsyncCleanup(async_scope.runner, crash))
-    async_scope.add(AsyncCleanup(async_scope.runner, crash))
+    async_scope.add(AsyncCleanup(async_scope.scope_task, crash))
+    async_scope.add(AsyncCleanup(async_scope.scope_task, crash))
     assert [str(error) for error in async_scope.close()] == ["crash"] * 3
     assert async_scope.close() == []
 
 
-def test_a_cleanup_runs_once(halves, events):
-    cleanup = AsyncCleanup(halves[0].runner, note(events, "cleanup"))
+def test_a_cleanup_runs_once(async_scopes, events):
+    cleanup = AsyncCleanup(async_scopes[0].scope_task, note(events, "cleanup"))
     events.clear()
     cleanup()
     cleanup()
@@ -104,9 +104,9 @@ def test_a_cleanup_runs_once(halves, events):
 
 
 @pytest.mark.parametrize("wrong", [lambda: None, lambda: (yield)])
-def test_a_hook_that_cannot_be_awaited_is_an_error(halves, wrong):
+def test_a_hook_that_cannot_be_awaited_is_an_error(async_scopes, wrong):
     with pytest.raises(DefinitionError, match=r"cannot be awaited, so nothing of it may have run. Write 'async def"):
-        call_hook(halves[0].runner, wrong)
+        call_hook(async_scopes[0].scope_task, wrong)
 
 
 def test_a_cancellation_without_a_task_is_raised_as_an_error(run):
@@ -121,37 +121,39 @@ def test_a_cancellation_without_a_task_is_raised_as_an_error(run):
     assert caught.value.__cause__ is cause
 
 
-def test_what_is_no_async_context_manager_is_a_type_error_as_unittest_has_it(halves):
+def test_what_is_no_async_context_manager_is_a_type_error_as_unittest_has_it(async_scopes):
     with pytest.raises(TypeError, match=r"'builtins\.int' object does not support the asynchronous context manager pr"):
-        enter(halves[0], 3)
+        enter(async_scopes[0], 3)
     with pytest.raises(TypeError, match=r"Did you mean to use enterContext\(\)\?"):
-        enter(halves[0], contextlib.ExitStack())
+        enter(async_scopes[0], contextlib.ExitStack())
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(run, loop_runner, halves, events, index):
+def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(
+    run, loop_runner, async_scopes, events, index
+):
     group = asyncio.TaskGroup()
-    enter(halves[index], group)
+    enter(async_scopes[index], group)
     events.clear()
 
     async def test():
         group.create_task(crash())
         await asyncio.Event().wait()
 
-    runner = ScopeTask(loop_runner, run.open(Scope.FUNCTION, None))
+    scope_task = ScopeTask(loop_runner, run.open(Scope.FUNCTION, None))
     with pytest.raises(asyncio.CancelledError) as cancelled:
-        runner.run(test())
+        scope_task.run(test())
     (error,) = unwind(run, loop_runner, cancelled.value)
     assert isinstance(error, ExceptionGroup)
     assert [str(each) for each in error.exceptions] == ["crash"]
     assert [what for what, _ in events] == [f"tear down {scope}" for scope in reversed(SCOPES[index:])]
-    assert [each.state is AsyncScopeState.BROKEN for each in halves] == [each >= index for each in range(4)]
-    for async_scope in halves[index:]:
+    assert [each.state is AsyncScopeState.BROKEN for each in async_scopes] == [each >= index for each in range(4)]
+    for async_scope in async_scopes[index:]:
         async_scope.set_up()
-    assert all(async_scope.state is AsyncScopeState.UP for async_scope in halves)
+    assert all(async_scope.state is AsyncScopeState.UP for async_scope in async_scopes)
 
 
-def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loop_runner, halves):
+def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loop_runner, async_scopes):
     seen = []
 
     @contextlib.asynccontextmanager
@@ -163,11 +165,11 @@ def test_a_crash_goes_out_through_the_contexts_of_the_scopes_inside(run, loop_ru
             raise
 
     group = asyncio.TaskGroup()
-    enter(halves[0], group)
-    enter(halves[3], inner())
-    halves[0].runner.run(add_to(group))
+    enter(async_scopes[0], group)
+    enter(async_scopes[3], inner())
+    async_scopes[0].scope_task.run(add_to(group))
     with pytest.raises(asyncio.CancelledError):
-        halves[1].runner.run(asyncio.Event().wait())
+        async_scopes[1].scope_task.run(asyncio.Event().wait())
     (error,) = unwind(run, loop_runner)
     assert isinstance(error, ExceptionGroup)
     assert len(seen) == 1
@@ -177,7 +179,7 @@ async def add_to(group):
     group.create_task(crash())
 
 
-def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loop_runner, halves):
+def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loop_runner, async_scopes):
     class Swallow:
         async def __aenter__(self):
             self.task = asyncio.current_task()
@@ -186,30 +188,30 @@ def test_a_cancellation_that_nobody_claims_is_an_error_all_the_same(run, loop_ru
             return True
 
     manager = Swallow()
-    enter(halves[3], manager)
+    enter(async_scopes[3], manager)
 
     async def test():
         manager.task.cancel()
         await asyncio.Event().wait()
 
     with pytest.raises(asyncio.CancelledError):
-        halves[2].runner.run(test())
+        async_scopes[2].scope_task.run(test())
     (error,) = unwind(run, loop_runner)
     assert isinstance(error, CutShortError)
     assert str(error).startswith("the scope 'class class' was cancelled before it was done, and no error says why")
     assert isinstance(error.__cause__, asyncio.CancelledError)
 
 
-def test_nothing_broken_nothing_to_mend(run, loop_runner, halves):
+def test_nothing_broken_nothing_to_mend(run, loop_runner, async_scopes):
     assert unwind(run, loop_runner) == []
-    assert all(async_scope.state is AsyncScopeState.UP for async_scope in halves)
+    assert all(async_scope.state is AsyncScopeState.UP for async_scope in async_scopes)
 
 
 def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loop_runner):
     async_scope = async_scope_of(run.chain[-1], loop_runner)
 
     async def set_up():
-        await enter_context(asyncio.timeout(0), async_scope.runner, async_scope.add)
+        await enter_context(asyncio.timeout(0), async_scope.scope_task, async_scope.add)
         await asyncio.Event().wait()
 
     async_scope.set_up_hook = set_up
@@ -218,39 +220,39 @@ def test_a_set_up_that_is_cancelled_is_mended_into_the_error_behind_it(run, loop
     assert [type(error) for error in unwind(run, loop_runner)] == [TimeoutError]
 
 
-def test_a_loop_that_somebody_closed_is_replaced_and_its_halves_are_lost(run, loop_runner, halves, events):
-    cleanup = halves[0].add(AsyncCleanup(halves[0].runner, note(events, "cleanup")))
+def test_a_loop_that_somebody_closed_is_replaced_and_its_async_scopes_are_lost(run, loop_runner, async_scopes, events):
+    cleanup = async_scopes[0].add(AsyncCleanup(async_scopes[0].scope_task, note(events, "cleanup")))
     closed = loop_runner.loop
     assert replace_closed_loop(run, loop_runner) == []
     closed.close()
     assert [type(error) for error in replace_closed_loop(run, loop_runner)] == [LoopClosedError]
-    assert all(async_scope.state is AsyncScopeState.BROKEN for async_scope in halves)
+    assert all(async_scope.state is AsyncScopeState.BROKEN for async_scope in async_scopes)
     assert loop_runner.loop is not closed
     events.clear()
     cleanup()
-    halves[0].set_up()
+    async_scopes[0].set_up()
     assert [what for what, _ in events] == ["set up session"]
 
 
-def test_the_error_for_a_closed_loop_is_raised_once(run, loop_runner, halves):
+def test_the_error_for_a_closed_loop_is_raised_once(run, loop_runner, async_scopes):
     with pytest.raises(LoopClosedError):
-        halves[0].runner.call(loop_runner.loop.close)
+        async_scopes[0].scope_task.call(loop_runner.loop.close)
     with pytest.raises(LoopClosedError):
-        halves[0].runner.run(asyncio.sleep(0))
+        async_scopes[0].scope_task.run(asyncio.sleep(0))
     assert replace_closed_loop(run, loop_runner) == []
 
 
-def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(halves, loop_runner, events):
-    async_scope = halves[-1]
-    async_scope.add(AsyncCleanup(async_scope.runner, note(events, "cleanup")))
+def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(async_scopes, loop_runner, events):
+    async_scope = async_scopes[-1]
+    async_scope.add(AsyncCleanup(async_scope.scope_task, note(events, "cleanup")))
     events.clear()
     loop_runner.close_at_once()
     assert async_scope.close() == loop_runner.close() == []
     assert events == []
 
 
-def test_a_context_is_told_of_the_cancellation_and_may_replace_it(halves):
-    runner = halves[0].runner
+def test_a_context_is_told_of_the_cancellation_and_may_replace_it(async_scopes):
+    scope_task = async_scopes[0].scope_task
     told = []
 
     class Manager:
@@ -268,11 +270,11 @@ def test_a_context_is_told_of_the_cancellation_and_may_replace_it(halves):
 
     replacement = ValueError("replacement")
     for outcome in (False, True, replacement, None):
-        enter(halves[0], Manager(outcome))
-    runner.cancellation = cause = asyncio.CancelledError()
-    exits = halves[0]._cleanups
+        enter(async_scopes[0], Manager(outcome))
+    scope_task.cancellation = cause = asyncio.CancelledError()
+    exits = async_scopes[0]._cleanups
     assert all(isinstance(leave, ContextExit) for leave in exits)
     for leave in reversed(exits):
         leave()
     assert told == [cause, cause, replacement, None]
-    assert runner.cancellation is None
+    assert scope_task.cancellation is None

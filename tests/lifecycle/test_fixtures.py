@@ -35,16 +35,16 @@ def notes():
 
 
 def noting(notes, scope, kind="async", **options):
-    """A mixin with a fixture ``value`` of that scope, which notes its halves, their task and their context."""
-    halves = {}
+    """A mixin with a fixture ``value`` of that scope, which notes its async_scopes, their task and their context."""
+    async_scopes = {}
 
     def enter():
         notes.append("up")
-        halves["task"], halves["token"] = _task(), variable.set("set by the fixture")
+        async_scopes["task"], async_scopes["token"] = _task(), variable.set("set by the fixture")
 
     def leave():
-        variable.reset(halves["token"])
-        assert _task() is halves["task"]
+        variable.reset(async_scopes["token"])
+        assert _task() is async_scopes["task"]
         notes.append("down")
 
     if kind == "async":
@@ -534,7 +534,7 @@ def test_what_a_fixture_registers_runs_before_it_is_torn_down(notes):
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-def test_what_a_second_half_registers_runs_before_the_next_second_half(notes, kind):
+def test_what_a_tear_down_registers_runs_before_the_next_tear_down(notes, kind):
     class Test(AsyncTestCase):
         if kind == "async":
 
@@ -918,7 +918,7 @@ def test_a_wide_fixture_that_is_cut_short_ahead_of_the_module_is_one_error_of_th
 
 
 @pytest.mark.parametrize("scope", ["class", "module"])
-def test_what_a_second_half_registers_runs_too(notes, scope):
+def test_what_a_tear_down_registers_runs_too(notes, scope):
     result = run_module(
         """
         async def note_later(text): note(text)
@@ -1009,7 +1009,7 @@ def test_what_a_session_raises_is_in_the_report_of_a_run_that_nobody_ends():
     assert len(first.errors) == 1
 
 
-def test_a_suite_may_run_in_the_second_half_of_a_fixture(notes):
+def test_a_suite_may_run_in_the_tear_down_of_a_fixture(notes):
     class Inner(AsyncTestCase):
         def test_x(self): ...
 
@@ -1179,14 +1179,14 @@ class Later(Directly):
         self.addCleanup(int)
 
 
-def with_second_half(base, second_half, test=None):
+def with_tear_down(base, tear_down, test=None):
     class Test(base):
         @fixture
         async def value(self):
             try:
                 yield
             finally:
-                await second_half()
+                await tear_down()
 
         async def test_x(self):
             if test is not None:
@@ -1221,16 +1221,16 @@ async def do_nothing():
     await asyncio.sleep(0)
 
 
-SECOND_HALVES = [crash, cancel_itself, exit_in_a_callback, stop_the_loop, do_nothing]
+TEAR_DOWNS = [crash, cancel_itself, exit_in_a_callback, stop_the_loop, do_nothing]
 
 
 @pytest.mark.parametrize("is_expected", [False, True])
 @pytest.mark.parametrize("test", [None, cancel_itself, cancel_and_swallow, crash])
-@pytest.mark.parametrize("second_half", SECOND_HALVES)
-def test_a_tear_down_that_follows_at_once_is_reported_as_one_that_comes_later(second_half, test, is_expected):
+@pytest.mark.parametrize("tear_down", TEAR_DOWNS)
+def test_a_tear_down_that_follows_at_once_is_reported_as_one_that_comes_later(tear_down, test, is_expected):
     reports = []
     for base in (Directly, Later):
-        Test = with_second_half(base, second_half, test)
+        Test = with_tear_down(base, tear_down, test)
         if is_expected:
             Test.test_x = unittest.expectedFailure(Test.test_x)
         result = run(Test)
@@ -1244,7 +1244,7 @@ def test_a_cancellation_at_the_end_of_a_test_is_thrown_in_at_the_yield(notes):
         await asyncio.sleep(0)
         notes.append("closed")
 
-    assert len(run(with_second_half(Directly, close, cancel_itself)).raised) == 1
+    assert len(run(with_tear_down(Directly, close, cancel_itself)).raised) == 1
     assert notes == ["closed"]
 
 
@@ -1254,7 +1254,7 @@ def test_ctrl_c_in_a_tear_down_that_follows_at_once_still_ends_the_run(notes):
         await asyncio.sleep(60)
 
     with pytest.raises(KeyboardInterrupt):
-        run(with_second_half(Directly, interrupt))
+        run(with_tear_down(Directly, interrupt))
 
 
 # The fixtures that are set up in one open scope.
@@ -1367,7 +1367,7 @@ def test_what_rests_on_a_fixture_goes_down_with_it_the_last_first(fixtures, even
     assert list(fixtures.open_fixtures) == [GENERATOR]
 
 
-def test_what_an_async_half_has_goes_down_with_it_alone(fixtures, events, async_scope):
+def test_what_an_async_scope_has_goes_down_with_it_alone(fixtures, events, async_scope):
     open_fixture(fixtures, events, ONE)
     open_fixture(fixtures, events, GENERATOR, async_scope)
     assert fixtures.tear_down(async_scope) == []
@@ -1385,15 +1385,15 @@ def test_every_error_of_a_tear_down_is_returned_and_the_rest_goes_on(fixtures, e
     assert fixtures.close() == []
 
 
-def test_of_what_is_lost_an_async_second_half_does_not_run_and_a_sync_one_does(
+def test_of_what_is_lost_an_async_tear_down_does_not_run_and_a_sync_one_does(
     fixtures, events, async_scope, loop_runner, opened
 ):
     made = open_fixture(fixtures, events, GENERATOR, async_scope)
     exits = []
-    make(generator, (), {}, opened, async_scope.runner, exits.append)
+    make(generator, (), {}, opened, async_scope.scope_task, exits.append)
     [made.exit_] = exits
     open_fixture(fixtures, events, ONE, async_scope)
     loop_runner.loop.close()
     assert fixtures.lose(async_scope) == []
     assert events == ["one"]
-    async_scope.runner.abandon()
+    async_scope.scope_task.abandon()

@@ -32,7 +32,7 @@ def test_what_a_job_raises_is_raised(scope):
         assert caught.value is error
 
 
-def test_sync_and_async_half_share_one_context(scope):
+def test_sync_and_async_steps_share_one_context(scope):
     async def set_variable():
         return variable.set("async")
 

@@ -38,7 +38,7 @@ def test_an_end_alone_is_outside_and_both_are_not(pair):
     assert list(sockets.outside) == [pair[0]]
     sockets.watch(pair[1])
     assert not sockets.outside
-    assert not sockets.half_watched
+    assert not sockets.partly_watched
 
 
 def test_an_end_that_is_watched_no_longer_is_still_this_loops(pair):
@@ -46,18 +46,18 @@ def test_an_end_that_is_watched_no_longer_is_still_this_loops(pair):
     sockets.watch(pair[0])
     sockets.watch(pair[1])
     sockets.unwatch(pair[0])
-    assert sockets.half_watched == {pair[1]}
-    assert sockets.half_outside(threads=True) == []
+    assert sockets.partly_watched == {pair[1]}
+    assert sockets.partly_outside(threads=True) == []
     sockets.watch(pair[0])
-    assert not sockets.half_watched
+    assert not sockets.partly_watched
 
 
 def test_an_end_that_was_never_watched_may_belong_to_a_thread(pair):
     sockets = Sockets()
     sockets.note(pair[0])
     sockets.watch(pair[1])
-    assert sockets.half_outside(threads=False) == []
-    assert len(sockets.half_outside(threads=True)) == 1
+    assert sockets.partly_outside(threads=False) == []
+    assert len(sockets.partly_outside(threads=True)) == 1
 
 
 def test_an_end_that_was_closed_here_may_be_another_processs():
@@ -71,7 +71,7 @@ def test_an_end_that_was_closed_here_may_be_another_processs():
         sockets.watch(two.fileno())
         sockets.unwatch(two.fileno())
         two.close()
-        assert len(sockets.half_outside(threads=False)) == 1
+        assert len(sockets.partly_outside(threads=False)) == 1
         assert list(sockets.outside) == [one.fileno()]
 
 
@@ -85,7 +85,7 @@ def test_a_number_that_is_used_again_is_another_socket(pair):
     try:
         os.dup2(other.fileno(), pair[0])
         sockets.watch(pair[0])
-        assert len(sockets.half_outside(threads=False)) == 1
+        assert len(sockets.partly_outside(threads=False)) == 1
         assert set(sockets.outside) == set(pair)
     finally:
         os.dup2(saved, pair[0])

@@ -7,7 +7,7 @@ import pytest
 from asyncunit import TestTimeoutError as TimedOut
 from asyncunit.config.settings import Config
 from asyncunit.loops import watchdog
-from asyncunit.loops.steps import Half, Step
+from asyncunit.loops.steps import Step, TearDown
 from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting
 from tests.conftest import fail, open_scope
 
@@ -25,7 +25,7 @@ def test_a_job_has_the_name_of_what_it_awaits():
 
 
 def test_a_tear_down_has_the_name_of_its_fixture():
-    class Exit(Half):
+    class Exit(TearDown):
         fixture = "fixture 'value'"
 
         async def leave(self): ...

@@ -91,7 +91,7 @@ TAKES_ITS_OWN = """
             print("goes on")
 """
 
-SECOND_HALVES = """
+TEAR_DOWNS = """
     import asyncio, time, asyncunit
     class Base:
         @asyncunit.fixture
@@ -172,8 +172,8 @@ def test_a_test_that_takes_its_own_sigint_does_not_end_the_run(tmp_path):
     assert found.returncode != -signal.SIGINT
 
 
-def test_the_second_half_of_a_fixture_runs_whatever_has_cut_the_first_or_the_test(tmp_path):
-    write(tmp_path, test_it=SECOND_HALVES)
+def test_the_tear_down_of_a_fixture_runs_whatever_has_cut_the_first_or_the_test(tmp_path):
+    write(tmp_path, test_it=TEAR_DOWNS)
     found = python("-m", "unittest", "test_it", cwd=tmp_path)
     assert "FAILED (errors=4)" in found.stderr
     assert sorted(found.stdout.split("\n")[:-1]) == [

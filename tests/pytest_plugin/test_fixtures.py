@@ -7,7 +7,7 @@ from asyncunit import Scope
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import fixture
 from asyncunit.pytest_plugin.fixtures import OpenPytestFixture
-from asyncunit.pytest_plugin.run import FunctionTest, wide_runner
+from asyncunit.pytest_plugin.run import FunctionTest, wide_scope_task
 from tests.conftest import position, running_task
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -30,7 +30,7 @@ def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(hosted_run):
 
     test = FunctionTest(hosted_run, position(1), "test_x")
     test.outer = []
-    opened, value = set_up(hosted_run, one, test.runner_on(1))
+    opened, value = set_up(hosted_run, one, test.scope_task_on(1))
     assert value == "value"
     tasks.append(test.call(running_task, {}))
     opened.tear_down()
@@ -45,7 +45,7 @@ def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(hosted_
         variable.set("set")
 
     def check():
-        opened, _ = set_up(hosted_run, one, wide_runner(hosted_run, position(1), 1, 1))
+        opened, _ = set_up(hosted_run, one, wide_scope_task(hosted_run, position(1), 1, 1))
         seen = variable.get()
         opened.tear_down()
         return seen, variable.get()
@@ -81,7 +81,7 @@ def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(hosted_r
         opened.tear_down()
 
     opened = OpenPytestFixture(hosted_run, Node(server, ()), "key")
-    opened.set_up(server.function, wide_runner(hosted_run, position(3), 3, 3), finish, None)
+    opened.set_up(server.function, wide_scope_task(hosted_run, position(3), 3, 3), finish, None)
     with pytest.raises(ExceptionGroup) as caught:
         test.call(wait, {})
     assert [str(error) for error in caught.value.exceptions] == ["the server crashed"]
@@ -98,7 +98,7 @@ def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(hosted_run):
     test = FunctionTest(hosted_run, position(4), "test_x")
     opened = OpenPytestFixture(hosted_run, Node(limit, ()), "key")
     test.outer = [opened.tear_down]
-    opened.set_up(limit.function, test.runner_on(4), opened.tear_down, None)
+    opened.set_up(limit.function, test.scope_task_on(4), opened.tear_down, None)
     with pytest.raises(TimeoutError):
         test.call(asyncio.Event().wait, {})
     assert test.close() == []
@@ -112,7 +112,7 @@ def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(hosted_run):
         seen.append(asyncio.get_event_loop() is loop)
 
     seen = []
-    runner = FunctionTest(hosted_run, position(1), "test_x").runner_on(1)
+    runner = FunctionTest(hosted_run, position(1), "test_x").scope_task_on(1)
     opened = OpenPytestFixture(hosted_run, Node(current, ()), "key")
     assert opened.set_up_beside(current.function, runner.loop_runner.loop) is runner.loop_runner.loop
     opened.tear_down()

@@ -43,7 +43,7 @@ async def test_a():
     result.stdout.no_fnmatch_line("run 3")
 
 
-def test_a_fixture_that_fails_in_its_second_half_ends_it_and_wider_ones_are_torn_down(run):
+def test_a_fixture_that_fails_in_its_tear_down_ends_it_and_wider_ones_are_torn_down(run):
     result = run("""
 @pytest.fixture(scope="module")
 def wide():
@@ -64,7 +64,7 @@ async def test_a(narrow):
     result.stdout.fnmatch_lines(["This is schedule 2. In asyncio's own order*"])
 
 
-def test_a_wider_fixture_that_fails_in_its_second_half_is_an_error(run):
+def test_a_wider_fixture_that_fails_in_its_tear_down_is_an_error(run):
     result = run("""
 @pytest.fixture(scope="module")
 def wide():
