@@ -30,8 +30,6 @@ ORDER = [
 ]
 # These are there in every run of pytest, also in one without an async test.
 WITHOUT_ASYNCIO = ORDER[: ORDER.index("loops")]
-# Their tests are still among those of the module that they were part of; nothing may be added.
-TESTED_ELSEWHERE = {"lifecycle.cleanups", "loops.timeouts"}
 
 
 def name_of(path: Path) -> str:
@@ -130,7 +128,7 @@ def test_no_internal_module_lists_public_names():
     assert listing <= {"errors", "mixins", "pytest_entry", "pytest_plugin"}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if "." in name and name not in TESTED_ELSEWHERE])
+@pytest.mark.parametrize("module", [name for name in MODULES if "." in name])
 def test_a_module_has_a_test_module(module):
     package, _, name = module.rpartition(".")
     tests = ROOT / "tests" / package.replace(".", "/")

@@ -3,10 +3,10 @@ import contextlib
 
 import pytest
 
-from asyncunit import CutShortError, DefinitionError, LoopClosedError, Scope
+from asyncunit import CutShortError, LoopClosedError, Scope
 from asyncunit.checks.unhandled_errors import Observer
 from asyncunit.lifecycle.async_scope import AsyncScopeState, async_scope_of, replace_closed_loop, unwind
-from asyncunit.lifecycle.cleanups import AsyncCleanup, ContextExit, call_hook, call_without_task, enter_context
+from asyncunit.lifecycle.cleanups import AsyncCleanup, enter_context
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.scopes.registry import Run
@@ -34,7 +34,7 @@ def events():
 
 @pytest.fixture
 def async_scopes(run, loop_runner, events):
-    """The async async_scopes of all scopes, set up, widest first, with hooks that note that they have run."""
+    """The async scopes of all scopes, set up, widest first, with hooks that note that they have run."""
     async_scopes = []
     for open_scope in run.chain:
         async_scope = async_scope_of(open_scope, loop_runner)
@@ -93,39 +93,6 @@ def test_every_error_of_closing_is_returned(async_scopes):
     async_scope.add(AsyncCleanup(async_scope.scope_task, crash))
     assert [str(error) for error in async_scope.close()] == ["crash"] * 3
     assert async_scope.close() == []
-
-
-def test_a_cleanup_runs_once(async_scopes, events):
-    cleanup = AsyncCleanup(async_scopes[0].scope_task, note(events, "cleanup"))
-    events.clear()
-    cleanup()
-    cleanup()
-    assert len(events) == 1
-
-
-@pytest.mark.parametrize("wrong", [lambda: None, lambda: (yield)])
-def test_a_hook_that_cannot_be_awaited_is_an_error(async_scopes, wrong):
-    with pytest.raises(DefinitionError, match=r"cannot be awaited, so nothing of it may have run. Write 'async def"):
-        call_hook(async_scopes[0].scope_task, wrong)
-
-
-def test_a_cancellation_without_a_task_is_raised_as_an_error(run):
-    cause = asyncio.CancelledError()
-
-    def cancel():
-        raise cause
-
-    assert call_without_task(run.chain[-1], int, "3") == 3
-    with pytest.raises(CutShortError, match="the scope 'class class' was cancelled before it was done") as caught:
-        call_without_task(run.chain[-1], cancel)
-    assert caught.value.__cause__ is cause
-
-
-def test_what_is_no_async_context_manager_is_a_type_error_as_unittest_has_it(async_scopes):
-    with pytest.raises(TypeError, match=r"'builtins\.int' object does not support the asynchronous context manager pr"):
-        enter(async_scopes[0], 3)
-    with pytest.raises(TypeError, match=r"Did you mean to use enterContext\(\)\?"):
-        enter(async_scopes[0], contextlib.ExitStack())
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -249,32 +216,3 @@ def test_nothing_more_is_run_or_said_of_a_loop_that_was_given_up(async_scopes, l
     loop_runner.close_at_once()
     assert async_scope.close() == loop_runner.close() == []
     assert events == []
-
-
-def test_a_context_is_told_of_the_cancellation_and_may_replace_it(async_scopes):
-    scope_task = async_scopes[0].scope_task
-    told = []
-
-    class Manager:
-        def __init__(self, outcome):
-            self.outcome = outcome
-
-        async def __aenter__(self):
-            return self
-
-        async def __aexit__(self, kind, error, traceback):
-            told.append(error)
-            if isinstance(self.outcome, BaseException):
-                raise self.outcome
-            return self.outcome
-
-    replacement = ValueError("replacement")
-    for outcome in (False, True, replacement, None):
-        enter(async_scopes[0], Manager(outcome))
-    scope_task.cancellation = cause = asyncio.CancelledError()
-    exits = async_scopes[0]._cleanups
-    assert all(isinstance(leave, ContextExit) for leave in exits)
-    for leave in reversed(exits):
-        leave()
-    assert told == [cause, cause, replacement, None]
-    assert scope_task.cancellation is None

@@ -4,7 +4,6 @@ import functools
 import pytest
 
 from asyncunit import AsyncTestCase, DefinitionError, Scope, fixture
-from asyncunit.lifecycle.cleanups import leave
 from tests.support import run
 
 
@@ -138,17 +137,6 @@ def test_one_that_cannot_be_closed_shows_both_errors():
     error = run(suite_with(async_endless)).only_error()
     assert "ignored GeneratorExit" in str(error)
     assert "yields a second time" in str(error.__context__)
-
-
-def test_leave_returns_whatever_a_tear_down_raises_but_ctrl_c():
-    def fail(error):
-        raise error
-
-    exit_ = SystemExit()
-    assert leave(lambda: fail(exit_)) == [exit_]
-    assert leave(lambda: None) == []
-    with pytest.raises(KeyboardInterrupt):
-        leave(lambda: fail(KeyboardInterrupt()))
 
 
 @pytest.mark.parametrize("scope", list(Scope))

@@ -39,7 +39,7 @@ def test_ctrl_c_outside_a_loop_is_a_keyboard_interrupt(interrupt):
         press(interrupt)
 
 
-def test_the_first_ctrl_c_cancels_the_job_and_the_second_closes_the_loop(interrupt):
+def test_the_first_ctrl_c_cancels_the_step_and_the_second_closes_the_loop(interrupt):
     loops = LoopRunner(open_scope(), None)
     scope = ScopeTask(loops, open_scope())
     events = []

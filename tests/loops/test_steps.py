@@ -12,7 +12,7 @@ from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting
 from tests.conftest import fail, open_scope
 
 
-def test_a_job_has_the_name_of_what_it_awaits():
+def test_a_step_has_the_name_of_what_it_awaits():
     async def numbers():
         yield 1
 
@@ -46,7 +46,7 @@ def test_what_merely_has_a_fixture_tears_none_down():
     coroutine.close()
 
 
-def test_a_job_that_is_discarded_closes_what_it_awaits_and_what_stands_in_that():
+def test_a_step_that_is_discarded_closes_what_it_awaits_and_what_stands_in_that():
     inner, around = fail(), fail()
     step = Step(inner)
     step.awaitable = around
@@ -54,7 +54,7 @@ def test_a_job_that_is_discarded_closes_what_it_awaits_and_what_stands_in_that()
     assert inner.cr_frame is around.cr_frame is None
 
 
-def test_an_expired_job_ends_with_the_traceback_of_its_cancellation():
+def test_an_expired_step_ends_with_the_traceback_of_its_cancellation():
     step = Step(None)
     try:
         raise asyncio.CancelledError
