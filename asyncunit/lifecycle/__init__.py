@@ -49,7 +49,7 @@ What ends a test early does so in this order, whatever it was:
 
 Three things are carried from one call to the next, and nothing else is:
 
-    ScopeTask.cancellation    the cancellation that goes through what the scope has entered, or what one of these made of it
+    ScopeTask.cancellation    the cancellation that goes through what the scope has entered, or what became of it
     LoopRunner.broken         the scope tasks whose wider scope was cancelled; `unwind` empties it
     LoopRunner.stubborn       tasks that refuse to end: the loop is replaced at the end of the test, or of the scope
 """
