@@ -21,7 +21,7 @@ from unittest import IsolatedAsyncioTestCase
 
 from asyncunit.cases import run as runs
 from asyncunit.cases import suite
-from asyncunit.cases.running import AwaitingContext, RunningTest
+from asyncunit.cases.running import AwaitingContext, CameOf, Part, RunningTest
 from asyncunit.cases.under_schedules import attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions
@@ -45,6 +45,10 @@ _SET_UP, _TEAR_DOWN = unittest.TestCase.setUp, unittest.TestCase.tearDown
 _ASYNC_SET_UP, _ASYNC_TEAR_DOWN = IsolatedAsyncioTestCase.asyncSetUp, IsolatedAsyncioTestCase.asyncTearDown
 
 
+# By these unittest runs a test.
+_STEPS = ("_callSetUp", "_callTestMethod", "_callTearDown")
+
+
 def _super(case: StepsInScope) -> Any:
     """The classes behind asyncunit's, whose private methods type checkers do not know."""
     return super(StepsInScope, case)
@@ -53,8 +57,7 @@ def _super(case: StepsInScope) -> Any:
 def _extended_steps(cls: type) -> frozenset[str]:
     """Which steps of a test a base extends that stands between asyncunit's class and unittest's."""
     bases = cls.__mro__[cls.__mro__.index(StepsInScope) + 1 : cls.__mro__.index(IsolatedAsyncioTestCase)]
-    steps = ("_callSetUp", "_callTestMethod", "_callTearDown", "run")
-    return frozenset(step for step in steps for base in bases if step in vars(base))
+    return frozenset(step for step in (*_STEPS, "run") for base in bases if step in vars(base))
 
 
 def _never_ran(case: unittest.TestCase) -> DefinitionError:
@@ -79,6 +82,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
     # Whether a class in front overrides _callTestMethod, and may look at the loop after it: IsolatedAsyncioTestCase's
     # turns once more when the test is done.
     _asyncunit_is_awaited_for_more: ClassVar[bool] = False
+    # Whether the steps of a test are called by unittest and by nobody else, so that some may be run together.
+    _asyncunit_has_own_steps: ClassVar[bool] = False
     # Whether a base in front has a run() of its own; and whether that has come to this class's.
     _asyncunit_has_run_in_front: ClassVar[bool] = False
     _asyncunit_has_come = False
@@ -91,6 +96,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
     _asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
     # The schedule that the test follows; None where it is run in asyncio's own order alone.
     _asyncunit_attempt: Attempt | None = None
+    _outcome: Any
     _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -98,6 +104,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
         cls._asyncunit_extended = _extended_steps(cls)
         cls._asyncunit_is_awaited_for_more = cls._callTestMethod is not StepsInScope._callTestMethod
         cls._asyncunit_has_run_in_front = cls.run is not StepsInScope.run
+        own_steps = [getattr(cls, name) is getattr(StepsInScope, name) for name in _STEPS]
+        cls._asyncunit_has_own_steps = all(own_steps) and not cls._asyncunit_extended
 
     def __getstate__(self) -> dict[str, Any]:
         # What is only there while the test runs refers to its runner, and to much of the process.
@@ -133,12 +141,9 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
         Under schedules it is run once for each, until one fails.
         """
-        if result is not None and (attempts := attempts_for(self)) is not None:
-            run_under(attempts, self, result, self._asyncunit_run)
+        if result is not None and self._asyncunit_attempt is None and (attempts := attempts_for(self)) is not None:
+            run_under(attempts, self, result, functools.partial(StepsInScope.run, self))
             return result
-        return self._asyncunit_run(result)
-
-    def _asyncunit_run(self, result: unittest.TestResult | None) -> unittest.TestResult | None:
         try:
             self._asyncunit_is_running = self._asyncunit_has_come = True
             # IsolatedAsyncioTestCase's adds nothing that is needed.
@@ -188,6 +193,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         self._asyncunit_test = test
         try:
             scope_task = test.scope_task or self._asyncunit_opened(test)
+            steps = self._asyncunit_tear_down_steps(test, scope_task)
             if test.fixtures is not None and (own_fixtures := test.fixtures.plan.own):
                 test.fixtures.set_up(own_fixtures)
             if "_callSetUp" in self._asyncunit_extended:
@@ -197,24 +203,55 @@ class StepsInScope(IsolatedAsyncioTestCase):
                 if cls.setUp is not _SET_UP or "setUp" in own:
                     scope_task.call(self.setUp)
                 if cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own:
+                    if is_async_def(self.asyncSetUp) and self._asyncunit_is_run_together(test):
+                        self._asyncunit_set_up_together(test, [test.set_up_part(self.asyncSetUp)], steps)
+                        return
                     call_hook(scope_task, self.asyncSetUp)
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
             raise test.cut_short(cut)
-        steps = test.tear_down_steps
+        test.tear_down_steps = steps
+        if test.fixtures is not None and test.fixtures.plan.named:
+            test.set_up_named(test.fixtures)
+
+    def _asyncunit_tear_down_steps(self, test: RunningTest, scope_task: ScopeTask) -> list[Callable[[], object]]:
+        """The tear-down hooks that are to be run once the set-up has succeeded."""
+        cls, own = type(self), self.__dict__
+        steps: list[Callable[[], object]] = []
         if "_callTearDown" in self._asyncunit_extended:
             test.is_async_tear_down = True
             steps.append(lambda: self._asyncunit_extended_tear_down(scope_task))
-        else:
-            if cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own:
-                test.is_async_tear_down = True
-                steps.append(lambda: call_hook(scope_task, self.asyncTearDown, test))
-            if cls.tearDown is not _TEAR_DOWN or "tearDown" in own:
-                test.is_async_tear_down = test.is_async_tear_down or is_async_def(self.tearDown)
-                steps.append(lambda: scope_task.call(self.tearDown))
-        if test.fixtures is not None and test.fixtures.plan.named:
-            test.set_up_named(test.fixtures)
+            return steps
+        if cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own:
+            test.is_async_tear_down = True
+            steps.append(lambda: call_hook(scope_task, self.asyncTearDown, test))
+            if is_async_def(self.asyncTearDown) and self._asyncunit_is_run_together(test):
+                test.tear_down_hook = self.asyncTearDown
+        if cls.tearDown is not _TEAR_DOWN or "tearDown" in own:
+            test.is_async_tear_down = test.is_async_tear_down or is_async_def(self.tearDown)
+            steps.append(lambda: scope_task.call(self.tearDown))
+        return steps
+
+    def _asyncunit_is_run_together(self, test: RunningTest) -> bool:
+        """Whether what is async and stands together may be run so: nobody is called, or asks, in between."""
+        return (
+            self._asyncunit_has_own_steps
+            and self._outcome is not None  # debug() tears down nothing after an error
+            and not self._asyncunit_is_postponed
+            and self._asyncunit_substitute_of is None
+            and (test.fixtures is None or not test.fixtures.plan.named)
+            and is_async_def(getattr(self, self._testMethodName))
+            and not runs.expects_failure(self)
+        )
+
+    def _asyncunit_set_up_together(
+        self, test: RunningTest, parts: list[Part], steps: list[Callable[[], object]]
+    ) -> None:
+        """Run the set-up, and the test with it; a subtest that fails is the test's, and not the set-up's."""
+        test.set_up_together(parts, steps, getattr(self, self._testMethodName))
+        test.has_failed_subtest = not self._outcome.success
+        self._outcome.success = True
 
     def _callTestMethod(self, method: Callable[..., object]) -> None:
         cut = None
@@ -226,6 +263,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
         try:
             if "_callTestMethod" in self._asyncunit_extended:
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
+            elif test.came_of_test is not None:
+                value = self._asyncunit_take(test, test.came_of_test)
             elif is_async_def(method):
                 coroutine: Any = method(**arguments)
                 value = scope_task.run(coroutine, test)
@@ -250,9 +289,18 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if value is not None:
             judge_value(method, value)
 
+    def _asyncunit_take(self, test: RunningTest, came: CameOf) -> Any:
+        """Return or raise what has come of a test that was run with its set-up."""
+        test.came_of_test = None
+        if test.has_failed_subtest:
+            self._outcome.success = False
+        if came.error is not None:
+            raise came.error
+        return came.value
+
     def _callTearDown(self) -> None:
         test = self._asyncunit_test
-        if test is not None and test.tear_down_steps and not self._asyncunit_is_postponed:
+        if test is not None and test.has_tear_down and not self._asyncunit_is_postponed:
             test.leave_behind(test.tear_down())
 
     def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:

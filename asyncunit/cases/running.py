@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncunit.errors import LoopClosedError
 from asyncunit.introspection.functions import is_async_def
@@ -16,11 +16,30 @@ from asyncunit.lifecycle.hooks import ClassScope, loop_of
 from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
+from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Step
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+class Part(NamedTuple):
+    """A step of a test that may follow another in the same run of the loop, because nothing sync stands between them.
+
+    ``begin`` makes what is to be awaited, and runs none of the user's lines. ``take`` is called with what that has
+    returned, and ``fail`` with what it has raised, where it was not the first that was run.
+    """
+
+    begin: Callable[[], Awaitable[Any]]
+    take: Callable[[Any], object]
+    fail: Callable[[BaseException], object]
+
+
+class CameOf(NamedTuple):
+    """What came of a test that was run with its set-up, until unittest asks for it."""
+
+    value: Any
+    error: BaseException | None
 
 
 class RunningTest(OpenTest):
@@ -33,6 +52,18 @@ class RunningTest(OpenTest):
 
     fixtures: TestFixtures | None = None
     is_async_tear_down = False
+    # What came of the test where it was run with its set-up; None where it is still to be run.
+    came_of_test: CameOf | None = None
+    # Whether a subtest of it has failed meanwhile.
+    has_failed_subtest = False
+    # The async tear-down hook, where it is the first of the steps and may be run with the test.
+    tear_down_hook: Callable[[], Awaitable[Any]] | None = None
+    # The part that is being run, of those that are run together.
+    _part: Part | None = None
+    # The test, while it is to follow the set-up at once.
+    _method: Callable[..., Any] | None = None
+    # What was raised by a part of the set-up that was not the first.
+    _set_up_error: BaseException | None = None
     # Closes what was opened for this test alone; None where a suite has set up its class.
     close_class: Callable[[], list[Exception]] | None = None
     _case: Any
@@ -40,6 +71,12 @@ class RunningTest(OpenTest):
     def __init__(self, case: Any) -> None:
         self.tear_down_steps: list[Callable[[], object]] = []
         self._case = case
+        # Those that are to be run once the set-up has succeeded, while it is run together with the test.
+        self._tear_down_steps_of_set_up = self.tear_down_steps
+        # The parts of the set-up that are to follow at once.
+        self._ahead: list[Part] = []
+        # What the tear-down hook has raised, where it was run with the test.
+        self._tear_down_errors: list[BaseException] = []
 
     def open(self, class_scope: ClassScope) -> ScopeTask:
         """Set up what the test needs of its class, and open its own scope inside."""
@@ -86,7 +123,108 @@ class RunningTest(OpenTest):
         self.leave_behind(self.tear_down())
         raise failure
 
-    def next_step(self, went_well: bool) -> Awaitable[None] | After:
+    # What is run together: all that is async and stands together takes one run of the loop, step by step. As soon as one
+    # of the parts fails, the rest is run apart, as unittest asks for it.
+
+    def set_up_together(
+        self, parts: list[Part], tear_down_steps: list[Callable[[], object]], method: Callable[..., Any]
+    ) -> None:
+        """Run parts of the set-up, and the test where all goes well, with what follows that.
+
+        Raises what ends the set-up. What comes of the test is kept, as ``came_of_test``.
+        """
+        assert self.scope_task is not None
+        first, *self._ahead = parts
+        self._method = method
+        self._tear_down_steps_of_set_up = tear_down_steps
+        self._part = first
+        try:
+            self.scope_task.run(first.begin(), self)
+        except BaseException:
+            self._part = self._method = None
+            self._ahead.clear()
+            raise
+        error, self._set_up_error = self._set_up_error, None
+        if error is None and self._ahead:  # something wider has broken in between
+            error = self.scope_task.cancellation or asyncio.CancelledError()
+        if error is not None:
+            self._method = None
+            self._ahead.clear()
+            raise error
+        if self._method is not None:  # something wider has broken just before the test, which is to find that
+            self._end_set_up()
+
+    def set_up_part(self, hook: Callable[[], Awaitable[Any]]) -> Part:
+        """The part that is an async set-up hook."""
+        return Part(hook, _let_be, self._fail_set_up)
+
+    def _end_set_up(self) -> Callable[..., Any]:
+        method, self._method = self._method, None
+        assert method is not None
+        self.tear_down_steps = self._tear_down_steps_of_set_up
+        return method
+
+    def next_step(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After:
+        """What is to be run in the same run of the loop as the step that is done; else what becomes of the task."""
+        part = self._part
+        if part is not None and step.error is None and step.stray is None:
+            self._part = None
+            part.take(step.value)
+        if self._ahead or self._method is not None:
+            return KEEP_TASK if is_broken else self._begin(self._ahead.pop(0) if self._ahead else self._test_part())
+        if self.tear_down_hook is not None and not is_broken:
+            return self._begin(self._tear_down_part(self.tear_down_hook))
+        return self._after_test(went_well=not is_broken)
+
+    def _begin(self, part: Part) -> Awaitable[Any] | After:
+        self._part = part
+        try:
+            return part.begin()
+        except Exception as error:  # of a call with the wrong arguments
+            self._part = None
+            part.fail(error)
+            return KEEP_TASK
+
+    def _test_part(self) -> Part:
+        method = self._end_set_up()
+        return Part(
+            lambda: method(**({} if self.fixtures is None else self.fixtures.arguments)),
+            self._take_test,
+            self._fail_test,
+        )
+
+    def _tear_down_part(self, hook: Callable[[], Awaitable[Any]]) -> Part:
+        assert self.scope_task is not None
+        self.tear_down_hook = None
+        self.tear_down_steps.pop(0)
+        self.scope_task.is_ending = True
+        return Part(hook, _let_be, self._fail_tear_down)
+
+    def _take_test(self, value: Any) -> None:
+        self.came_of_test = CameOf(value, None)
+
+    def _fail_test(self, error: BaseException) -> None:
+        self.came_of_test = CameOf(None, error)
+
+    def _fail_set_up(self, error: BaseException) -> None:
+        self._set_up_error = error
+
+    def _fail_tear_down(self, error: BaseException) -> None:
+        assert self.scope_task is not None
+        if is_error(error, asyncio.CancelledError):
+            self._tear_down_errors += also_cancelled(self.scope_task, error)
+        else:
+            self._tear_down_errors.append(error)
+
+    def step_failed(self, error: BaseException) -> None:
+        """Take what such a part has raised, or the tear-down of a fixture that was run with it."""
+        part, self._part = self._part, None
+        if part is not None:
+            part.fail(error)
+        elif self.fixtures is not None:
+            self.fixtures.step_failed(error)
+
+    def _after_test(self, *, went_well: bool) -> Awaitable[Any] | After:
         """The tear-down of a fixture, where nothing else is to be run before it; else what becomes of the task."""
         if self.outer or self._case._asyncunit_is_postponed:
             return KEEP_TASK
@@ -101,11 +239,6 @@ class RunningTest(OpenTest):
             return KEEP_TASK
         return KEEP_TASK if fixtures is not None and fixtures.has_async_exit else END_TASK
 
-    def step_failed(self, error: BaseException) -> None:
-        """Take what that tear-down raised."""
-        if self.fixtures is not None:
-            self.fixtures.step_failed(error)
-
     def tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
         scope_task = self.scope_task
@@ -113,6 +246,8 @@ class RunningTest(OpenTest):
         if scope_task is None:
             return errors
         scope_task.is_ending = True
+        self.tear_down_hook = None
+        errors, self._tear_down_errors = self._tear_down_errors, errors
         while self.tear_down_steps:
             try:
                 self.tear_down_steps.pop(0)()
@@ -149,6 +284,11 @@ class RunningTest(OpenTest):
             self._case.addCleanup(_raise, error)
 
     @property
+    def has_tear_down(self) -> bool:
+        """Whether a tear-down hook is still to be run, or has raised something that is to be reported."""
+        return bool(self.tear_down_steps or self._tear_down_errors)
+
+    @property
     def can_close(self) -> bool:
         """Whether nothing else runs: a test that debug() left open may be let go at any time."""
         if self.scope_task is None or self._run is not registry.innermost_run():
@@ -173,6 +313,10 @@ def _is_async(cleanup: object) -> bool:
 
 def _raise(error: BaseException) -> None:
     raise error
+
+
+def _let_be(_value: object) -> None:
+    """What a hook has returned."""
 
 
 class AwaitingContext:

@@ -123,12 +123,13 @@ def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
     if owner.config.is_lenient and not _is_named_by_a_filter():
         _warn_whatever_makes_errors(warning, filename, line)
         return
-    if owner.notices is None:
+    *_, widest = owner.outwards()
+    if widest.notices is None:
         warnings.warn_explicit(warning, None, filename, line)
         return
     with warnings.catch_warnings(record=True) as shown:
         warnings.warn_explicit(warning, None, filename, line)
-    owner.notices.add(shown)
+    widest.notices.add(shown)
 
 
 class Notices:

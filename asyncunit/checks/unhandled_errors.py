@@ -9,7 +9,7 @@ import logging
 import types
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.shut_down import PartsOfLoop
@@ -51,32 +51,6 @@ class Unhandled(NamedTuple):
     finding: Finding
 
 
-class _LoopSettings(NamedTuple):
-    """What is set on a loop, and may be set by a test."""
-
-    handler: Any
-    factory: Any
-    debug: bool
-    slow_callback_duration: float | None
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> _LoopSettings:
-        """What is set now."""
-        slow = getattr(loop, "slow_callback_duration", None)  # which not every loop has
-        return cls(loop.get_exception_handler(), loop.get_task_factory(), loop.get_debug(), slow)
-
-    def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Set the loop so again, as far as it is not."""
-        if loop.get_exception_handler() is not self.handler:
-            loop.set_exception_handler(self.handler)
-        if loop.get_task_factory() is not self.factory:
-            loop.set_task_factory(self.factory)
-        if loop.get_debug() is not self.debug:
-            loop.set_debug(self.debug)
-        if self.slow_callback_duration not in (None, getattr(loop, "slow_callback_duration", None)):
-            loop.slow_callback_duration = self.slow_callback_duration
-
-
 class Observer(Instrument):
     """What is seen of one loop.
 
@@ -109,7 +83,7 @@ class Observer(Instrument):
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = make_task
         # How the loop was set before a test, by all that had run on it; None before the first.
-        self._before: _LoopSettings | None = None
+        self._before: _Settings | None = None
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(self._own_handler)
         if loop.get_task_factory() is None:
@@ -300,24 +274,48 @@ class Observer(Instrument):
         self.is_new_to_tests = False
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(self._own_handler)
-        self._before = _LoopSettings.of(loop)
+        self._before = _settings_of(loop)
         self._executor_before = None if self._parts is None else self._parts.executor
         self.aside += self.unhandled
         self.unhandled = []
 
     def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop as it was before the test."""
-        if loop.get_task_factory() is not self._own_factory:
+        before, now = self._before, _settings_of(loop)
+        if now[0] is not self._own_factory:
             gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
-        if self._before is not None:
-            self._before.put_back(loop)
-            if self._parts is not None and self._parts.executor is not self._executor_before:
-                self._parts.put_back(loop, self._executor_before)
+        if before is not None and now != before:
+            _put_back(loop, before, now)
+        if self._parts is not None and self._parts.executor is not self._executor_before and before is not None:
+            self._parts.put_back(loop, self._executor_before)
+
+
+# What is set on a loop, and may be set by a test: its task factory, exception handler, debug mode, and what it takes
+# for a slow callback, which not every loop has.
+_Settings = tuple[Any, Any, bool, float | None]
+
+
+def _settings_of(loop: asyncio.AbstractEventLoop) -> _Settings:
+    slow = getattr(loop, "slow_callback_duration", None)
+    return loop.get_task_factory(), loop.get_exception_handler(), loop.get_debug(), slow
+
+
+def _put_back(loop: asyncio.AbstractEventLoop, before: _Settings, now: _Settings) -> None:
+    """Set the loop as it was, as far as it is not."""
+    if now[0] is not before[0]:
+        loop.set_task_factory(before[0])
+    if now[1] is not before[1]:
+        loop.set_exception_handler(before[1])
+    if now[2] is not before[2]:
+        loop.set_debug(before[2])
+    if before[3] not in (None, now[3]):
+        loop.slow_callback_duration = before[3]
 
 
 def observer_on(loop_runner: LoopRunner) -> Observer:
     """What looks on at the loop of a loop runner that is to have an observer."""
-    return cast("Observer", loop_runner.instrument)
+    observer: Observer = loop_runner.instrument
+    return observer
 
 
 def observer_of(loop: asyncio.AbstractEventLoop | None) -> Observer | None:

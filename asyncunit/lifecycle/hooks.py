@@ -267,6 +267,8 @@ class ClassScope(HookedScope):
         self.fixtures = fixtures
         # Of those tests for which it is another than the class's.
         self.configs = loop_choice.configs_of_tests(cls, choice.configs[0])
+        # Whether any of its tests is to follow schedules.
+        self.explores = any(config.explores for config in (choice.configs[0], *self.configs.values()))
         if fixtures is not None:
             ScopeFixtures(open_scope).seen = fixtures.values
 

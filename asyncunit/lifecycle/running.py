@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from asyncunit.checks.findings import judge
 from asyncunit.checks.scope_end import after_test, before
-from asyncunit.checks.unhandled_errors import observer_on
+from asyncunit.checks.unhandled_errors import Observer
 from asyncunit.lifecycle.async_scope import replace_closed_loop, replace_stubborn_loop, unwind
 from asyncunit.lifecycle.cleanups import Exit, as_errors, cut_short, leave
 from asyncunit.loops.attempts import Attempt
@@ -39,7 +39,7 @@ class OpenTest:
         self._run = run
         open_scope, loop_runner = scope_task.scope, scope_task.loop_runner
         self.attempt = loop_runner.attempt
-        observer = observer_on(loop_runner)
+        observer: Observer = loop_runner.instrument
         observer.test = open_scope
         if observer.is_new_to_tests or observer.unhandled:
             observer.before_test(loop_runner.loop)
@@ -115,7 +115,7 @@ class OpenTest:
             scope, loop_runner = scope_task.scope, scope_task.loop_runner
             if self.attempt is not None:
                 self.attempt.finish()
-            observer = observer_on(loop_runner)
+            observer: Observer = loop_runner.instrument
             registry.end_inside(run)  # a suite that the test has run
             own = scope_task.end()
             if own is not None and not loop_runner.loop.is_closed():

@@ -1,14 +1,25 @@
-"""What Ctrl-C does while tests run: the first cancels what runs on a loop, the second stops at once."""
+"""What Ctrl-C does while tests run: the first cancels what runs on a loop, the second stops at once.
+
+``_signal`` is private. It is asked for each test who handles Ctrl-C; up to Python 3.11, that of ``signal`` first tries to
+make an enum of a handler, which takes as long as a tenth of a trivial test. ``tests/loops/test_interrupts.py`` tells
+when it changes.
+"""
 
 from __future__ import annotations
 
+import sys
 import types
-from signal import SIGINT, default_int_handler, getsignal, signal
-from threading import current_thread, main_thread
+from signal import SIGINT, default_int_handler, signal
+from threading import current_thread, get_ident, main_thread
 from typing import Protocol
 
 from asyncunit.introspection.frames import is_in_own_code
 from asyncunit.scope import Scope
+
+if sys.version_info >= (3, 12):
+    from signal import getsignal
+else:
+    from _signal import getsignal
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -40,6 +51,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.active: Running | None = None
+        self._thread = get_ident()
         self._reset()
 
     def _reset(self) -> None:
@@ -49,13 +61,15 @@ class Interrupt:
     @classmethod
     def of_this_thread(cls) -> Interrupt:
         """The one of the main thread, installed if it is not; one without effect for another thread."""
-        if current_thread() is not main_thread():
-            return cls()
-        if cls._installed is None:
-            cls._installed = cls()
+        installed = cls._installed
+        if installed is None or installed._thread != get_ident():
+            if current_thread() is not main_thread():
+                return cls()
+            installed = cls._installed = installed or cls()
+            installed._thread = get_ident()  # another than before, in a child that a thread has forked
         if getsignal(SIGINT) is default_int_handler:
-            signal(SIGINT, cls._installed)
-        return cls._installed
+            signal(SIGINT, installed)
+        return installed
 
     @classmethod
     def uninstall(cls) -> None:

@@ -133,7 +133,7 @@ class LoopRunner:
         self.runner = Runner(loop_factory=functools.partial(_made_by, self._made_by))
         self.loop = self.runner.get_loop()
         self.virtual = cast("VirtualClock", self.loop) if self._is_virtual else None
-        self.instrument = self._instrument_of(self.loop, self.owner)
+        self.instrument: Any = self._instrument_of(self.loop, self.owner)
         know(self.loop, self.owner)
 
     def report_closed_by_user(self) -> LoopClosedError:
@@ -239,7 +239,9 @@ class LoopRunner:
             shut_down.result()
         for task in self.stubborn:
             keep_unfinished(task)
-        return errors + self._exit_errors() + self.instrument.loop_closed(left)
+        errors += self._exit_errors()
+        errors += self.instrument.loop_closed(left)
+        return errors
 
     def _exit_errors(self) -> list[Exception]:
         errors: list[Exception] = []

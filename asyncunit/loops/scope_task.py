@@ -257,7 +257,6 @@ class ScopeTask:
         self._inbox.append(step)
         if self._task is None or self._task.done():
             self._loop = self.loop_runner.loop
-            self._idle = _Idle(self, self._loop)
             # Not by loop.create_task(): a task factory that a test has set is for the test's own tasks.
             self._coroutine = self._serve()
             self._task = Task(self._coroutine, loop=self._loop, context=self.scope.context)
@@ -271,8 +270,56 @@ class ScopeTask:
             self._idle.end()
 
     async def _serve(self) -> None:
+        """Take the steps that are posted, one after the other, until there is None in the place of one."""
+        inbox, task = self._inbox, self._task
+        assert task is not None
         try:
-            await self._take_steps()
+            while True:
+                if not inbox:
+                    await self._be_idle(task)
+                step = self._current = inbox.pop(0)
+                if step is None:
+                    return
+                try:
+                    if self.cancellation is not None and not self.is_ending:
+                        step.discard()
+                        raise self.cancellation
+                    awaitable, step.task = step.awaitable, task
+                    if type(awaitable) is types.CoroutineType:
+                        try:
+                            waits_for = awaitable.send(None)
+                        except (
+                            StopIteration
+                        ) as end:  # it did not wait: nothing more is needed for most of what is short
+                            step.value = end.value
+                        else:
+                            step.waits_for(waits_for)
+                            step.value = await step
+                    else:
+                        step.value = await step
+                except GeneratorExit as error:
+                    step.error = error
+                    self._finish(step)
+                    raise  # perhaps it is this coroutine that is being closed, and must not go on
+                except BaseException as error:
+                    step.error = error
+                if step.done:  # it was given up, and the scope has another task by now
+                    return
+                if step.error is not None or step.expired is not None or task.cancelling():
+                    await self._settle(task, step)
+                following: Awaitable[Any] | After = KEEP_TASK
+                if step.continuation is not None:
+                    if self._deadline is not None:
+                        self._unwatch(step)
+                    is_broken = step.error is not None or step.stray is not None or self.cancellation is not None
+                    following = step.continuation.next_step(step, is_broken=is_broken)
+                if following is END_TASK or following is KEEP_TASK:
+                    self._finish(step)
+                    if following is END_TASK and not inbox:
+                        return
+                else:
+                    self._begin_next(step, following)
+                del step
         except GeneratorExit:
             raise
         except BaseException as error:  # what a signal handler has raised in asyncunit's own code
@@ -282,45 +329,14 @@ class ScopeTask:
             step.error = error
             self._finish(step)
 
-    async def _take_steps(self) -> None:
-        inbox, task, idle = self._inbox, self._task, self._idle
-        assert task is not None
-        assert idle is not None
-        while True:
-            while not inbox:
-                _unregister_task(task)
-                await idle
-            step = self._current = inbox.pop(0)
-            if step is None:
-                return
-            try:
-                if self.cancellation is not None and not self.is_ending:
-                    step.discard()
-                    raise self.cancellation
-                step.task = task
-                step.value = await step
-            except GeneratorExit as error:
-                step.error = error
-                self._finish(step)
-                raise  # perhaps it is this coroutine that is being closed, and must not go on
-            except BaseException as error:
-                step.error = error
-            if step.done:  # it was given up, and the scope has another task by now
-                return
-            if step.error is not None or step.expired is not None or task.cancelling():
-                await self._settle(task, step)
-            following: Awaitable[None] | After = KEEP_TASK
-            if step.continuation is not None:
-                following = step.continuation.next_step(
-                    step.error is None and step.stray is None and self.cancellation is None
-                )
-            if following is END_TASK or following is KEEP_TASK:
-                self._finish(step)
-                if following is END_TASK and not inbox:
-                    return
-            else:
-                self._begin_next(step, following)
-            del step
+    async def _be_idle(self, task: Task[None]) -> None:
+        """Wait until a step is posted."""
+        idle = self._idle
+        if idle is None:
+            idle = self._idle = _Idle(self, self._loop)
+        while not self._inbox:
+            _unregister_task(task)
+            await idle
 
     async def _settle(self, task: Task[None], step: Step) -> None:
         """See what has become of a step that did not simply return."""
@@ -340,16 +356,16 @@ class ScopeTask:
         while task.uncancel():
             pass
 
-    def _begin_next(self, step: Step, awaitable: Awaitable[None]) -> Step:
+    def _begin_next(self, step: Step, awaitable: Awaitable[Any]) -> Step:
         """Have what follows a step be the next that the task takes: whoever waits for the step waits for that too."""
         following = Step(awaitable)
         following.continuation, following.first = step.continuation, step.first or step
         following.first.last = following
         self._inbox.insert(0, following)
-        if self._deadline is not None:
-            seconds = self._deadline.seconds
-            self._unwatch(step)
-            self._watch(following, seconds)
+        if self.loop_runner.virtual is not None:
+            self.loop_runner.virtual.begin_step()
+        if self._config.timeout is not None:
+            self._watch(following, self._config.timeout)
         return following
 
     def _finish(self, step: Step) -> None:
@@ -450,6 +466,7 @@ class ScopeTask:
         if is_error(error, KeyboardInterrupt):
             step.error = error
         else:
+            mark_as_reported(trim(error))
             continuation.step_failed(error)
 
     def _take_error(self, step: Step) -> BaseException:

@@ -35,11 +35,14 @@ KEEP_TASK: Final = After.KEEP_TASK
 class Continuation(Protocol):
     """Who knows what follows a step in the same run of the loop."""
 
-    def next_step(self, went_well: bool) -> Awaitable[None] | After:
-        """What is to be awaited next; else what becomes of the task."""
+    def next_step(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After:
+        """What is to be awaited after a step; else what becomes of the task.
+
+        ``is_broken`` is true where the step has failed, or a cancellation goes through the scope.
+        """
 
     def step_failed(self, error: BaseException) -> None:
-        """Take what that raised."""
+        """Take what a step has raised that was not the first."""
 
 
 T = TypeVar("T")
@@ -78,6 +81,7 @@ class Step:
     task: Task[None] | None = None
     _is_unlisted = False
     _iterator: Any = None
+    _given: tuple[Any] | None = None
 
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.awaitable = self._written = awaitable
@@ -92,7 +96,15 @@ class Step:
     def __iter__(self) -> Step:
         return self
 
+    def waits_for(self, thing: Any) -> None:
+        """The coroutine has begun, by ``send()``, which gave what it waits for: awaiting the step gives that."""
+        self._given = (thing,)
+
     def __next__(self) -> Any:
+        if self._given is not None:
+            (waits_for,), self._given = self._given, None
+            self._unlist()
+            return waits_for
         if self._is_unlisted:
             self._list()
         iterator = self._iterator

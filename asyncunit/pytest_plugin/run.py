@@ -18,7 +18,7 @@ from asyncunit.lifecycle.async_scope import async_scope_of, loop_in
 from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.loop import current_loop
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import END_TASK, KEEP_TASK, After
+from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Step
 from asyncunit.scope import Scope, ScopePath
 from asyncunit.scopes import registry
 from asyncunit.scopes.contexts import Within, changes, given_to, values_around, values_of
@@ -136,9 +136,9 @@ class FunctionTest(OpenTest):
             cut = error
         raise self.cut_short(cut)
 
-    def next_step(self, went_well: bool) -> After:
+    def next_step(self, step: Step, *, is_broken: bool) -> After:
         """The task ends with the test where nothing is left to be run in it, in the same run of the loop."""
-        return END_TASK if went_well and self.outer is None and not self.is_called_often else KEEP_TASK
+        return KEEP_TASK if is_broken or self.outer is not None or self.is_called_often else END_TASK
 
     def step_failed(self, error: BaseException) -> None:
         """There is no step that could fail."""

@@ -91,11 +91,12 @@ class Run:
 
     def open(self, scope: Scope, key: Hashable) -> OpenScope:
         """Open one scope inside the innermost."""
-        within = self.innermost_scope
+        chain = self.chain
+        within = chain[-1] if chain else None
         open_scope = OpenScope(scope, key, self.context_within(within), within)
         if within is None:
             open_scope.notices = self.notices
-        self.chain.append(open_scope)
+        chain.append(open_scope)
         return open_scope
 
     def context_within(self, within: OpenScope | None) -> contextvars.Context:
@@ -126,7 +127,7 @@ class Run:
         """Close a scope, after those inside it, and return what that raised. May be called twice."""
         errors: list[Exception] = []
         chain = self.chain
-        if not open_scope.has_anything_to_close and chain and chain[-1] is open_scope:
+        if chain and chain[-1] is open_scope and not open_scope.has_anything_to_close:
             chain.pop()  # the short way, which most tests go
             return errors
         with printing_at_interrupt(open_scope, errors):

@@ -114,9 +114,9 @@ class Told:
         self.errors = []
         self.went_well = []
 
-    def next_step(self, went_well):
-        self.went_well.append(went_well)
-        if went_well and self.steps:
+    def next_step(self, step, *, is_broken):
+        self.went_well.append(not is_broken)
+        if not is_broken and self.steps:
             return self.steps.pop(0)
         return KEEP_TASK if self.steps else END_TASK
 
