@@ -26,7 +26,7 @@ MEANINGS = {
     "loop_scope": "the least loop scope where none is named: function, class, module, package or session",
     "mode": "auto takes every async test function; strict (default) those that are marked",
     "schedules": "under how many orders of its tasks a test with a loop of its own is run",
-    "timeout": "seconds for each step apart: the set-up or the tear-down of a fixture, a hook, the test, a cleanup",
+    "timeout": "seconds for each step: a hook, the test, a cleanup, the set-up or tear-down of a fixture",
 }
 KEYS = tuple(MEANINGS)
 
