@@ -56,7 +56,7 @@ class CutShortError(AsyncUnitError):
 
 
 class DeadlockError(AsyncUnitError):
-    """Nothing can wake a step any more: nothing is ready, there is no timer, and nothing real is in flight.
+    """Nothing can wake a step any more: nothing is ready, there is no timer, and nothing real is going on.
 
     Only a loop with a virtual clock knows that. The message says what each task waits for, and for whom.
     """

@@ -16,8 +16,9 @@ from asyncunit.cases import suite
 from asyncunit.cases.protocol import StepsInScope
 from asyncunit.cases.suite import class_scope_of
 from asyncunit.checks.unhandled_errors import expecting, observer_of, observer_on
-from asyncunit.errors import AsyncUnitError, DefinitionError, LoopScopeError
+from asyncunit.errors import DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import bound, class_name, written_of
+from asyncunit.introspection.tracebacks import at_users_line
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of
 from asyncunit.lifecycle.cleanups import AsyncCleanup, enter_context
 from asyncunit.lifecycle.hooks import ClassScope, ModuleScope
@@ -116,15 +117,13 @@ class AsyncTestCase(StepsInScope):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name, act in _CLASS_FRONTS.items():
-            _refuse_async_class_hook(cls, name)
-            setattr(cls, name, _ClassHook(cls, name, act))
-        _refuse_other_runner(cls)
-        try:
+        with at_users_line:
+            for name, act in _CLASS_FRONTS.items():
+                _refuse_async_class_hook(cls, name)
+                setattr(cls, name, _ClassHook(cls, name, act))
+            _refuse_other_runner(cls)
             plans.define(cls)
             loop_choice.check_class(cls)
-        except AsyncUnitError as error:
-            raise error.with_traceback(None)  # noqa: B904 - where it was found is nobody's: one line of ours is enough
 
     def __init__(self, methodName: str = "runTest") -> None:
         cls = type(self)

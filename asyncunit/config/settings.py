@@ -13,6 +13,7 @@ from asyncunit.config.keys import SETTINGS
 from asyncunit.config.parsing import Check, LoopFactories, LoopFactory, choose_factories, parse
 from asyncunit.errors import ConfigurationError
 from asyncunit.introspection.functions import class_name
+from asyncunit.introspection.tracebacks import at_users_line
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -139,17 +140,16 @@ class settings:  # noqa: N801 - used as a decorator, and named as one
     _written_as = "asyncunit.settings"
 
     def __init__(self, **values: object) -> None:
-        try:
+        with at_users_line:
             self.values = parse_settings(values, f"{self._written_as}(...)")
-        except ConfigurationError as error:
-            raise error.with_traceback(None)  # noqa: B904 - where it was found is nobody's: one line of ours is enough
 
     def __call__(self, target: Target, /) -> Target:
         """Attach the values to a class or a function, and return it."""
         values = self.values
         if isinstance(target, type):
-            for key in CLASS_ATTRIBUTES:
-                self._set_attribute(target, key)
+            with at_users_line:
+                for key in CLASS_ATTRIBUTES:
+                    self._set_attribute(target, key)
             values = {key: value for key, value in values.items() if key not in CLASS_ATTRIBUTES}
         setattr(target, ATTRIBUTE, {**vars(target).get(ATTRIBUTE, {}), **values})
         return target

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from asyncunit.config.keys import KEYS, VARIABLES
@@ -34,7 +35,8 @@ def load(
     for key, value in (ini or {}).items():
         config = _in_front(config, {key: value}, f"asyncunit_{key}")
     for variable, key, value in _environment(environ):
-        config = _in_front(config, {key: value}, variable, "environment variable ")
+        known = (*KEYS, *VARIABLES)
+        config = _in_front(config, {key: value}, variable, f"environment variable {variable}", known)
     for key, value in (options or {}).items():
         config = _in_front(config, {key: value}, f"--asyncunit-{key.replace('_', '-')}")
     return config
@@ -50,15 +52,37 @@ def _from_files(start: Path) -> Config:
                 f"keep one of the two."
             )
         for path, table in found:
-            return _in_front(Config(), table, str(path))
+            return _of_file(path, table)
     return Config()
 
 
-def _in_front(config: Config, written: Mapping[str, object], source: str, kind: str = "") -> Config:
-    """The configuration with what is written at ``source`` in front; ``kind`` says in an error what that is."""
-    values = parse(written, f"{kind}{source}", (*KEYS, *VARIABLES) if kind else KEYS)
+def _of_file(path: Path, table: Mapping[str, object]) -> Config:
+    """What a file says; an error begins with the line."""
+    config = Config()
+    text = _read(path)
+    for key, value in table.items():
+        config = _in_front(config, {key: value}, str(path), f"{path}{_line_of(key, text)}")
+    return config
+
+
+def _line_of(key: str, text: str) -> str:
+    """The line that has a key, as it stands behind a path; nothing where it is written in a form of its own."""
+    in_table = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("["):
+            in_table = line.strip() in ("[tool.asyncunit]", "[asyncunit]")
+        elif in_table and re.match(rf"\s*{re.escape(key)}\s*[=:]", line, re.IGNORECASE):
+            return f":{number}"
+    return ""
+
+
+def _in_front(
+    config: Config, written: Mapping[str, object], source: str, where: str = "", known: Sequence[str] = KEYS
+) -> Config:
+    """The configuration with what is written at ``source`` in front; ``where`` is what an error says of that."""
+    values = parse(written, where or source, known)
     if type(names := values.get("loop_factories")) is tuple:
-        _check_names(names, config.loop_factories, f"{kind}{source}")
+        _check_names(names, config.loop_factories, where or source)
     return config.merged(values, source)
 
 

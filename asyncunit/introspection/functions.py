@@ -172,8 +172,8 @@ def judge_value(method: Callable[[], object], value: object) -> None:
     if isinstance(value, types.AsyncGeneratorType | types.GeneratorType):
         kind = "an async generator" if isinstance(value, types.AsyncGeneratorType) else "a generator"
         raise DefinitionError(
-            f"{name} is {kind}, for it has a yield, so none of its lines has run. Take the yield out of the test; what "
-            f"sets up and tears down belongs into asyncSetUp, or into a context that enterAsyncContext() enters."
+            f"{name} is {kind}, because it has a yield, so none of its lines has run. Take the yield out of the test; "
+            f"what sets up and tears down belongs into asyncSetUp, or into a context that enterAsyncContext() enters."
         )
     if is_awaitable(value) and not _is_done(value):
         discard(value)

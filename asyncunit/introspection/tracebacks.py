@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
+from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.frames import Place, is_ours, place_of_function
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -68,6 +69,23 @@ def all_of(error: BaseException) -> Iterator[BaseException]:
             yield other
             left += (attribute_of(other, "__cause__"), attribute_of(other, "__context__"))
             left += attribute_of(other, "exceptions") if issubclass(type(other), BaseExceptionGroup) else ()
+
+
+class AtUsersLine:
+    """A block whose errors of asyncunit's own have no line of asyncunit's: they come from the user's line that called.
+
+    For what a user's module calls while it is imported: unittest's loader prints all lines of such an error. An error
+    that goes on as it is gets no line of the function that it leaves, so it has none of the block's own either.
+    """
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, AsyncUnitError):
+            trim(error.with_traceback(None))
+
+
+at_users_line = AtUsersLine()
 
 
 def _begin(traceback: types.TracebackType | None) -> types.TracebackType | None:

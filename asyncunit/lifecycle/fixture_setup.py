@@ -71,7 +71,7 @@ def _begin(
             if is_at_yield(made):
                 register(steps)
     raise DefinitionError(
-        f"{fixture} returned {made!r}; expected a generator, for it has a yield. Take away the decorator under "
+        f"{fixture} returned {made!r}; expected a generator, because it has a yield. Take away the decorator under "
         f"@asyncunit.fixture that makes something else of it."
     )
 

@@ -455,7 +455,7 @@ class ScopeTask:
         discard(awaitable)
         if self._in_sync or self.loop_runner.loop.is_running():
             return RunningLoopError(
-                f"{awaitable!r} cannot be run to its end here, for the scope '{self.scope}' is already running "
+                f"{awaitable!r} cannot be run to its end here, because the scope '{self.scope}' is already running "
                 f"code. Await it where it is made, in an async function."
             )
         return self.loop_runner.report_closed_by_user()

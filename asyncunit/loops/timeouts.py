@@ -54,7 +54,7 @@ def took_too_long(scope: OpenScope, name: str, timeout: float, took: float) -> s
     """What is said of a step that could not be ended when its time had passed."""
     return (
         f"{scope}: {name} took {took:.2f} seconds, longer than its timeout of {timeout:g} seconds. It could not be "
-        f"ended earlier, for it did not await."
+        f"ended earlier, because it did not await."
     )
 
 

@@ -325,7 +325,7 @@ def parameter_note(plan: Plan, error: Exception, name: str, method: Any, filled:
             return f"asyncunit passes {each!r} by keyword; parameters that decorators fill stand before such."
         if f"unexpected keyword argument {each!r}" in text or ("positional-only" in text and f"'{each}'" in text):
             return (
-                f"asyncunit passes {each!r} by keyword, for the test names it as a parameter. Have what takes it, "
+                f"asyncunit passes {each!r} by keyword, because the test names it as a parameter. Have what takes it, "
                 f"a decorator mostly, take it by keyword and pass it on: *args, **kwargs."
             )
     missing = re.findall(r"'(\w+)'", text.partition("missing ")[2])

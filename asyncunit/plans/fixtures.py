@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeGuard, TypeVar, overload
 
 from asyncunit.errors import DefinitionError, FixtureNotSetUpError
 from asyncunit.introspection.functions import first_parameter, name_of, positional_only, required_parameters, written_at
+from asyncunit.introspection.tracebacks import at_users_line
 from asyncunit.plans.params import Ids, ParamSet, is_name, param_sets_of, parse_params
 from asyncunit.plans.untaken import watch_module_of
 from asyncunit.scope import Scope
@@ -282,15 +283,17 @@ def fixture(
     that is not the function's. The terms are pytest's. Raises DefinitionError for what could not work, and
     ConfigurationError for an unknown scope.
     """
-    declare = functools.partial(
-        _declare, scope=scope, loop_scope=loop_scope, autouse=autouse, params=params, ids=ids, name=name
-    )
-    return declare if func is None else declare(func)
+
+    def declare(function: Any) -> Fixture[Any]:
+        with at_users_line:
+            return _declare(function, scope, loop_scope, autouse, params, ids, name)
+
+    with at_users_line:
+        return declare if func is None else declare(func)
 
 
 def _declare(
     function: Any,
-    *,
     scope: Scope | str,
     loop_scope: Scope | str | None,
     autouse: bool | None,

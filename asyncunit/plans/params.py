@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.errors import DefinitionError
 from asyncunit.introspection.functions import function_of, is_test_method, written_at
+from asyncunit.introspection.tracebacks import at_users_line
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -66,6 +67,12 @@ def param(*values: object, id: str | None = None, skip: str | None = None, expec
     ``expected_failure`` marks the test with it as unittest.expectedFailure does. Raises DefinitionError for a value of
     a wrong type.
     """
+    with at_users_line:
+        _check_param(id, skip, expected_failure)
+    return Param(values, id, skip, expected_failure)
+
+
+def _check_param(id: object, skip: object, expected_failure: object) -> None:  # noqa: A002 - as the user writes it
     for key, value in {"id": id, "skip": skip}.items():
         if value is not None and not isinstance(value, str):
             expected = "the reason, a string" if key == "skip" else "a string"
@@ -74,7 +81,6 @@ def param(*values: object, id: str | None = None, skip: str | None = None, expec
         raise DefinitionError(
             f"asyncunit.param(...): expected_failure is {expected_failure!r}; expected True or False."
         )
-    return Param(values, id, skip, expected_failure)
 
 
 def parametrize(
@@ -89,24 +95,29 @@ def parametrize(
     """
     # A list of names has a list of values, also where it is one of one; as with pytest.
     is_many = not isinstance(names, str)
-    parsed = _parse_names(names)
+    with at_users_line:
+        parsed = _parse_names(names)
     values = list(values) if isinstance(values, Iterable) else values
     ids = ids if callable(ids) or isinstance(ids, str) or not isinstance(ids, Iterable) else list(ids)
 
     def decorate(function: Function) -> Function:
-        title = f"asyncunit.parametrize({', '.join(parsed)!r}, ...)"
-        if isinstance(function, type) or not is_test_method(function):
-            raise DefinitionError(
-                f"{title} decorates {function!r}; expected a test method. Write it above each method that it is "
-                f"meant for."
-            )
-        where = written_at(function)
-        what = f"{title} of {getattr(function, '__qualname__', function)} ({where})"
-        made = ParamSet(parsed, parse_params(parsed, values, ids, what, is_many=is_many), where)
+        with at_users_line:
+            made = _param_set(function, parsed, values, ids, is_many=is_many)
         setattr(function_of(function), ATTRIBUTE, (*param_sets_of(function), made))
         return function
 
     return decorate
+
+
+def _param_set(function: Any, names: tuple[str, ...], values: object, ids: Ids, *, is_many: bool) -> ParamSet:
+    title = f"asyncunit.parametrize({', '.join(names)!r}, ...)"
+    if isinstance(function, type) or not is_test_method(function):
+        raise DefinitionError(
+            f"{title} decorates {function!r}; expected a test method. Write it above each method that it is meant for."
+        )
+    where = written_at(function)
+    what = f"{title} of {getattr(function, '__qualname__', function)} ({where})"
+    return ParamSet(names, parse_params(names, values, ids, what, is_many=is_many), where)
 
 
 def param_sets_of(function: object) -> tuple[ParamSet, ...]:

@@ -72,7 +72,9 @@ class AsyncRun:
         except AsyncUnitError as error:
             wrong = str(error)
         if wrong is not None:  # not above, for pytest would show both
-            pytest.fail(wrong if wrong.startswith(node.nodeid) else f"{node.nodeid}: {wrong}", pytrace=False)
+            path, line, _ = node.location
+            named = wrong if wrong.startswith(node.nodeid) else f"{node.nodeid}: {wrong}"
+            pytest.fail(f"{path}:{(line or 0) + 1}: {named}", pytrace=False)
         if self.collected.policy_of(node) is not None:
             ask_for_policy(node)
         for each in param_sets:

@@ -439,8 +439,8 @@ def test_a_test_that_cannot_have_run_is_an_error():
 
     result = run(Test)
     assert [kind for _, kind in result.errors_by_name] == [DefinitionError] * 3
-    assert "test_1 is an async generator, for it has a yield" in str(result.raised[0][1])
-    assert "test_2 is a generator, for it has a yield" in str(result.raised[1][1])
+    assert "test_1 is an async generator, because it has a yield" in str(result.raised[0][1])
+    assert "test_2 is a generator, because it has a yield" in str(result.raised[1][1])
     assert "which nobody awaits. Await it in the test." in str(result.raised[2][1])
 
 

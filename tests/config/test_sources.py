@@ -101,28 +101,29 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
         (
             "setup.cfg",
             "[asyncunit]\nloop_scpe = module\n",
-            f"{{path}}: there is no key 'loop_scpe'; expected one of {', '.join(KEYS)}. Did you mean 'loop_scope'?",
+            f"{{path}}:2: there is no key 'loop_scpe'; expected one of {', '.join(KEYS)}. Did you mean 'loop_scope'?",
         ),
         (
             "pyproject.toml",
             "[tool.asyncunit]\nloop_scope = 3\n",
-            "{path}: loop_scope is 3; expected one of 'function', 'class', 'module', 'package', 'session'.",
+            "{path}:2: loop_scope is 3; expected one of 'function', 'class', 'module', 'package', 'session'.",
         ),
         (
             "setup.cfg",
             "[asyncunit]\nloop_debug = maybe\n",
-            "{path}: loop_debug is 'maybe'; expected one of 1, yes, true, on, 0, no, false, off; or 'none'.",
+            "{path}:2: loop_debug is 'maybe'; expected one of 1, yes, true, on, 0, no, false, off; or 'none'.",
         ),
         (
             "setup.cfg",
             "[asyncunit]\nloop_factory = uvloop.new_event_loop\n",
-            "{path}: loop_factory is 'uvloop.new_event_loop'; expected the name of a callable, written "
+            "{path}:2: loop_factory is 'uvloop.new_event_loop'; expected the name of a callable, written "
             "'package.module:callable'.",
         ),
         (
             "setup.cfg",
             "[asyncunit]\nloop_factory = no_such_module:loop\n",
-            "{path}: loop_factory is 'no_such_module:loop', which cannot be imported: No module named 'no_such_module'",
+            "{path}:2: loop_factory is 'no_such_module:loop', which cannot be imported: No module named "
+            "'no_such_module'",
         ),
         (
             "pyproject.toml",
@@ -131,11 +132,27 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch, tmp_path):
         ),
     ],
 )
-def test_what_is_wrong_in_a_file_is_an_error_that_names_file_key_value_and_choices(write, name, text, message):
+def test_what_is_wrong_in_a_file_is_an_error_that_names_file_line_key_value_and_choices(write, name, text, message):
     directory = write(name, text)
     with pytest.raises(ConfigurationError) as caught:
         load(directory, {})
     assert str(caught.value) == message.format(path=directory / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("pyproject.toml", "[tool.pytest]\ntimeout = 0\n\n[tool.asyncunit]\nmode = 'auto'\n  timeout = 0\n", ":6"),
+        ("setup.cfg", "[other]\ntimeout: 0\n[asyncunit]\nTimeout: 0\n", ":4"),
+        ("pyproject.toml", "tool.asyncunit.timeout = 0\n", ""),
+        ("pyproject.toml", "[tool.asyncunit]\n'timeout' = 0\n[tool.pytest]\ntimeout = 0\n", ""),
+    ],
+)
+def test_the_line_is_that_of_the_key_in_the_table_of_asyncunits_or_is_left_out(write, name, text, line):
+    directory = write(name, text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(directory, {})
+    assert str(caught.value).startswith(f"{directory / name}{line}: timeout is ")
 
 
 @pytest.mark.parametrize(("name", "text"), [("pyproject.toml", "[tool.asyncunit\n"), ("setup.cfg", "x\n[asyncunit]\n")])
@@ -206,7 +223,7 @@ def test_the_name_of_a_loop_factory_that_is_not_configured_is_an_error(write, te
 
 def test_a_file_that_names_loop_factories_and_does_not_say_what_they_are_is_an_error(write):
     directory = write("setup.cfg", "[asyncunit]\nloop_factories = asyncio, uvloop\n")
-    with pytest.raises(ConfigurationError, match=r"setup\.cfg: loop_factories has 'asyncio'; expected names with"):
+    with pytest.raises(ConfigurationError, match=r"setup\.cfg:2: loop_factories has 'asyncio'; expected names with"):
         load(directory, {})
 
 

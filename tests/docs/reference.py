@@ -114,7 +114,8 @@ def rewritten(page):
 
 
 _SVG = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img"
+     xml:space="preserve">
   <title>What python -m asyncunit plan draws of the example suite</title>
   <style>
     text {{ font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 13px; white-space: pre; fill: #1f2328 }}

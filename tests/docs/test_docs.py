@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from asyncunit import errors
+from asyncunit.config.parsing import CHECKS
 from tests.docs import doc_names, reference
 from tests.docs.doc_blocks import (
     PAGES,
@@ -74,6 +75,25 @@ def test_links_lead_somewhere(page):
             headings = re.findall(r"^#+ (.+)$", file.read_text(), re.M)
             anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in anchors, f"{title(page)}: {target}"
+
+
+def test_the_readme_has_its_two_commands_first_and_every_check_and_is_short():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    commands = [block.text for block in blocks_of(ROOT / "README.md") if block.language == "sh"]
+    assert all(command.strip() in lines[:40] for command in commands)
+    beyond_the_first_screen = "\n".join(lines).partition("## Why")[2]
+    assert len(beyond_the_first_screen.split()) <= 850
+    assert [check for check in CHECKS if f"| `{check}` |" not in beyond_the_first_screen] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_pages_use_everyday_words(page):
+    """They are for people who read English as a second language: no word that only the project itself uses."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.S)
+    assert (
+        re.findall(r"\b(?:mend\w*|stand-ins?|stands in|takers?|keepers?|in flight|peers?|half of a fixture)\b", text)
+        == []
+    )
 
 
 def test_lines_of_output_are_told_from_others():

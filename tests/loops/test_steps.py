@@ -77,7 +77,7 @@ def test_and_keeps_another_error_behind_its_own():
 def test_what_is_said_of_a_late_step_and_of_tasks_that_wait():
     assert took_too_long(open_scope(), "test_x()", 1, 2.5) == (
         "class example: test_x() took 2.50 seconds, longer than its timeout of 1 seconds. It could not be ended "
-        "earlier, for it did not await."
+        "earlier, because it did not await."
     )
     assert list(waiting([(None, "the scope's own task")])) == ["  - the scope's own task, waits at an unknown line"]
 

@@ -293,7 +293,7 @@ def test_the_configuration_is_that_of_the_working_directory(tmp_path):
     (tmp_path / "setup.cfg").write_text("[asyncunit]\nloop_scop = class\n", encoding="utf-8")
     found = unittest(tmp_path, "test_it")
     assert found.returncode != 0
-    assert f"{tmp_path / 'setup.cfg'}: there is no key 'loop_scop'" in found.stderr
+    assert f"{tmp_path / 'setup.cfg'}:2: there is no key 'loop_scop'" in found.stderr
 
 
 def test_importing_costs_little_beyond_unittest_and_asyncio(tmp_path):

@@ -68,10 +68,39 @@ def test_the_error_of_a_module_that_cannot_be_imported_begins_at_its_line(tmp_pa
     assert shown(text, tmp_path, *args) == {("test_it.py", 3)}
 
 
+MODULE = """
+    import asyncunit
+    from asyncunit import fixture, param, parametrize, settings
+    {}
+"""
+WRONG = {
+    "settings": "settings(tiemout=3)",
+    "settings, for a cause": "settings(loop_factory='nowhere:nothing')",
+    "settings, on a class": "settings(loop_scope='class')(type('C', (), {'loop_scope': 'module'}))",
+    "parametrize": "parametrize('class', [])",
+    "parametrize, on a function": "parametrize('a', 3)(lambda self, a: None)",
+    "param": "param(1, id=3)",
+    "fixture": "fixture(3)",
+    "fixture, called": "fixture(scope='clas')(lambda: None)",
+    "class": "type('Test', (asyncunit.AsyncTestCase,), {'x': fixture(lambda self, y: None)})",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_what_is_wrong_in_a_module_has_no_line_of_asyncunits_for_whoever_imports_it(tmp_path, wrong):
+    write(tmp_path, wrong=MODULE.format(wrong))
+    lines = python("-c", "import wrong", cwd=tmp_path).stderr
+    assert "AsyncUnitError" not in lines
+    assert "asyncunit.errors." in lines
+    assert "asyncunit" not in "".join(re.findall(r'^  File "(.*)"', lines, re.M))
+    assert re.findall(r'^  File ".*wrong.py", line (\d+)', lines, re.M) == ["4"]
+
+
 @pytest.mark.parametrize("text", [SETTING, DEFINITION], ids=["setting", "definition"])
-def test_under_plain_unittest_it_has_one_line_of_asyncunits_behind_the_users(tmp_path, text):
+@pytest.mark.parametrize("args", [("test_it",), ("discover",)], ids=" ".join)
+def test_under_plain_unittest_the_users_line_is_the_last_behind_those_of_unittest(tmp_path, args, text):
     write(tmp_path, test_it=text)
-    lines = python("-m", "unittest", "test_it", cwd=tmp_path).stderr.splitlines()
+    lines = python("-m", "unittest", *args, cwd=tmp_path).stderr.splitlines()
     frames = [line for line in lines if line.startswith("  File ")]
-    assert 'test_it.py", line 3' in frames[-2]
-    assert "asyncunit" in frames[-1]
+    assert 'test_it.py", line 3' in frames.pop()
+    assert not [frame for frame in frames if "asyncunit" in frame]

@@ -328,13 +328,14 @@ def test_a_session_fixture_that_crashes_ends_the_test_and_is_set_up_anew(run):
         ),
     ],
 )
-def test_what_is_wrong_with_a_marker_is_a_collection_error_with_the_node_and_the_mend(run, text, message):
+def test_what_is_wrong_with_a_marker_is_a_collection_error_with_line_node_and_fix(run, text, message):
     fixture = "@asyncunit.fixture(scope='session')\nasync def wide(): pass\n"
     if "class" in text and "lop" not in text:
         message = message.replace('"function"', '"class"')
     result = run(fixture + text + "\nasync def test_x(wide): pass\n")
     assert outcomes(result) == {"errors": 1}
     result.stdout.fnmatch_lines(message)
+    result.stdout.fnmatch_lines("test_*.py:6: test_*.py::test_x: *")  # the line of its first decorator
 
 
 def test_a_sync_test_with_a_marker_is_warned_about_and_a_generator_refused(run):

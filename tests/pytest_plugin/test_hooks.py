@@ -54,7 +54,7 @@ def test_what_is_wrong_in_a_file_is_said_once(run, pytester):
     result = run("async def test_x(): pass")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result.stdout.str().count("tiemout") + result.stderr.str().count("tiemout") == 1
-    result.stderr.fnmatch_lines("ERROR: *pyproject.toml: there is no key 'tiemout'; *Did you mean 'timeout'?")
+    result.stderr.fnmatch_lines("ERROR: *pyproject.toml:2: there is no key 'tiemout'; *Did you mean 'timeout'?")
 
 
 def test_ports_are_there_without_a_warning(run):
