@@ -21,7 +21,7 @@ from unittest import IsolatedAsyncioTestCase
 
 from asyncunit.cases import run as runs
 from asyncunit.cases import suite
-from asyncunit.cases.running import AwaitingContext, CameOf, Part, RunningTest
+from asyncunit.cases.running import AwaitingContext, CameOf, RunningTest
 from asyncunit.cases.under_schedules import attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions
@@ -32,6 +32,7 @@ from asyncunit.lifecycle.hooks import innermost_class
 from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
+from asyncunit.loops.steps import Part
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans.class_plan import parameter_note
 
@@ -188,35 +189,59 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     def _callSetUp(self) -> None:
         cut = None
-        cls, own = type(self), self.__dict__
         test = self._asyncunit_test or RunningTest(self)
         self._asyncunit_test = test
         try:
             scope_task = test.scope_task or self._asyncunit_opened(test)
-            steps = self._asyncunit_tear_down_steps(test, scope_task)
-            if test.fixtures is not None and (own_fixtures := test.fixtures.plan.own):
-                test.fixtures.set_up(own_fixtures)
             if "_callSetUp" in self._asyncunit_extended:
+                if test.fixtures is not None:
+                    test.fixtures.set_up(test.fixtures.plan.own)
                 with self._asyncunit_awaiting_context(scope_task):
                     _super(self)._callSetUp()
+                test.tear_down_steps = self._asyncunit_tear_down_steps(test, scope_task, together=False)
             else:
-                if cls.setUp is not _SET_UP or "setUp" in own:
-                    scope_task.call(self.setUp)
-                if cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own:
-                    if is_async_def(self.asyncSetUp) and self._asyncunit_is_run_together(test):
-                        self._asyncunit_set_up_together(test, [test.set_up_part(self.asyncSetUp)], steps)
-                        return
-                    call_hook(scope_task, self.asyncSetUp)
+                self._asyncunit_set_up(test, scope_task)
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
             raise test.cut_short(cut)
-        test.tear_down_steps = steps
         if test.fixtures is not None and test.fixtures.plan.named:
             test.set_up_named(test.fixtures)
 
-    def _asyncunit_tear_down_steps(self, test: RunningTest, scope_task: ScopeTask) -> list[Callable[[], object]]:
-        """The tear-down hooks that are to be run once the set-up has succeeded."""
+    def _asyncunit_set_up(self, test: RunningTest, scope_task: ScopeTask) -> None:
+        """Set up fixtures, run the hooks, note those of the tear-down; all that is async together, if that can be."""
+        cls, own = type(self), self.__dict__
+        fixtures = () if test.fixtures is None else test.fixtures.plan.own
+        has_hook = cls.setUp is not _SET_UP or "setUp" in own
+        has_async_hook = cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own
+        has_async_tear_down = cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own
+        has_tear_down = has_async_tear_down or cls.tearDown is not _TEAR_DOWN or "tearDown" in own
+        is_any_async = bool(fixtures) or has_async_hook or has_async_tear_down
+        together = is_any_async and self._asyncunit_is_run_together(test)
+        steps: list[Callable[[], object]] = []
+        if has_tear_down or self._asyncunit_extended:
+            steps = self._asyncunit_tear_down_steps(test, scope_task, together=together)
+        parts: list[Part] = []
+        if test.fixtures is not None and fixtures:
+            if together and not has_hook and all(node.fixture.is_plainly_async for node in fixtures):
+                parts = test.fixtures.parts(fixtures)
+            else:
+                test.fixtures.set_up(fixtures)
+        if has_hook:
+            scope_task.call(self.setUp)
+        if has_async_hook and together:
+            parts.append(test.set_up_part(self.asyncSetUp))
+        elif has_async_hook:
+            call_hook(scope_task, self.asyncSetUp)
+        if parts:
+            self._asyncunit_set_up_together(test, parts, steps)
+        else:
+            test.tear_down_steps = steps
+
+    def _asyncunit_tear_down_steps(
+        self, test: RunningTest, scope_task: ScopeTask, *, together: bool
+    ) -> list[Callable[[], object]]:
+        """The tear-down hooks, which are to be run once the set-up has succeeded."""
         cls, own = type(self), self.__dict__
         steps: list[Callable[[], object]] = []
         if "_callTearDown" in self._asyncunit_extended:
@@ -226,32 +251,32 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own:
             test.is_async_tear_down = True
             steps.append(lambda: call_hook(scope_task, self.asyncTearDown, test))
-            if is_async_def(self.asyncTearDown) and self._asyncunit_is_run_together(test):
-                test.tear_down_hook = self.asyncTearDown
+            test.tear_down_hook = self.asyncTearDown if together else None
         if cls.tearDown is not _TEAR_DOWN or "tearDown" in own:
             test.is_async_tear_down = test.is_async_tear_down or is_async_def(self.tearDown)
             steps.append(lambda: scope_task.call(self.tearDown))
         return steps
 
     def _asyncunit_is_run_together(self, test: RunningTest) -> bool:
-        """Whether what is async and stands together may be run so: nobody is called, or asks, in between."""
-        return (
-            self._asyncunit_has_own_steps
-            and self._outcome is not None  # debug() tears down nothing after an error
-            and not self._asyncunit_is_postponed
-            and self._asyncunit_substitute_of is None
-            and (test.fixtures is None or not test.fixtures.plan.named)
-            and is_async_def(getattr(self, self._testMethodName))
-            and not runs.expects_failure(self)
-        )
+        """Whether what is async and stands together is run so: no line of a user's is called, or asks, in between."""
+        if not self._asyncunit_has_own_steps or self._outcome is None:  # debug() tears down nothing after an error
+            return False
+        if self._asyncunit_is_postponed or self._asyncunit_substitute_of is not None:
+            return False
+        if test.fixtures is not None and test.fixtures.plan.named:
+            return False
+        method = getattr(self, self._testMethodName)
+        hooks_are_async = is_async_def(self.asyncSetUp) and is_async_def(self.asyncTearDown)
+        return hooks_are_async and is_async_def(method) and not runs.expects_failure(self, method)
 
     def _asyncunit_set_up_together(
         self, test: RunningTest, parts: list[Part], steps: list[Callable[[], object]]
     ) -> None:
         """Run the set-up, and the test with it; a subtest that fails is the test's, and not the set-up's."""
         test.set_up_together(parts, steps, getattr(self, self._testMethodName))
-        test.has_failed_subtest = not self._outcome.success
-        self._outcome.success = True
+        if test.came_of_test is not None:
+            test.has_failed_subtest = not self._outcome.success
+            self._outcome.success = True
 
     def _callTestMethod(self, method: Callable[..., object]) -> None:
         cut = None
@@ -268,13 +293,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
             elif is_async_def(method):
                 coroutine: Any = method(**arguments)
                 value = scope_task.run(coroutine, test)
-            elif functions.is_example_test(method):
-                with functions.substitute(method, scope_task.call):
-                    method(**arguments)
             else:
-                value = scope_task.call_sync(method, **arguments)
-                if is_awaitable(value):
-                    value = scope_task.run(value, test)
+                value = self._asyncunit_call(method, arguments, test, scope_task)
         except asyncio.CancelledError as error:
             cut = error
         except (TypeError, AttributeError) as error:
@@ -283,11 +303,21 @@ class StepsInScope(IsolatedAsyncioTestCase):
                 stand_at_function(method, error)
             raise
         if cut is not None:
-            raise test.cut_short(cut, is_expected=runs.expects_failure(self))
+            raise test.cut_short(cut, is_expected=runs.expects_failure(self, method))
         if self._asyncunit_is_awaited_for_more:
             scope_task.loop_runner.turn()
         if value is not None:
             judge_value(method, value)
+
+    def _asyncunit_call(
+        self, method: Callable[..., Any], arguments: dict[str, object], test: RunningTest, scope_task: ScopeTask
+    ) -> Any:
+        """Call a test that is not written as async, and await what it returns if that can be."""
+        if functions.is_example_test(method):
+            with functions.substitute(method, scope_task.call):
+                return method(**arguments)
+        value = scope_task.call_sync(method, **arguments)
+        return scope_task.run(value, test) if is_awaitable(value) else value
 
     def _asyncunit_take(self, test: RunningTest, came: CameOf) -> Any:
         """Return or raise what has come of a test that was run with its set-up."""

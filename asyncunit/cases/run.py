@@ -312,10 +312,10 @@ def module_cleanups() -> list[Cleanup]:
     return found
 
 
-def expects_failure(case: unittest.TestCase) -> bool:
-    """Whether the test is marked by unittest.expectedFailure(), itself or by its class."""
-    method = getattr(case, case._testMethodName)
-    return any(getattr(each, "__unittest_expecting_failure__", False) for each in (case, method))
+def expects_failure(case: unittest.TestCase, method: object) -> bool:
+    """Whether the test, ``method``, is marked by unittest.expectedFailure(), itself or by its class."""
+    name = "__unittest_expecting_failure__"
+    return bool(getattr(case, name, False) or getattr(method, name, False))
 
 
 def interruptible(function: Callable[P, T]) -> Callable[P, T]:

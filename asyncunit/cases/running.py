@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from asyncunit.errors import LoopClosedError
 from asyncunit.introspection.functions import is_async_def
@@ -16,23 +17,25 @@ from asyncunit.lifecycle.hooks import ClassScope, loop_of
 from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Step
+from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Part, Step
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class Part(NamedTuple):
-    """A step of a test that may follow another in the same run of the loop, because nothing sync stands between them.
+class Doing(enum.Enum):
+    """Which part of a test is run together with others."""
 
-    ``begin`` makes what is to be awaited, and runs none of the user's lines. ``take`` is called with what that has
-    returned, and ``fail`` with what it has raised, where it was not the first that was run.
-    """
+    SET_UP = "set-up"
+    TEST = "test"
+    TEAR_DOWN = "tear-down"
 
-    begin: Callable[[], Awaitable[Any]]
-    take: Callable[[Any], object]
-    fail: Callable[[BaseException], object]
+
+# Asked for each test, and slow to find on an enum up to Python 3.11.
+_SET_UP: Final = Doing.SET_UP
+_TEST: Final = Doing.TEST
+_TEAR_DOWN: Final = Doing.TEAR_DOWN
 
 
 class CameOf(NamedTuple):
@@ -58,7 +61,8 @@ class RunningTest(OpenTest):
     has_failed_subtest = False
     # The async tear-down hook, where it is the first of the steps and may be run with the test.
     tear_down_hook: Callable[[], Awaitable[Any]] | None = None
-    # The part that is being run, of those that are run together.
+    # What is being run, of what is run together, and the part of the set-up that it is.
+    _doing: Doing | None = None
     _part: Part | None = None
     # The test, while it is to follow the set-up at once.
     _method: Callable[..., Any] | None = None
@@ -71,7 +75,7 @@ class RunningTest(OpenTest):
     def __init__(self, case: Any) -> None:
         self.tear_down_steps: list[Callable[[], object]] = []
         self._case = case
-        # Those that are to be run once the set-up has succeeded, while it is run together with the test.
+        # The steps that are to be run once the set-up has succeeded, while that is run together with the test.
         self._tear_down_steps_of_set_up = self.tear_down_steps
         # The parts of the set-up that are to follow at once.
         self._ahead: list[Part] = []
@@ -123,8 +127,8 @@ class RunningTest(OpenTest):
         self.leave_behind(self.tear_down())
         raise failure
 
-    # What is run together: all that is async and stands together takes one run of the loop, step by step. As soon as one
-    # of the parts fails, the rest is run apart, as unittest asks for it.
+    # All that is async and stands together takes one run of the loop, step by step. Once a step fails, the rest is run
+    # apart, as unittest asks for it.
 
     def set_up_together(
         self, parts: list[Part], tear_down_steps: list[Callable[[], object]], method: Callable[..., Any]
@@ -137,11 +141,11 @@ class RunningTest(OpenTest):
         first, *self._ahead = parts
         self._method = method
         self._tear_down_steps_of_set_up = tear_down_steps
-        self._part = first
+        self._doing, self._part = _SET_UP, first
         try:
             self.scope_task.run(first.begin(), self)
         except BaseException:
-            self._part = self._method = None
+            self._doing = self._method = None
             self._ahead.clear()
             raise
         error, self._set_up_error = self._set_up_error, None
@@ -156,7 +160,7 @@ class RunningTest(OpenTest):
 
     def set_up_part(self, hook: Callable[[], Awaitable[Any]]) -> Part:
         """The part that is an async set-up hook."""
-        return Part(hook, _let_be, self._fail_set_up)
+        return Part(hook, _let_be)
 
     def _end_set_up(self) -> Callable[..., Any]:
         method, self._method = self._method, None
@@ -166,61 +170,49 @@ class RunningTest(OpenTest):
 
     def next_step(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After:
         """What is to be run in the same run of the loop as the step that is done; else what becomes of the task."""
-        part = self._part
-        if part is not None and step.error is None and step.stray is None:
-            self._part = None
-            part.take(step.value)
-        if self._ahead or self._method is not None:
-            return KEEP_TASK if is_broken else self._begin(self._ahead.pop(0) if self._ahead else self._test_part())
+        doing = self._doing
+        if doing is not None and step.error is None and step.stray is None:
+            self._doing = None
+            if doing is _TEST:
+                self.came_of_test = CameOf(step.value, None)
+            elif doing is _SET_UP and self._part is not None:
+                self._part.take(step.value)
+        if self._method is not None:  # the set-up is not over; the test is not run where a subtest has failed in it
+            is_over = is_broken or (not self._ahead and not self._case._outcome.success)
+            return KEEP_TASK if is_over else self._go_on()
         if self.tear_down_hook is not None and not is_broken:
-            return self._begin(self._tear_down_part(self.tear_down_hook))
+            hook, self.tear_down_hook = self.tear_down_hook, None
+            self.tear_down_steps.pop(0)
+            self.scope_task.is_ending = True  # type: ignore[union-attr]  # a step has run in it
+            self._doing = _TEAR_DOWN
+            return hook()
         return self._after_test(went_well=not is_broken)
 
-    def _begin(self, part: Part) -> Awaitable[Any] | After:
-        self._part = part
+    def _go_on(self) -> Awaitable[Any] | After:
+        """The next part of the set-up, or the test."""
         try:
-            return part.begin()
+            if self._ahead:
+                self._doing, self._part = _SET_UP, self._ahead.pop(0)
+                return self._part.begin()
+            self._doing = _TEST
+            awaitable: Awaitable[Any] = self._end_set_up()(**({} if self.fixtures is None else self.fixtures.arguments))
+            return awaitable
         except Exception as error:  # of a call with the wrong arguments
-            self._part = None
-            part.fail(error)
+            self.step_failed(error)
             return KEEP_TASK
 
-    def _test_part(self) -> Part:
-        method = self._end_set_up()
-        return Part(
-            lambda: method(**({} if self.fixtures is None else self.fixtures.arguments)),
-            self._take_test,
-            self._fail_test,
-        )
-
-    def _tear_down_part(self, hook: Callable[[], Awaitable[Any]]) -> Part:
-        assert self.scope_task is not None
-        self.tear_down_hook = None
-        self.tear_down_steps.pop(0)
-        self.scope_task.is_ending = True
-        return Part(hook, _let_be, self._fail_tear_down)
-
-    def _take_test(self, value: Any) -> None:
-        self.came_of_test = CameOf(value, None)
-
-    def _fail_test(self, error: BaseException) -> None:
-        self.came_of_test = CameOf(None, error)
-
-    def _fail_set_up(self, error: BaseException) -> None:
-        self._set_up_error = error
-
-    def _fail_tear_down(self, error: BaseException) -> None:
-        assert self.scope_task is not None
-        if is_error(error, asyncio.CancelledError):
-            self._tear_down_errors += also_cancelled(self.scope_task, error)
-        else:
-            self._tear_down_errors.append(error)
-
     def step_failed(self, error: BaseException) -> None:
-        """Take what such a part has raised, or the tear-down of a fixture that was run with it."""
-        part, self._part = self._part, None
-        if part is not None:
-            part.fail(error)
+        """Take what was raised by a step that was run after another, in the same run of the loop."""
+        doing, self._doing = self._doing, None
+        if doing is _SET_UP:
+            self._set_up_error = error
+        elif doing is _TEST:
+            self.came_of_test = CameOf(None, error)
+        elif doing is _TEAR_DOWN and self.scope_task is not None:
+            if is_error(error, asyncio.CancelledError):
+                self._tear_down_errors += also_cancelled(self.scope_task, error)
+            else:
+                self._tear_down_errors.append(error)
         elif self.fixtures is not None:
             self.fixtures.step_failed(error)
 

@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import types
 from asyncio import CancelledError
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 from asyncunit.errors import DefinitionError, LoopClosedError
@@ -47,6 +47,35 @@ def make(
     if fixture.is_generator:
         return _begin(fixture, made, scope, scope_task, register)
     return _value_of(fixture, made, scope_task)
+
+
+def begin_in_task(
+    fixture: Fixture[Any],
+    arguments: tuple[object, ...],
+    keywords: Mapping[str, object],
+    scope_task: ScopeTask,
+    register: Callable[[Exit], None],
+) -> Coroutine[Any, Any, Any]:
+    """As `make`, of a fixture that is plainly async: what is to be awaited in the task for its value."""
+    made = fixture.function(*arguments, **keywords)
+    if not fixture.is_generator:
+        coroutine: Coroutine[Any, Any, Any] = made
+        return coroutine
+    first = _until_yield(fixture, made, scope_task, register)
+    first.__qualname__ = made.__qualname__  # type: ignore[attr-defined]  # as reports name the step
+    return first
+
+
+async def _until_yield(
+    fixture: Fixture[Any], made: AsyncGenerator[Any, Any], scope_task: ScopeTask, register: Callable[[Exit], None]
+) -> Any:
+    try:
+        return await anext(made)
+    except StopAsyncIteration:
+        raise no_yield(fixture) from None
+    finally:
+        if is_at_yield(made):
+            register(AsyncExit(scope_task, fixture, made))
 
 
 def _begin(

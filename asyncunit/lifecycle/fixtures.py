@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from asyncio import CancelledError
@@ -13,9 +14,10 @@ from asyncunit.introspection.functions import class_name
 from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, also_cancelled, as_exception, cut_short, leave
-from asyncunit.lifecycle.fixture_setup import AsyncExit, make
+from asyncunit.lifecycle.fixture_setup import AsyncExit, begin_in_task, make
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask
+from asyncunit.loops.steps import Part
 from asyncunit.plans.class_plan import Plan, TestPlan
 from asyncunit.plans.fixture_graph import Node
 from asyncunit.plans.fixtures import Fixture, Request, is_fixture
@@ -263,7 +265,7 @@ class TestFixtures:
     ``clean_up`` runs what a tear-down has registered as cleanups, before the next one, and returns what that raised.
     """
 
-    __slots__ = ("_case", "_clean_up", "_errors", "_of_class", "_runner", "_values", "exits", "plan")
+    __slots__ = ("_case", "_clean_up", "_errors", "_of_class", "_scope_task", "_values", "exits", "plan")
 
     def __init__(
         self,
@@ -279,7 +281,7 @@ class TestFixtures:
         self._errors: list[BaseException] = []
         self._of_class = of_class
         self._case = case
-        self._runner = scope_task
+        self._scope_task = scope_task
         self._values = values
         self._clean_up = clean_up
         scope_task.scope.fixtures = self
@@ -290,19 +292,33 @@ class TestFixtures:
 
     def set_up(self, nodes: Iterable[Node]) -> None:
         """Set up fixtures; raises what one of them raises, and leaves the rest."""
-        case, of_class, values, scope_task = self._case, self._of_class, self._values, self._runner
-        chosen, attributes, own = self.plan.chosen, of_class.plan.attributes, vars(case)
+        scope_task = self._scope_task
         for node in nodes:
-            fixture = node.fixture
             if node.is_of_test:
-                arguments = () if fixture.owner is None else (case,)
-                keywords = _keywords(node, values, chosen, of_class.cls, case)
-                value = make(fixture, arguments, keywords, scope_task.scope, scope_task, self.exits.append)
+                arguments, keywords = self._filled(node)
+                value = make(node.fixture, arguments, keywords, scope_task.scope, scope_task, self.exits.append)
             else:
-                value = of_class.obtain(node, values, chosen)
-            values[node] = value
-            for name in attributes.get(node, ()):
-                own[name] = value
+                value = self._of_class.obtain(node, self._values, self.plan.chosen)
+            self._put(node, value)
+
+    def parts(self, nodes: Iterable[Node]) -> list[Part]:
+        """The set-up of fixtures that are plainly async as parts that may be run together."""
+        return [Part(functools.partial(self._begin, node), functools.partial(self._put, node)) for node in nodes]
+
+    def _begin(self, node: Node) -> Coroutine[Any, Any, Any]:
+        return begin_in_task(node.fixture, *self._filled(node), self._scope_task, self.exits.append)
+
+    def _filled(self, node: Node) -> tuple[tuple[object, ...], dict[str, Any]]:
+        """What the function of a fixture is called with."""
+        case, chosen = self._case, self.plan.chosen
+        arguments = () if node.fixture.owner is None else (case,)
+        return arguments, _keywords(node, self._values, chosen, self._of_class.cls, case)
+
+    def _put(self, node: Node, value: Any) -> None:
+        """Let the value be found, by the test and by what it names."""
+        self._values[node] = value
+        for name in self._of_class.plan.attributes.get(node, ()):
+            vars(self._case)[name] = value
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -334,14 +350,14 @@ class TestFixtures:
     def next_tear_down(self) -> Coroutine[Any, Any, None]:
         """The next tear-down, which is async."""
         exit_: Any = self.exits.pop()
-        self._runner.is_ending = True
+        self._scope_task.is_ending = True
         async_scope: Coroutine[Any, Any, None] = exit_.leave()
         return async_scope
 
     def step_failed(self, error: BaseException) -> None:
         """Take what that raised; the rest is left for `tear_down`."""
         if is_error(error, CancelledError):
-            self._errors += also_cancelled(self._runner, error)
+            self._errors += also_cancelled(self._scope_task, error)
         else:
             self._errors.append(error)
 
@@ -349,11 +365,11 @@ class TestFixtures:
         """Tear down what was set up for the test, and return what that raised."""
         errors, self._errors = self._errors, []
         if self.exits:  # mostly, all have been called by then
-            with printing_at_interrupt(self._runner.scope, errors):
+            with printing_at_interrupt(self._scope_task.scope, errors):
                 while self.exits:
                     errors += leave(self.exits.pop())
                     errors += self._clean_up()
-        self._runner.scope.fixtures = None
+        self._scope_task.scope.fixtures = None
         own = vars(self._case)
         for name in self.names:
             own.pop(name, None)
@@ -361,7 +377,7 @@ class TestFixtures:
 
     def close(self) -> list[Exception]:
         """As `tear_down`: for a scope that is left before its test has come so far."""
-        return [as_exception(error, self._runner.scope) for error in self.tear_down()]
+        return [as_exception(error, self._scope_task.scope) for error in self.tear_down()]
 
 
 def _keywords(

@@ -1,8 +1,8 @@
 """What Ctrl-C does while tests run: the first cancels what runs on a loop, the second stops at once.
 
-``_signal`` is private. It is asked for each test who handles Ctrl-C; up to Python 3.11, that of ``signal`` first tries to
-make an enum of a handler, which takes as long as a tenth of a trivial test. ``tests/loops/test_interrupts.py`` tells
-when it changes.
+``_signal`` is private. It is asked for each test who handles Ctrl-C; up to Python 3.11, that of ``signal`` first tries
+to make an enum of a handler, which takes as long as a tenth of a trivial test. ``tests/loops/test_interrupts.py``
+tells when it changes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asyncunit.scope import Scope
 if sys.version_info >= (3, 12):
     from signal import getsignal
 else:
-    from _signal import getsignal
+    from _signal import getsignal  # type: ignore[import-not-found,unused-ignore]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

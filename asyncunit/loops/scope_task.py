@@ -269,7 +269,7 @@ class ScopeTask:
             _register_task(self._task)
             self._idle.end()
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> None:  # noqa: PLR0912 - each step goes through here, so it is one frame
         """Take the steps that are posted, one after the other, until there is None in the place of one."""
         inbox, task = self._inbox, self._task
         assert task is not None
@@ -307,18 +307,8 @@ class ScopeTask:
                     return
                 if step.error is not None or step.expired is not None or task.cancelling():
                     await self._settle(task, step)
-                following: Awaitable[Any] | After = KEEP_TASK
-                if step.continuation is not None:
-                    if self._deadline is not None:
-                        self._unwatch(step)
-                    is_broken = step.error is not None or step.stray is not None or self.cancellation is not None
-                    following = step.continuation.next_step(step, is_broken=is_broken)
-                if following is END_TASK or following is KEEP_TASK:
-                    self._finish(step)
-                    if following is END_TASK and not inbox:
-                        return
-                else:
-                    self._begin_next(step, following)
+                if self._follow(step) is END_TASK and not inbox:
+                    return
                 del step
         except GeneratorExit:
             raise
@@ -328,6 +318,20 @@ class ScopeTask:
                 raise
             step.error = error
             self._finish(step)
+
+    def _follow(self, step: Step) -> After:
+        """See what follows a step in the same run of the loop; else it is done, and what becomes of the task."""
+        following: Awaitable[Any] | After = KEEP_TASK
+        if step.continuation is not None:
+            if self._deadline is not None:
+                self._unwatch(step)
+            is_broken = step.error is not None or step.stray is not None or self.cancellation is not None
+            following = step.continuation.next_step(step, is_broken=is_broken)
+        if isinstance(following, After):
+            self._finish(step)
+            return following
+        self._begin_next(step, following)
+        return KEEP_TASK
 
     async def _be_idle(self, task: Task[None]) -> None:
         """Wait until a step is posted."""

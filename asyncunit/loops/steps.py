@@ -6,8 +6,8 @@ import enum
 import inspect
 import types
 from asyncio import CancelledError, Future, Task, _register_task, _unregister_task
-from collections.abc import Awaitable
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.frames import generator_of
@@ -43,6 +43,16 @@ class Continuation(Protocol):
 
     def step_failed(self, error: BaseException) -> None:
         """Take what a step has raised that was not the first."""
+
+
+class Part(NamedTuple):
+    """A step of a set-up that others may follow in the same run of the loop, because nothing sync stands between them.
+
+    ``begin`` makes what is to be awaited, and runs none of the user's lines; ``take`` is called with what that returns.
+    """
+
+    begin: Callable[[], Awaitable[Any]]
+    take: Callable[[Any], object]
 
 
 T = TypeVar("T")

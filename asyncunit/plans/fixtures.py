@@ -33,7 +33,8 @@ class Fixture(Generic[T_co]):
     """A fixture as it is declared; as an attribute, it gives the value that is set up for whoever reads it.
 
     ``owner`` is the class that it is declared in, None at the top of a module. ``is_async`` and ``is_generator`` tell
-    what its function is written as, under its decorators; ``is_lazy``, whether calling it runs none of its lines yet;
+    what its function is written as, under its decorators; ``is_lazy``, whether calling it runs none of its lines yet,
+    and ``is_plainly_async``, whether that makes a coroutine or an async generator of them;
     ``takes_request``, whether one of its parameters is the request. ``nodes`` are what the classes that have been
     defined make of it, by what its parameters mean there.
     """
@@ -67,6 +68,9 @@ class Fixture(Generic[T_co]):
             is_kind(function)
             for is_kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
         )
+        code = function.__code__ if type(function) is types.FunctionType else None
+        flags = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+        self.is_plainly_async = code is not None and bool(code.co_flags & flags)
         self._required = required_parameters(function)
         self.takes_request = REQUEST in self._required
         self.first_parameter = first_parameter(function)

@@ -136,7 +136,7 @@ class FunctionTest(OpenTest):
             cut = error
         raise self.cut_short(cut)
 
-    def next_step(self, step: Step, *, is_broken: bool) -> After:
+    def next_step(self, step: Step, *, is_broken: bool) -> After:  # noqa: ARG002 - see the protocol
         """The task ends with the test where nothing is left to be run in it, in the same run of the loop."""
         return KEEP_TASK if is_broken or self.outer is not None or self.is_called_often else END_TASK
 

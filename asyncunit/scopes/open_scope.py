@@ -37,9 +37,9 @@ class OpenScope:
     ``within`` is the next wider scope. ``context`` is a copy of the wider scope's, taken when this one opened; what is
     made in it is this scope's. ``config`` is the configuration in force, the wider scope's until it says otherwise.
     ``hooks`` is what runs the scope's hooks, and ``fixtures`` what has set up its fixtures, if it has any: closed in
-    this order, and before all that is kept. ``notices``, of the widest, take the warnings that are to be shown when
-    all scopes of the run are closed; None where they are to be shown at once. ``made`` are the tasks and resources that were made in it
-    and are still alive, with the place where each was made; None until there is one.
+    this order, and before all that is kept. ``made`` are the tasks and resources that were made in it and are still
+    alive, with the place where each was made; None until there is one. ``notices``, of the widest scope, take the
+    warnings that are to be shown when all scopes of the run are closed; None where they are to be shown at once.
 
     Of a test, ``is_over`` is true once it has run to its end: what comes up of it later is too late for its own report.
     ``function`` is the test itself where it is a plain function; None where it is a method, which its class has.

@@ -179,7 +179,7 @@ def test_a_test_expects_failure_by_itself_or_by_its_class():
     class Marked(Test): ...
 
     def expecting(cls):
-        return [runs.expects_failure(cls(name)) for name in ("test_marked", "test_static")]
+        return [runs.expects_failure(cls(name), getattr(cls, name)) for name in ("test_marked", "test_static")]
 
     assert expecting(Test) == [True, False]
     assert expecting(Marked) == [True, True]
