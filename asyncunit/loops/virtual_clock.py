@@ -332,7 +332,9 @@ class VirtualClock(asyncio.AbstractEventLoop if TYPE_CHECKING else object):  # t
     def describe_time(self) -> str:
         """How much time has passed in the step that runs, and what made it pass."""
         passed = self.virtual_time
-        text = f"By the virtual clock {passed.now - passed.began:,.6g} seconds passed, in {passed.jumps:,} jumps."
+        seconds = passed.now - passed.began
+        shown = f"{seconds:,.0f}" if seconds >= 1000 else f"{seconds:.6g}"
+        text = f"By the virtual clock {shown} seconds passed, in {passed.jumps:,} jumps."
         if passed.held:
             what = max(passed.held, key=passed.held.__getitem__)
             text += f" For {passed.held[what]:.1f} real seconds it was held by {what}."
