@@ -149,7 +149,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
             self._asyncunit_is_running = self._asyncunit_has_come = True
             # IsolatedAsyncioTestCase's adds nothing that is needed.
             ran = super().run(result) if "run" in self._asyncunit_extended else unittest.TestCase.run(self, result)
-            Interrupt.of_this_thread().raise_deferred()
+            Interrupt.raise_left()
             return ran
         except KeyboardInterrupt as error:
             interrupt = error

@@ -127,6 +127,7 @@ class UnittestRun(Run):
     """
 
     def __init__(self, result: Any) -> None:
+        Interrupt.of_this_thread()  # from now on, asyncunit's own code is not left in the middle
         super().__init__(result, self._report_closing)
         _warn_where_pytest_says_nothing()
         self.at_end(let_go_of_process)
@@ -241,11 +242,11 @@ class _EndOfRun:
         self._run = run
 
     def __call__(self, _result: object) -> None:
-        registry.end(self._run)
+        interruptible(registry.end)(self._run)
 
     def debug(self) -> None:
         """The same, where the suite has no result."""
-        registry.end(self._run)
+        interruptible(registry.end)(self._run)
 
     def countTestCases(self) -> int:
         """None; for whoever counts tests."""
@@ -272,11 +273,11 @@ def _warn_where_pytest_says_nothing() -> None:
 
 def let_go_of_process() -> None:
     """Put back what is there once for the thread, or the process, when its last run ends."""
-    if len(registry.runs()) <= 1:
-        Interrupt.uninstall()
     if len(registry.all_runs()) <= 1:
         watchdog.stop()
         python_warnings.stop()
+    if len(registry.runs()) <= 1:
+        Interrupt.uninstall()
 
 
 def report(result: Any, error: Exception, name: str) -> bool:
@@ -325,7 +326,7 @@ def interruptible(function: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             value = function(*args, **kwargs)
-            Interrupt.of_this_thread().raise_deferred()
+            Interrupt.raise_left()
             return value
         except KeyboardInterrupt as error:
             interrupt = error
@@ -344,18 +345,18 @@ def stop(finish: Callable[[], object] | None = None) -> None:
     run = registry.innermost_run()
     if run is None:
         return
-    if run.says_when_it_ends and not Interrupt.of_this_thread().gave_up:
+    if run.says_when_it_ends and not Interrupt.nothing_more_is_waited_for():
         if finish is not None:
             finish()
         return
     run.report = report_on_stderr
     try:
-        if finish is not None and not Interrupt.of_this_thread().gave_up:
+        if finish is not None and not Interrupt.nothing_more_is_waited_for():
             finish()
     except BaseException:
         run.chain.clear()
         raise
     finally:
-        if Interrupt.of_this_thread().gave_up:
+        if Interrupt.nothing_more_is_waited_for():
             run.chain.clear()
         registry.end(run)

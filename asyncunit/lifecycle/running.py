@@ -11,6 +11,7 @@ from asyncunit.checks.unhandled_errors import Observer
 from asyncunit.lifecycle.async_scope import replace_closed_loop, replace_stubborn_loop, unwind
 from asyncunit.lifecycle.cleanups import Exit, as_errors, cut_short, leave
 from asyncunit.loops.attempts import Attempt
+from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.scopes import registry
 from asyncunit.scopes.registry import Run
@@ -45,6 +46,7 @@ class OpenTest:
             observer.before_test(loop_runner.loop)
         if open_scope.config.costly:
             before(open_scope, loop_runner)
+        Interrupt.of_this_thread()  # which an earlier test may have taken away
         self.scope_task = scope_task
         return scope_task
 

@@ -29,8 +29,8 @@ class Running(Protocol):
 
     cut_by: Scope | None
 
-    def cancel(self) -> None:
-        """Cancel the step that is being run."""
+    def cancel(self) -> bool:
+        """Cancel the step that is being run, or keep one from beginning; False where there is none."""
 
     def wake(self) -> None:
         """Have the loop look at what is to be done, if it waits for its files."""
@@ -51,12 +51,14 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.active: Running | None = None
+        self.is_deferred = False
         self._thread = get_ident()
         self._reset()
 
     def _reset(self) -> None:
+        """Forget what came in a run; what is deferred is still to be raised."""
         self.count = 0
-        self.is_pending = self.is_deferred = self.gave_up = False
+        self.is_pending = self.gave_up = False
 
     @classmethod
     def of_this_thread(cls) -> Interrupt:
@@ -84,14 +86,26 @@ class Interrupt:
         self.count += 1
         if self.count > 1:
             raise KeyboardInterrupt
-        if self.active is not None:
+        if self.active is not None and self.active.cancel():
             self.is_pending = True
-            self.active.cancel()
             self.active.wake()
-        elif is_in_own_code(frame):
+        elif self.active is not None or is_in_own_code(frame):
             self.is_deferred = True
         else:
             raise KeyboardInterrupt
+
+    @classmethod
+    def nothing_more_is_waited_for(cls) -> bool:
+        """Whether Ctrl-C came a second time in this thread's run."""
+        installed = cls._installed
+        return installed is not None and installed.gave_up and current_thread() is main_thread()
+
+    @classmethod
+    def raise_left(cls) -> None:
+        """Raise KeyboardInterrupt if one came while asyncunit's own code ran in the main thread, which is this one."""
+        installed = cls._installed
+        if installed is not None and installed.is_deferred and current_thread() is main_thread():
+            installed.raise_deferred()
 
     def raise_deferred(self) -> None:
         """Raise KeyboardInterrupt if one came while asyncunit's own code ran."""

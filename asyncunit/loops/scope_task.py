@@ -117,6 +117,8 @@ class ScopeTask:
     _idle: _Idle | None = None
     # The step that the task awaits; None between two steps.
     _current: Step | None = None
+    # That step, from its first line to its last: what comes before and after is asyncunit's, and not to be cancelled.
+    _running: Step | None = None
     # Of the step that is being run, where it has one.
     _deadline: Deadline | None = None
     # True while the scope's sync code runs: its context is then entered, and cannot be entered again.
@@ -200,13 +202,16 @@ class ScopeTask:
             self.cancellation = error
         return self.cancellation is error
 
-    def cancel(self) -> None:
-        """Cancel the step that the task has; one that has none is left alone."""
-        if self._current is not None and self._task is not None:
+    def cancel(self) -> bool:
+        """Cancel the step that is being run, or keep one from beginning; False where there is none."""
+        if self._running is not None and self._task is not None:
             self._task.cancel()
-        elif self._inbox:
-            # Not the task: one that is cancelled before its first step never takes it. The step will not begin.
-            self.cancellation = self.cancellation or CancelledError()
+            return True
+        if self._inbox and self._inbox[0] is not None and not self.is_ending:
+            # Not the task: one that is cancelled before its first step never takes it.
+            self._inbox[0].is_kept_from_beginning = True
+            return True
+        return False
 
     def wake(self) -> None:
         """Have the loop look at what is to be done, if it waits for its files."""
@@ -235,7 +240,7 @@ class ScopeTask:
                 self._coroutine.close()
         self._task = self._idle = None
         self._inbox.clear()
-        self._current = None
+        self._current = self._running = None
         self.loop_runner.scope_tasks.discard(self)
 
     def _was_cancelled(self, error: CancelledError) -> None:
@@ -281,10 +286,11 @@ class ScopeTask:
                 if step is None:
                     return
                 try:
-                    if self.cancellation is not None and not self.is_ending:
+                    if (self.cancellation is not None or step.is_kept_from_beginning) and not self.is_ending:
                         step.discard()
-                        raise self.cancellation
+                        raise self.cancellation or CancelledError()
                     awaitable, step.task = step.awaitable, task
+                    self._running = step
                     if type(awaitable) is types.CoroutineType:
                         try:
                             waits_for = awaitable.send(None)
@@ -298,11 +304,13 @@ class ScopeTask:
                     else:
                         step.value = await step
                 except GeneratorExit as error:
+                    self._running = None
                     step.error = error
                     self._finish(step)
                     raise  # perhaps it is this coroutine that is being closed, and must not go on
                 except BaseException as error:
                     step.error = error
+                self._running = None
                 if step.done:  # it was given up, and the scope has another task by now
                     return
                 if step.error is not None or step.expired is not None or task.cancelling():
@@ -518,6 +526,7 @@ class ScopeTask:
         if cancelled is None or not is_error(cancelled, CancelledError):
             self.loop_runner.interrupt.count = 0
             return
+        last.error = None
         step.error = KeyboardInterrupt()
         step.error.__context__ = cancelled
 
@@ -665,7 +674,7 @@ class ScopeTask:
             f"Its event loop is replaced.",
         )
         self.loop_runner.stubborn.add(self._task)
-        self._task = self._idle = None
+        self._task = self._idle = self._running = None
         step.error = ended_by
         self._finish(step)
 

@@ -71,7 +71,8 @@ class Step:
     follows in the same run of the loop, step by step: ``last`` is the last of them that has begun, and this one
     is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, or would never end,
     and ``last_call`` what gives it up where it does not. ``stray`` was thrown out of the loop meanwhile.
-    ``is_cancelled_by_caller`` is true where whoever waited for it was cancelled.
+    ``is_cancelled_by_caller`` is true where whoever waited for it was cancelled, and ``is_kept_from_beginning`` where
+    it was cancelled before it had begun.
     """
 
     waiter: Future[None] | None = None
@@ -80,7 +81,7 @@ class Step:
     first: Step | None = None
     expired: AsyncUnitError | None = None
     last_call: Deadline | None = None
-    is_cancelled_by_caller = False
+    is_cancelled_by_caller = is_kept_from_beginning = False
     done = False
     value: Any = None
     error: BaseException | None = None

@@ -16,6 +16,7 @@ from asyncunit.errors import raise_all
 from asyncunit.introspection.functions import as_coroutine, is_async_def, is_awaitable
 from asyncunit.lifecycle.async_scope import async_scope_of, loop_in
 from asyncunit.lifecycle.running import OpenTest
+from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import current_loop
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Step
@@ -177,6 +178,7 @@ class PytestRun(Run):
     says_when_it_ends = sees_to_schedules = True
 
     def __init__(self, config: Config, on_open: Callable[[OpenScope], object]) -> None:
+        Interrupt.of_this_thread()  # from now on, asyncunit's own code is not left in the middle
         super().__init__(None, lambda _, error: self.pending.append(error))
         self.config = config
         self.cls: type | None = None
