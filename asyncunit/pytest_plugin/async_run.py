@@ -183,14 +183,20 @@ class AsyncRun:
         """Leave what the next test does not stand in, and report what has not been."""
         if self._items is not None:
             self._items.leave(item, nextitem)
+            self._items.raise_interrupt()
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """The run is over."""
         items, self._items = self._items, None
         if items is not None:
-            items.end()
-            self._ran_once = items.ran_once
+            try:
+                items.end()
+                items.raise_interrupt()
+            except KeyboardInterrupt:
+                pytest.exit("interrupted", pytest.ExitCode.INTERRUPTED)
+            finally:
+                self._ran_once = items.ran_once
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell of the tests that could not follow schedules."""

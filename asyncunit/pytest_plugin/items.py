@@ -31,6 +31,7 @@ from asyncunit.introspection.functions import (
 from asyncunit.introspection.tracebacks import print_all
 from asyncunit.lifecycle.async_scope import async_scope_of
 from asyncunit.loops.attempts import Attempt, attempts_of
+from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
@@ -152,6 +153,10 @@ class ItemRunner:
         registry.end(self._run)
         self._policies.put_back()
         print_all("session", self._run.take_pending())
+
+    def raise_interrupt(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C came while asyncunit's own code ran, which is not left in the middle."""
+        Interrupt.raise_left()
 
     # Fixtures.
 

@@ -5,17 +5,19 @@ import sys
 
 import pytest
 
-from tests.promises.interrupted import SCOPES, run
+from tests.promises.interrupted import run
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
-@pytest.mark.parametrize("scope", SCOPES)
-def test_ctrl_c_leaves_no_tear_down_out_and_is_not_lost(scope):
-    run(0, scope)  # what is found once only, and kept, is found here
-    whole = run(0, scope)
+@pytest.mark.parametrize(
+    ("scope", "runner", "count"), [("class", "unittest", 25), ("function", "unittest", 25), ("class", "pytest", 8)]
+)
+def test_ctrl_c_leaves_no_tear_down_out_and_is_not_lost(scope, runner, count):
+    run(0, scope, runner)  # what is found once only, and kept, is found here
+    whole = run(0, scope, runner)
     assert whole.faults == []
     assert whole.lines > 1000
     chosen = random.Random(0)
-    tried = [run(chosen.randrange(1, whole.lines - 100), scope) for _ in range(25)]
+    tried = [run(chosen.randrange(1, whole.lines - 100), scope, runner) for _ in range(count)]
     assert [came for came in tried if came.faults] == []
     assert all(came.place for came in tried)
