@@ -9,8 +9,8 @@ import sys
 import traceback
 import types
 import unittest
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
@@ -147,8 +147,20 @@ def stand_at_function(function: Any, error: Exception) -> None:
 
 def report_on_stderr(scope: object, error: BaseException) -> None:
     """Print an error of a scope for which there is no test result, or none any more."""
-    sys.stderr.write(f"asyncunit: error while the scope '{scope}' closed:\n")
-    traceback.print_exception(trim(error))
+    with _uncaptured[-1]():
+        sys.stderr.write(f"asyncunit: error while the scope '{scope}' closed:\n")
+        traceback.print_exception(trim(error))
+
+
+# Within what such an error is printed: a runner that captures what is printed, and shows it in a report, is to let this
+# through, because there is no report. The last is in force.
+_uncaptured: list[Callable[[], AbstractContextManager[object]]] = [nullcontext]
+
+
+def print_within(uncaptured: Callable[[], AbstractContextManager[object]]) -> Callable[[], None]:
+    """Have what has no report printed within such a context, until what is returned is called."""
+    _uncaptured.append(uncaptured)
+    return lambda: _uncaptured.remove(uncaptured)
 
 
 @contextmanager

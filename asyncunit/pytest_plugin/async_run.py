@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from asyncunit.errors import AsyncUnitError, RunningLoopError
+from asyncunit.introspection.tracebacks import print_within
 from asyncunit.plans.params import param_sets_of
 from asyncunit.pytest_plugin import debugging
 from asyncunit.pytest_plugin.detection import has_async_tests, is_case
@@ -37,6 +38,8 @@ class AsyncRun:
         # None until the first of them is set up.
         self._items: ItemRunner | None = None
         self._ran_once = 0
+        # Has what has no report go where all goes again; from the first item on it is not captured.
+        self._capture_again: Callable[[], object] = lambda: None
         # None until there is a test case.
         self._cases: _CaseCollection | None = None
         if config.getoption("usepdb", False) or config.getoption("trace", False):
@@ -126,6 +129,9 @@ class AsyncRun:
             self._items = ItemRunner(
                 self.collected, pytest.set_trace if self.config.getoption("trace", False) else None
             )
+            capture: Any = self.config.pluginmanager.getplugin("capturemanager")
+            if capture is not None:
+                self._capture_again = print_within(capture.global_and_fixture_disabled)
         return self._items
 
     @pytest.hookimpl(tryfirst=True)
@@ -197,6 +203,7 @@ class AsyncRun:
                 pytest.exit("interrupted", pytest.ExitCode.INTERRUPTED)
             finally:
                 self._ran_once = items.ran_once
+                self._capture_again()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell of the tests that could not follow schedules."""

@@ -189,3 +189,51 @@ def test_a_test_that_patches_asyncio_patches_its_own_code(tmp_path, scope):
     write(tmp_path, test_it=PATCHED)
     found = python("-m", "unittest", "test_it", cwd=tmp_path, SCOPE=scope)
     assert (found.returncode, found.stderr.splitlines()[-1]) == (0, "OK"), found.stderr
+
+
+ERRORS_AT_CTRL_C = """
+import asyncio
+import os
+import signal
+import pytest
+import asyncunit
+
+class Context:
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        raise ValueError("ERROR OF THE EXIT")
+
+async def interrupt():
+    asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGINT)
+    await asyncio.sleep(10)
+
+class TestCase(asyncunit.AsyncTestCase):
+    @asyncunit.fixture
+    async def fixture(self):
+        yield
+        raise ValueError("ERROR OF THE FIXTURE")
+
+    async def asyncTearDown(self):
+        raise ValueError("ERROR OF asyncTearDown")
+
+    def tearDown(self):
+        raise ValueError("ERROR OF tearDown")
+
+    async def test_1(self):
+        await self.enterAsyncContext(Context())
+        await interrupt()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
+@pytest.mark.parametrize("runner", ["unittest", "pytest", "pytest -s", "pytest --capture=sys"])
+def test_what_tear_down_raises_at_ctrl_c_is_on_the_real_stderr(tmp_path, runner):
+    write(tmp_path, test_it=ERRORS_AT_CTRL_C)
+    module, *options = runner.split()
+    arguments = ["-p", "asyncunit", *options, "test_it.py"] if module == "pytest" else ["test_it"]
+    found = python("-m", module, *arguments, cwd=tmp_path)
+    assert found.returncode != 0
+    for what in ("THE EXIT", "THE FIXTURE", "asyncTearDown", "tearDown"):
+        assert f"ValueError: ERROR OF {what}" in found.stderr, found
