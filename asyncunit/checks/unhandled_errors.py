@@ -21,7 +21,7 @@ from asyncunit.introspection.frames import Place, describe_task, represent
 from asyncunit.introspection.tracebacks import is_reported
 from asyncunit.loops.instruments import Instrument
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.loops.task_factory import make_task
+from asyncunit.loops.task_factory import made_outside, make_task
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
 from asyncunit.scopes.contexts import came_from_outside, current_owner, owner_of
@@ -113,8 +113,9 @@ class Observer(Instrument):
         findings = [item.finding for item in self.take_all()]
         for task in left:
             if came_from_outside(task):
-                text = f"a pending {describe_task(task)}, started from outside, as by a thread"
-                findings.append(Finding(Check.LEAKED_TASKS, text))
+                place = made_outside(task)
+                how = "started from outside, as by a thread" if place is None else "in the context of no test"
+                findings.append(Finding(Check.LEAKED_TASKS, f"a pending {describe_task(task, place)}, {how}", place))
         return [] if self._loop_owner is None else judge(self._loop_owner, findings)
 
     def add(self, owner: OpenScope | None, finding: Finding) -> None:

@@ -11,12 +11,13 @@ import gc
 import inspect
 import sys
 import types
+import weakref
 from collections.abc import Coroutine, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-from asyncunit.introspection.frames import caller, coroutine_name
-from asyncunit.scopes.contexts import current_owner, give, given_to, owner_of, owner_of_context
+from asyncunit.introspection.frames import Place, caller, coroutine_name
+from asyncunit.scopes.contexts import came_from_outside, current_owner, give, given_to, owner_of, owner_of_context
 from asyncunit.scopes.open_scope import OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -48,15 +49,31 @@ def make_task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, An
         if owner is not None and owner_of_context(given) is owner and given is not getattr(owner, "context", None):
             with contextlib.suppress(RuntimeError):  # it is entered: that of a task which is running
                 give(given, None)  # it has a context of its own: it is not the scope's that has started it
-        return Task(coroutine, loop=loop, **kwargs)
+        return _noted_outside(Task(coroutine, loop=loop, **kwargs))
     if owner is not None:
         heir = _heir(coroutine, owner)
         if heir is not owner:
             kwargs, owner = {**kwargs, "context": given_to(heir)}, heir
     task = Task(coroutine, loop=loop, **kwargs)
-    if owner is not None:
-        owner.note(task, caller())
+    if owner is None:
+        return _noted_outside(task)
+    owner.note(task, caller())
     return task
+
+
+# Where tasks were made that belong to no scope, because their context is none of a scope's, as an empty one.
+_outside: weakref.WeakKeyDictionary[asyncio.Task[Any], Place] = weakref.WeakKeyDictionary()
+
+
+def _noted_outside(task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+    if came_from_outside(task) and (place := caller()) is not None:
+        _outside[task] = place
+    return task
+
+
+def made_outside(task: asyncio.Task[Any]) -> Place | None:
+    """Where a task of no scope was made; None where no line of a user's has made it, or it has a scope."""
+    return _outside.get(task)
 
 
 def _heir(coroutine: Coroutine[Any, Any, Any], owner: OpenScope) -> OpenScope | None:

@@ -489,6 +489,23 @@ def test_a_task_that_a_thread_starts_is_found_when_the_loop_closes():
     assert "started from outside" in texts(result)[0]
 
 
+@pytest.mark.parametrize("base", [AsyncTestCase, ClassLoopTestCase])
+def test_a_task_that_a_test_starts_in_an_empty_context_is_told_with_its_line(base):
+    @LEAKS_FAIL
+    class Test(base):
+        async def test_1(self):
+            asyncio.create_task(forever(), context=contextvars.Context())
+
+        async def test_2(self):
+            contextvars.Context().run(asyncio.ensure_future, forever())
+
+    result = run(Test)
+    found = "\n".join(texts(result))
+    assert found.count(f"made at {__file__}:") == 2
+    assert found.count("Test.test_1, in the context of no test") == 1
+    assert "from outside" not in found
+
+
 def test_a_task_that_a_callback_of_a_test_starts_later_is_that_tests():
     @LEAKS_FAIL
     class Test(ClassLoopTestCase):
