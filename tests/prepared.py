@@ -32,17 +32,18 @@ _NUMBER = struct.Struct("i")
 
 
 class Prepared:
-    """A process that waits for what to run, from the outside."""
+    """A process that waits for what to run, from the outside; no child of ours, for a virtual clock waits for these."""
 
     def __init__(self, imports):
         self._connection, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
+            subprocess.run(
                 [sys.executable, __file__, str(theirs.fileno()), *imports],
                 env=without_settings(os.environ),
                 pass_fds=[theirs.fileno()],
+                check=True,
             )
-        atexit.register(self.close)
+        atexit.register(self._connection.close)  # where it ends
 
     def run(self, command, cwd, environment, timeout):
         """Run a command that ``imports_for()`` knows, as ``subprocess.run()`` does."""
@@ -64,10 +65,6 @@ class Prepared:
                 self._connection.settimeout(None)
             return subprocess.CompletedProcess(command, status, _text(output), _text(errors))
 
-    def close(self):
-        self._connection.close()
-        self._process.wait()
-
     def _number(self):
         return _NUMBER.unpack(self._connection.recv(_NUMBER.size, socket.MSG_WAITALL))[0]
 
@@ -87,8 +84,8 @@ def _parsed(arguments):
 
 
 def without_settings(environ):
-    """The environment without the settings of asyncunit and of Python, but for where bytecode is kept."""
-    settings = [name for name in environ if name.startswith(("ASYNCUNIT_", "PYTHON"))]
+    """The environment without the settings of asyncunit, pytest and Python, but for where bytecode is kept."""
+    settings = [name for name in environ if name.startswith(("ASYNCUNIT_", "PYTEST_", "PYTHON")) or name == "COLUMNS"]
     return {name: environ[name] for name in environ if name == "PYTHONPYCACHEPREFIX" or name not in settings}
 
 
@@ -142,6 +139,8 @@ def _become(asked, output, errors):
 
 
 def _main(number, *imports):
+    if os.fork():
+        os._exit(0)
     for name in imports:
         importlib.import_module(name)
     gc.collect()

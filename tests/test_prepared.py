@@ -101,3 +101,9 @@ def test_nothing_that_is_imported_is_asyncunits():
     code = f"import {', '.join({name for names in prepared.IMPORTS.values() for name in names})}, sys"
     done = python("-c", f"{code}\nprint([name for name in sys.modules if name.startswith('asyncunit')])", cwd=ROOT)
     assert done.stdout == "[]\n"
+
+
+def test_the_processes_are_no_children(tmp_path):
+    python("-m", "unittest", "--help", cwd=tmp_path)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -28,10 +28,13 @@ import sys
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+from tests import prepared
+from tests.support import ROOT, python
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+_PLAIN = re.compile(r"(?P<environ>(?:\w+=\w+ )*)python(?P<arguments>(?: [\w.,:/=-]+)+)\n?")
 _PRELUDE = "from tests.docs.doc_names import *\n"
 
 
@@ -102,23 +105,24 @@ def run(command, directory):
 
     Of the output, paths are relative, and the dots of the tests that passed before are not in front of them.
     """
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
+    environ = {
         "PYTEST_ADDOPTS": "-p asyncunit.pytest_plugin -p no:cacheprovider",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    environment.pop("COLUMNS", None)
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    if plain := _PLAIN.fullmatch(command):  # what a shell would make of that is known
+        environ |= dict(each.split("=") for each in plain["environ"].split())
+        done = python(*plain["arguments"].split(), cwd=directory, timeout=120, **environ)
+    else:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=directory,
+            env={**prepared.without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
     path = re.escape(f"{directory}{os.sep}")
     return done.returncode, re.sub(rf"^\.*{path}|{path}", "", done.stdout + done.stderr, flags=re.M)
 
