@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -20,11 +21,23 @@ import sys
 import tempfile
 import warnings
 
+# What runs of any kind import soon, of the standard library.
+_USUAL = (
+    "asyncio",
+    "concurrent.futures.thread",
+    "importlib.util",
+    "ipaddress",
+    "json",
+    "pathlib",
+    "shutil",
+    "tempfile",
+)
+_OF_UNITTEST = (*_USUAL, "unittest", "unittest.async_case", "unittest.main", "urllib.parse")
 # The modules that `python -m` can run in a process that has imported these.
 IMPORTS = {
-    "unittest": ("asyncio", "unittest", "unittest.main"),
-    "asyncunit": ("asyncio", "unittest", "unittest.main"),
-    "pytest": ("asyncio", "unittest", "pytest"),
+    "unittest": _OF_UNITTEST,
+    "asyncunit": _OF_UNITTEST,
+    "pytest": (*_OF_UNITTEST, "pytest", "_pytest", "pdb", "xml.etree.ElementTree"),
 }
 IS_POSSIBLE = hasattr(os, "fork") and hasattr(socket, "send_fds") and not os.environ.get("FRESH_PROCESSES")
 
@@ -141,8 +154,11 @@ def _become(asked, output, errors):
 def _main(number, *imports):
     if os.fork():
         os._exit(0)
-    for name in imports:
-        importlib.import_module(name)
+    for module in map(importlib.import_module, imports):
+        if module.__name__ == "_pytest":  # which imports its parts as it begins, but for one with a plugin of its own
+            for part in pkgutil.iter_modules(module.__path__, "_pytest."):
+                if part.name != "_pytest.pytester_assertions":
+                    importlib.import_module(part.name)
     gc.collect()
     gc.freeze()
     return _become(*_serve(socket.socket(fileno=int(number))))
