@@ -22,17 +22,8 @@ import tempfile
 import warnings
 
 # What runs of any kind import soon, of the standard library.
-_USUAL = (
-    "asyncio",
-    "concurrent.futures.thread",
-    "importlib.util",
-    "ipaddress",
-    "json",
-    "pathlib",
-    "shutil",
-    "tempfile",
-)
-_OF_UNITTEST = (*_USUAL, "unittest", "unittest.async_case", "unittest.main", "urllib.parse")
+_USUAL = ("concurrent.futures.thread", "importlib.util", "ipaddress", "json", "shutil", "tempfile", "urllib.parse")
+_OF_UNITTEST = (*_USUAL, "asyncio", "unittest", "unittest.async_case", "unittest.main")
 # The modules that `python -m` can run in a process that has imported these.
 IMPORTS = {
     "unittest": _OF_UNITTEST,
