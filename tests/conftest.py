@@ -1,5 +1,6 @@
 import asyncio
 import contextvars
+import gc
 
 import pytest
 
@@ -12,6 +13,14 @@ from asyncunit.pytest_plugin.run import Position, PytestRun
 from asyncunit.scope import path_of_module
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_garbage_of_this_module():
+    """Garbage collections, of which our checks make many, pass over what was there before the module."""
+    gc.freeze()
+    yield
+    gc.collect()
 
 
 def open_scope(scope=Scope.CLASS):

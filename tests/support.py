@@ -14,6 +14,8 @@ from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from pathlib import Path
 
+from tests import prepared
+
 ROOT = Path(__file__).parent.parent
 
 _numbers = itertools.count()
@@ -107,11 +109,14 @@ def run_module(source: str, **names: object) -> Result:
 
 def python(*arguments: str, cwd: Path, timeout: float = 60, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run this Python, with asyncunit importable and no configuration of the environment's."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ASYNCUNIT_", "PYTHON"))}
+    environment = {**prepared.without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ}
+    command = [sys.executable, *arguments]
+    if imports := prepared.imports_for(arguments, environ):
+        return prepared.process_with(imports).run(command, cwd, environment, timeout)
     return subprocess.run(
-        [sys.executable, *arguments],
+        command,
         cwd=cwd,
-        env={**environment, "PYTHONPATH": str(ROOT), **environ},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -19,45 +19,50 @@ async def test_async(pytestconfig):
 """
 
 
-@pytest.fixture
-def installed(tmp_path):
-    """A directory with the suite, and with the package as it is where it is installed."""
-    packages = tmp_path / "packages"
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """The package as it is where it is installed."""
+    packages = tmp_path_factory.mktemp("packages")
     shutil.copytree(ROOT / "asyncunit", packages / "asyncunit", ignore=shutil.ignore_patterns("__pycache__"))
     info = packages / "asyncunit-0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: asyncunit\nVersion: 0\n")
     (info / "entry_points.txt").write_text("[pytest11]\nasyncunit = asyncunit.pytest_entry\n")
     (info / "RECORD").write_text("asyncunit/__init__.py,,\nasyncunit/pytest_entry.py,,\n")
+    return packages
+
+
+@pytest.fixture
+def run(packages, tmp_path):
     (tmp_path / "test_suite.py").write_text(SUITE)
-    return tmp_path
 
+    def run(*args, **environ):
+        pytest_ = ("-m", "pytest", "-q", "-s", "-p", "no:cacheprovider")
+        done = python(*pytest_, *args, cwd=tmp_path, PYTHONPATH=str(packages), **environ)
+        return done.stdout + done.stderr
 
-def run(directory, *args, **environ):
-    pytest_ = ("-m", "pytest", "-q", "-s", "-p", "no:cacheprovider")
-    done = python(*pytest_, *args, cwd=directory, PYTHONPATH=str(directory / "packages"), **environ)
-    return done.stdout + done.stderr
+    return run
 
 
 @pytest.mark.parametrize("args", [(), ("-p", "asyncunit")])
-def test_the_plugin_is_there_once_and_python_imports_what_it_is_made_of(installed, args):
-    output = run(installed, *args)
+def test_the_plugin_is_there_once_and_python_imports_what_it_is_made_of(run, args):
+    output = run(*args)
     assert "2 passed" in output, output
     assert "imported by pytest: asyncunit.pytest_entry\n" in output
 
 
-def test_the_plugin_itself_can_be_asked_for_beside_it(installed):
-    output = run(installed, "-p", "asyncunit.pytest_plugin")
+def test_the_plugin_itself_can_be_asked_for_beside_it(run):
+    output = run("-p", "asyncunit.pytest_plugin")
     assert "2 passed" in output, output
 
 
-def test_the_plugin_can_be_asked_for_where_none_is_loaded_of_itself(installed):
-    output = run(installed, "-p", "asyncunit", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+def test_the_plugin_can_be_asked_for_where_none_is_loaded_of_itself(run):
+    output = run("-p", "asyncunit", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert "2 passed" in output, output
     assert "imported by pytest: asyncunit.pytest_entry\n" in output
 
 
 @pytest.mark.parametrize("name", ["asyncunit", "asyncunit.pytest_plugin"])
-def test_the_plugin_can_be_switched_off(installed, name):
-    output = run(installed, "-p", f"no:{name}", "--asyncunit-timeout=3")
+def test_the_plugin_can_be_switched_off(run, name):
+    output = run("-p", f"no:{name}", "--asyncunit-timeout=3")
     assert "unrecognized arguments: --asyncunit-timeout=3" in output

@@ -94,7 +94,7 @@ def test_settings_of_a_function_are_in_force_for_it():
 import asyncio
 from asyncunit import load_tests
 
-@asyncunit.settings(loop_scope="module", timeout=0.01)
+@asyncunit.settings(loop_scope="module", timeout=0.2)
 async def test_slow(): await asyncio.Event().wait()
 
 @asyncunit.settings(loop_scope="function")

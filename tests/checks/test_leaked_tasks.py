@@ -453,7 +453,7 @@ def test_a_stubborn_task_of_a_class_does_not_run_in_the_next_class(monkeypatch):
 
 
 def test_a_worker_that_is_started_again_whenever_it_ends_is_named(monkeypatch):
-    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr(runner, "CLOSE_TIMEOUT", 0.3)
 
     class Test(ClassLoopTestCase):
         def start(self, _=None):

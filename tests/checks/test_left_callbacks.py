@@ -8,11 +8,17 @@ import sys
 
 import pytest
 
-from asyncunit import AsyncTestCase, ClassLoopTestCase, LeftBehindError, ModuleLoopTestCase, fixture, settings
+from asyncunit import (
+    AsyncTestCase,
+    AsyncUnitWarning,
+    ClassLoopTestCase,
+    LeftBehindError,
+    ModuleLoopTestCase,
+    fixture,
+    settings,
+)
 from asyncunit.checks.left_callbacks import callbacks_on
 from tests.support import python, run, run_module, write
-
-pytestmark = pytest.mark.filterwarnings("default::asyncunit.AsyncUnitWarning")
 
 LEFT_FAILS = settings(fail_on=["unhandled_errors", "left_callbacks"])
 
@@ -133,7 +139,9 @@ def test_a_closed_files_reader_does_not_meet_the_next_file_of_its_number(factory
             writer.close()
             server.close()
 
-    assert run(Test).passed == ["test_1", "test_2"]
+    with pytest.warns(AsyncUnitWarning, match=r"test_1 .* left behind:\n  - a reader of the file descriptor") as told:
+        assert run(Test).passed == ["test_1", "test_2"]
+    assert len(told) == 1
 
 
 def test_the_line_that_made_it_is_told_in_debug_mode(factory):
@@ -152,9 +160,8 @@ def test_by_default_it_is_a_warning_that_says_how_to_know_more():
         async def test_x(self):
             loop().call_later(3600, texts)
 
-    with pytest.warns(
-        match=r"a timer that calls tests\.checks\.test_left_callbacks\.texts\(\) \(in .*loop_debug = true"
-    ):
+    name = r"tests\.checks\.test_left_callbacks\.texts\(\)"
+    with pytest.warns(AsyncUnitWarning, match=rf"a timer that calls {name} \(in .*loop_debug = true"):
         assert run(Test).passed == ["test_x"]
 
 
@@ -177,7 +184,11 @@ def test_what_asyncio_keeps_for_itself_is_no_finding(factory):
                 writer.close()
             cls.server.close()
 
-    assert run(Test).passed == ["test_x"]
+    with pytest.warns(
+        AsyncUnitWarning, match=r"left behind:\n  - a pending task .*, running asyncio.tasks.sleep"
+    ) as told:
+        assert run(Test).passed == ["test_x"]
+    assert [str(each.message).count("\n  - ") for each in told] == [1]  # the task, and not its timer
 
 
 def test_what_is_called_by_a_public_method_of_asyncio_is_one():

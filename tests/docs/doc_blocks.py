@@ -28,10 +28,14 @@ import sys
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+from tests import prepared
+from tests.support import ROOT, python
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+_PLAIN = re.compile(r"(?P<environ>(?:\w+=\w+ )*)python(?P<arguments>(?: [\w.,:/=-]+)+)\n?")
+RUNNERS = {"unittest": "python -m unittest discover", "pytest": "python -m pytest -q -W error"}
 _PRELUDE = "from tests.docs.doc_names import *\n"
 
 
@@ -79,22 +83,23 @@ def missing_packages(page):
     return [name for line in needed for name in line.split() if importlib.util.find_spec(name) is None]
 
 
-def write(block, directory, number):
-    """Write a suite or a file into the directory of its page; return the runners that it is for."""
-    if block.kind == "file":
-        path = directory / block.argument
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text)
-        return ()
+def write(block, directory):
+    """Write a file into the directory of its page."""
+    path = directory / block.argument
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(block.text)
+
+
+def write_suite(block, directory):
+    """Write a suite into the directories of the runners that it is for, with a name of its page and line."""
     text = block.text
     if block.argument == "method":
         text = f"class Test(asyncunit.AsyncTestCase):\n{textwrap.indent(text, '    ')}"
-    runners = (block.argument,) if block.argument in ("unittest", "pytest") else ("unittest", "pytest")
-    for runner in runners:
+    name = re.sub(r"\W", "_", block.where)
+    for runner in (block.argument,) if block.argument in RUNNERS else RUNNERS:
         into = directory / f"for_{runner}"
         into.mkdir(exist_ok=True)
-        (into / f"test_block_{number}.py").write_text(_PRELUDE + text)
-    return runners
+        (into / f"test_{name}.py").write_text(_PRELUDE + text)
 
 
 def run(command, directory):
@@ -102,23 +107,24 @@ def run(command, directory):
 
     Of the output, paths are relative, and the dots of the tests that passed before are not in front of them.
     """
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
+    environ = {
         "PYTEST_ADDOPTS": "-p asyncunit.pytest_plugin -p no:cacheprovider",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    environment.pop("COLUMNS", None)
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    if plain := _PLAIN.fullmatch(command):  # what a shell would make of that is known
+        environ |= dict(each.split("=") for each in plain["environ"].split())
+        done = python(*plain["arguments"].split(), cwd=directory, timeout=120, **environ)
+    else:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=directory,
+            env={**prepared.without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
     path = re.escape(f"{directory}{os.sep}")
     return done.returncode, re.sub(rf"^\.*{path}|{path}", "", done.stdout + done.stderr, flags=re.M)
 

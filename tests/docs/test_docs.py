@@ -10,6 +10,7 @@ from tests.docs import doc_names, reference
 from tests.docs.doc_blocks import (
     PAGES,
     ROOT,
+    RUNNERS,
     blocks_of,
     missing_lines,
     missing_packages,
@@ -17,6 +18,7 @@ from tests.docs.doc_blocks import (
     session,
     unknown_imports,
     write,
+    write_suite,
 )
 
 KINDS = ("suite", "file", "needs", "output", "fails", "shown")
@@ -26,18 +28,32 @@ def title(page):
     return str(page.relative_to(ROOT))
 
 
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory):
+    """The exit codes and what was printed when the suites of all pages ran, under each runner."""
+    directory = tmp_path_factory.mktemp("suites")
+    for page in PAGES:
+        if not missing_packages(page):
+            for block in blocks_of(page):
+                if block.kind == "suite":
+                    write_suite(block, directory)
+    return [run(command, directory / f"for_{runner}") for runner, command in RUNNERS.items()]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=title)
-def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_path):
+def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_path, suites):
     if missing := missing_packages(page):
         for block in blocks_of(page):
             if block.language == "python":
                 compile(block.text, block.where, "exec")
         pytest.skip(f"needs {', '.join(missing)}")
-    runners, output, code = set(), "", None
+    output, code = "", None
     shutil.copy(doc_names.__file__, tmp_path / "app.py")
-    for number, block in enumerate(blocks_of(page)):
-        if block.kind in ("suite", "file"):
-            runners |= set(write(block, tmp_path, number))
+    for block in blocks_of(page):
+        if block.kind == "suite":
+            assert [printed for code, printed in suites if code != 0] == [], block.where
+        elif block.kind == "file":
+            write(block, tmp_path)
         elif block.kind == "needs":
             compile(block.text, block.where, "exec")
             assert unknown_imports(block) == [], block.where
@@ -50,10 +66,6 @@ def test_each_block_of_a_page_runs_under_the_runner_that_it_is_for(page, tmp_pat
             for command, printed in session(block.text):
                 code, output = run(command, tmp_path)
                 assert (code, missing_lines(printed, output)) == (0, []), f"{block.where}\n{output}"
-    for runner in sorted(runners):
-        command = "python -m unittest discover" if runner == "unittest" else "python -m pytest -q -W error"
-        code, output = run(command, tmp_path / f"for_{runner}")
-        assert code == 0, output
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)

@@ -58,13 +58,10 @@ IMPORTS = {name: imports_of(path) for name, path in MODULES.items()}
 
 def other_packages_imported(text: str) -> set[str]:
     """What is imported when the program runs, wherever in the module."""
-    for_types = [
-        node
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-    ]
-    left_out = {ast.dump(node) for block in for_types for node in block.body}
-    nodes = [node for node in ast.walk(ast.parse(text)) if ast.dump(node) not in left_out]
+    nodes = list(ast.walk(ast.parse(text)))
+    for_types = [node for node in nodes if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    left_out = {node for block in for_types for node in block.body}
+    nodes = [node for node in nodes if node not in left_out]
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     return {name.partition(".")[0] for name in names}

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import random
 import re
-import subprocess
-import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support import ROOT
+from tests.support import python
 
 SCOPES = ["function", "class", "module", "package", "session"]
 # What a part of a suite does beside being noted; mostly nothing.
@@ -206,7 +203,7 @@ class Outcome:
         return next((verdict for name, verdict in self.verdicts.items() if test.startswith(f"{name}.")), None)
 
 
-def run(directory: Path, runner: str, python: str = sys.executable) -> Outcome:
+def run(directory: Path, runner: str) -> Outcome:
     events = directory / f"events.{runner}"
     report = directory / "report.xml"
     command = {
@@ -214,14 +211,10 @@ def run(directory: Path, runner: str, python: str = sys.executable) -> Outcome:
         "asyncunit": ["-m", "asyncunit", "-v"],
         "pytest": ["-m", "pytest", "-q", "-rN", "-p", "no:cacheprovider", f"--junitxml={report}"],
     }[runner]
-    environ = {key: value for key, value in os.environ.items() if not key.startswith(("ASYNCUNIT", "PYTEST", "PYTHON"))}
-    environ |= {"EVENTS": str(events), "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    environ["ASYNCUNIT_MODE"] = "auto"
+    environ = {"EVENTS": str(events), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "ASYNCUNIT_MODE": "auto"}
     if runner == "pytest":
         command += ["-p", "asyncunit.pytest_entry"]
-    done = subprocess.run(
-        [python, *command], cwd=directory, env=environ, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = python(*command, cwd=directory, timeout=120, **environ)
     text = done.stdout + done.stderr
     written = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
     shown = text + (report.read_text(encoding="utf-8") if runner == "pytest" else "")

@@ -2,12 +2,11 @@
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 # In the order of the alphabet, classes first, which is the order of all three.
 SUITE = """
@@ -169,15 +168,7 @@ VERDICTS = {"ok": "passed", "ERROR": "failed", "FAIL": "failed", "expected failu
 def run(directory, *command, **environ):
     events = directory / "events"
     events.unlink(missing_ok=True)
-    result = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "EVENTS": str(events), "PYTHONDONTWRITEBYTECODE": "1", **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    result = python("-m", *command, cwd=directory, EVENTS=str(events), **environ)
     return result, events.read_text(encoding="utf-8").splitlines()
 
 
@@ -239,19 +230,7 @@ def test_the_example_suite_has_the_same_verdicts_under_all_three(tmp_path):
         ["asyncunit", "discover", "-s", str(examples)],
         ["pytest", "-q", "-p", "asyncunit.pytest_plugin", "-p", "no:cacheprovider", str(examples)],
     ):
-        result = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": f"{ROOT}{os.pathsep}{examples}",
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        path = f"{ROOT}{os.pathsep}{examples}"
+        result = python("-m", *command, cwd=tmp_path, PYTHONPATH=path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
         assert result.returncode == 0, result.stdout + result.stderr
         assert "14" in (result.stdout + result.stderr)

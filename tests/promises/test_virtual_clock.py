@@ -257,7 +257,10 @@ class TestIt(asyncunit.AsyncTestCase):
 
 def test_with_the_real_clock_a_timeout_draws_who_waits_for_each_other(report_of):
     status, report = report_of("""
-@asyncunit.settings(timeout=0.3)
+import asyncunit.loops.loop
+asyncunit.loops.loop.CLOSE_TIMEOUT = 0.1  # for the second of the tests cannot be cancelled either
+
+@asyncunit.settings(timeout=0.2)
 class TestIt(asyncunit.AsyncTestCase):
     async def nested(self, first, second):
         async with first:
@@ -281,7 +284,7 @@ class TestIt(asyncunit.AsyncTestCase):
     assert status
     assert "These wait for each other, so none of them can go on:\n" in report
     assert "'there' --- async with Lock, held by ---> 'back'" in report
-    assert "TestIt.test_wait_for_each_other() did not end within its timeout of 0.3 seconds" in report
+    assert "TestIt.test_wait_for_each_other() did not end within its timeout of 0.2 seconds" in report
 
 
 def test_what_held_the_clock_for_long_is_a_warning(report_of):

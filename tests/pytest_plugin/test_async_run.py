@@ -1,4 +1,3 @@
-import os
 import re
 import signal
 import subprocess
@@ -9,7 +8,7 @@ import time
 import pytest
 
 from tests.pytest_plugin.running import in_a_process, outcomes
-from tests.support import ROOT
+from tests.support import python
 
 # Functions and fixtures.
 
@@ -540,14 +539,8 @@ def test_the_hooks_of_a_test_case_are_called_in_the_order_of_unittest(run, pytes
     result = run(CASES, "-s")
     assert outcomes(result) == {"passed": 1}
     name = next(pytester.path.glob("test_*.py")).stem
-    plain = subprocess.run(
-        [sys.executable, "-m", "unittest", name],
-        cwd=pytester.path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    plain = python("-m", "unittest", name, cwd=pytester.path)
+    assert plain.returncode == 0
     (line,) = [line for line in plain.stdout.splitlines() if line.startswith("setUpModule")]
     assert line in result.stdout.str()
 
