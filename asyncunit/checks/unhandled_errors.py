@@ -107,9 +107,10 @@ class Observer(Instrument):
     def raised_between_steps(self, error: BaseException) -> None:  # noqa: D102 - see the base
         self.add(None, Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error))
 
-    def loop_closed(self, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
+    def loop_closed(self, loop: asyncio.AbstractEventLoop, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
         """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
         self.is_closed = True
+        _observers.pop(loop, None)  # it refers to what refers to the loop, which would stay for good
         findings = [item.finding for item in self.take_all()]
         for task in left:
             if came_from_outside(task):

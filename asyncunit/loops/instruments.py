@@ -37,7 +37,7 @@ class Instrument:
     def raised_between_steps(self, error: BaseException) -> None:
         """A task or a signal handler has thrown an error out of the loop while no step was run."""
 
-    def loop_closed(self, _left: Iterable[Task[Any]]) -> list[Exception]:
+    def loop_closed(self, _loop: AbstractEventLoop, _left: Iterable[Task[Any]]) -> list[Exception]:
         """The loop is closed, after these tasks were ended; what is to be reported of it."""
         return []
 

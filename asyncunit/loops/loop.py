@@ -240,7 +240,7 @@ class LoopRunner:
         for task in self.stubborn:
             keep_unfinished(task)
         errors += self._exit_errors()
-        errors += self.instrument.loop_closed(left)
+        errors += self.instrument.loop_closed(loop, left)
         return errors
 
     def _exit_errors(self) -> list[Exception]:

@@ -2,15 +2,17 @@ import asyncio
 import contextvars
 import gc
 import logging
+import weakref
 
 import pytest
 
 import asyncunit
+from asyncunit import AsyncTestCase
 from asyncunit.checks.unhandled_errors import Observer
 from asyncunit.introspection.tracebacks import is_reported, mark_as_reported
 from asyncunit.scopes.contexts import owner_of
 from tests.conftest import fail, open_scope
-from tests.support import python, write
+from tests.support import Result, python, suite_of, write
 
 
 @pytest.fixture
@@ -283,3 +285,30 @@ def test_a_test_that_uses_caplog_takes_what_asyncio_logs(tmp_path):
     assert "2 passed" in done.stdout, done.stdout
     assert "FAILED test_log.py::test_not_taken" in done.stdout
     assert "with asyncunit.expectUnhandledErrors(ValueError):" in done.stdout
+
+
+def test_a_loop_of_a_test_that_has_failed_is_let_go():
+    loops = weakref.WeakSet()
+
+    class Keeping(Result):
+        """Keeps the errors, with their tracebacks, as some results do."""
+
+        def __init__(self):
+            super().__init__()
+            self.kept = []
+
+        def addError(self, test, err):
+            super().addError(test, err)
+            self.kept.append(err)
+
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            loops.add(asyncio.get_running_loop())
+            raise ValueError("boom")
+
+    result = Keeping()
+    suite_of(Test).run(result)
+    assert len(result.kept) == 1
+    del result
+    gc.collect()
+    assert not loops

@@ -26,7 +26,7 @@ class Noting(Instrument):
     def raised_between_steps(self, error):
         self.told.append(repr(error))
 
-    def loop_closed(self, left):
+    def loop_closed(self, loop, left):
         self.told.append([task.get_name() for task in left])
         return [ValueError("told as the loop closed")]
 
