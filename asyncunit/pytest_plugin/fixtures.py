@@ -177,8 +177,12 @@ def _itself(coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
     return coroutine
 
 
+async def _anext(generator: AsyncGenerator[Any, Any]) -> Any:
+    return await anext(generator)  # only now, for where this never begins, nothing is left un-awaited
+
+
 def _first(generator: AsyncGenerator[Any, Any]) -> Coroutine[Any, Any, Any]:
-    coroutine: Any = as_coroutine(anext(generator))
+    coroutine: Any = _anext(generator)
     coroutine.__qualname__ = getattr(generator, "__qualname__", coroutine.__qualname__)
     first: Coroutine[Any, Any, Any] = coroutine
     return first
