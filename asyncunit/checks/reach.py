@@ -8,7 +8,9 @@ import gc
 import inspect
 import sys
 import types
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from asyncunit.scope import Scope
@@ -38,14 +40,23 @@ def outliving(
     own = [owner, owner.hooks, owner.fixtures, getattr(owner.hooks, "fixtures", None), owner.key, case, *apart]
     not_by = {id(things), id(own), id(getattr(case, "__dict__", None)), *map(id, own)}
     wider = {id(scope) for scope in owner.outwards() if scope is not owner}
-    graph = _Graph(things, not_by)
+    graph = _Graph(_held_elsewhere(things, own), not_by)
     for _ in range(_STEPS):
+        if graph.is_done:
+            break
         for other, is_new in graph.referrers():
             if is_new and (id(other) in wider or _stays(other, owner)):
                 graph.keep(other)
-        if graph.is_done:
-            break
     return [thing for thing in things if id(thing) in graph.kept]
+
+
+def _held_elsewhere(things: Sequence[Any], known: Iterable[object]) -> list[Any]:
+    """Those of the things that anything else than what is known refers to: for the others a search finds nothing."""
+    containers = {id(container): container for container in known if container is not things}.values()
+    counted = Counter(map(id, chain.from_iterable(map(gc.get_referents, containers))))
+    (own,) = map(sys.getrefcount, [object()])  # as each of the things is counted: in a list, and as an argument
+    counts = list(map(sys.getrefcount, things))
+    return [thing for thing, count in zip(things, counts, strict=True) if count - own > counted[id(thing)]]
 
 
 class _Graph:
@@ -58,7 +69,7 @@ class _Graph:
         # Those of the nodes that a node refers to.
         self._children: dict[int, list[int]] = {}
         # The nodes whose referrers are not known yet.
-        self._frontier: list[Any] = list(self._nodes.values())
+        self._frontier: tuple[Any, ...] = tuple(self._nodes.values())
         self._not_by = not_by | {id(self._nodes), id(self._children)}
 
     @property
@@ -68,13 +79,14 @@ class _Graph:
 
     def referrers(self) -> list[tuple[Any, bool]]:
         """What refers to what was found last, each with whether it is new."""
+        # A tuple, for get_referrers() is called with that very object: a list would be copied, and the copy be found.
         self._not_by.add(id(self._frontier))
         found = [other for other in gc.get_referrers(*self._frontier) if id(other) not in self._not_by]
         found = [other for other in found if not issubclass(type(other), _IN_BETWEEN)]
         answer = [(other, id(other) not in self._nodes) for other in found]
         self._nodes.update((id(other), other) for other in found)
         # Not by way of a module: by way of sys, all is reached.
-        self._frontier = [other for other, is_new in answer if is_new and _module_of(other) is None]
+        self._frontier = tuple([other for other, is_new in answer if is_new and _module_of(other) is None])
         for other in found:
             self._children[id(other)] = [id(each) for each in gc.get_referents(other) if id(each) in self._nodes]
             if id(other) in self.kept:

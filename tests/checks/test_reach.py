@@ -3,6 +3,7 @@ import types
 
 import pytest
 
+from asyncunit.checks import reach
 from asyncunit.checks.reach import outliving
 from asyncunit.scope import Scope
 from tests.conftest import open_scope
@@ -66,3 +67,23 @@ def test_of_things_at_different_depths_each_is_told(owner):
     with socket.socket() as near, socket.socket() as far:
         Keeper.pool.near, Keeper.pool.behind = near, [[[far]]]
         assert outliving([near, far], owner, Case()) == [near, far]
+
+
+def test_a_search_ends_where_nothing_more_leads_to_the_thing(owner, monkeypatch):
+    """It does not find what it has made itself."""
+    steps = []
+    behind = reach._Graph.referrers
+    monkeypatch.setattr(reach._Graph, "referrers", lambda graph: steps.append(graph) or behind(graph))
+    with socket.socket() as thing:
+        held = [[thing]]
+        assert outliving([thing], owner, Case()) == []
+    assert held
+    assert len(steps) == 3
+
+
+def test_what_is_known_to_refer_to_a_thing_needs_no_search(owner, monkeypatch):
+    monkeypatch.setattr(reach._Graph, "referrers", pytest.fail)
+    thing, case = Pool(), Case()
+    things, apart = [thing], [thing, thing]
+    del thing
+    assert outliving(things, owner, case, [apart, apart, things]) == []
