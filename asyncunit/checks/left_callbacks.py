@@ -12,8 +12,10 @@ import functools
 import gc
 import signal
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from asyncunit.checks.findings import Finding
@@ -32,11 +34,15 @@ _LIBRARIES = ("asyncio", "_asyncio", "uvloop", "asyncunit")
 
 
 class Callback(NamedTuple):
-    """Something that a loop is to call: its handle, what it is, and what takes it off the loop."""
+    """Something that a loop is to call: its handle, what it is, what takes it off the loop.
+
+    ``kept_in`` is in what a loop keeps the handle, where that is not an attribute of the loop.
+    """
 
     handle: Any
     what: str
     end: Callable[[], object]
+    kept_in: object = None
 
     @property
     def function(self) -> Any:
@@ -84,7 +90,7 @@ def callbacks_on(loop: asyncio.AbstractEventLoop) -> Iterator[Callback]:
     for part in parts_of(loop):
         if hasattr(type(part), "get_map") and (watched := part.get_map()):  # a selector
             for key in list(watched.values()):
-                yield from _of_file(loop, key.fd, key.data)
+                yield from _of_file(loop, key.fd, key.data, key.data)
         elif type(part) is dict:
             for key, value in list(part.items()):
                 if type(key) is not int and not isinstance(key, signal.Signals):
@@ -92,12 +98,12 @@ def callbacks_on(loop: asyncio.AbstractEventLoop) -> Iterator[Callback]:
                 if _is_handle(value):
                     yield from _of_signal(loop, key, value)
                 elif type(value).__module__.startswith("uvloop."):
-                    yield from _of_file(loop, key, gc.get_referents(value)[-2:])
+                    yield from _of_file(loop, key, gc.get_referents(value)[-2:], value)
         elif type(part) in (list, set, deque):
             yield from _of_queue(part)
 
 
-def _of_file(loop: asyncio.AbstractEventLoop, fd: int, handles: Any) -> Iterator[Callback]:
+def _of_file(loop: asyncio.AbstractEventLoop, fd: int, handles: Any, kept_in: object) -> Iterator[Callback]:
     """The reader and the writer of a file."""
     if not isinstance(handles, Sequence) or len(handles) != 2:
         return
@@ -105,9 +111,8 @@ def _of_file(loop: asyncio.AbstractEventLoop, fd: int, handles: Any) -> Iterator
         handles, ("reader", "writer"), (loop.remove_reader, loop.remove_writer), strict=True
     ):
         if _is_handle(handle) and not handle.cancelled():
-            yield Callback(
-                handle, f"a {kind} of the file descriptor {fd}", functools.partial(_remove, remove, fd, handle)
-            )
+            end = functools.partial(_remove, remove, fd, handle)
+            yield Callback(handle, f"a {kind} of the file descriptor {fd}", end, kept_in)
 
 
 def _remove(remove: Callable[[int], object], fd: int, handle: Any) -> None:
@@ -166,15 +171,50 @@ def _kept(owner: OpenScope, left: Sequence[Callback], case: object, loop: asynci
     """
     if owner.within is None:
         return []
-    known: set[tuple[int, str]] = owner.within.keep("left_callbacks", set, lambda _: None)
-    things = {id(each): _reached_by(each) for each in left if _key(each) not in known}
+    known = owner.within.keep("left_callbacks", _Methods, lambda _: None)
+    things = {id(each): _reached_by(each) for each in left if not known.has(each)}
     looked_for = [thing for each in things.values() for thing in each]
-    ends = [each.end for each in left]
-    apart = [looked_for, things, left, *left, ends, *ends, *things.values(), *parts_of(loop)]
+    ways = [[each, each.end, each.kept_in, *_parts(each)] for each in left]
+    apart = [looked_for, things, *things.values(), left, ways, *ways, *chain.from_iterable(ways), *parts_of(loop)]
     reached = {id(thing) for thing in outliving(looked_for, owner, case, apart)} if looked_for else set()
     kept = [each for each in left if id(each) not in things or any(id(thing) in reached for thing in things[id(each)])]
-    known.update(_key(each) for each in kept if _own(each) is not None)
+    for each in kept:
+        known.add(each)
     return kept
+
+
+class _Methods:
+    """The methods of objects for which something has kept a callback: a pool sets a timer for each connection it gets.
+
+    The objects are not kept by this: another one may have the address of one that is gone.
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[int, str], weakref.ref[object]] = {}
+
+    def has(self, callback: Callback) -> bool:
+        """Whether it is one by the same method of the same object."""
+        own = _own(callback)
+        found = self._objects.get(_key(own, callback))
+        return own is not None and found is not None and found() is own
+
+    def add(self, callback: Callback) -> None:
+        """Remember the method, if it is one of an object that can be told from those after it."""
+        own = _own(callback)
+        if own is not None:
+            key = _key(own, callback)
+            with contextlib.suppress(TypeError):  # nothing refers to it weakly
+                self._objects[key] = weakref.ref(own, lambda _: self._objects.pop(key, None))
+
+
+def _key(own: object, callback: Callback) -> tuple[int, str]:
+    return id(own), function_name(_inner(callback.function))
+
+
+def _parts(callback: Callback) -> list[Any]:
+    """In what a partial function has its arguments, and what uvloop makes for each of its timers."""
+    parts = [part for part in gc.get_referents(callback.end) if type(part) is tuple]
+    return parts + [part for part in gc.get_referents(callback.handle) if type(part).__module__ == "uvloop.loop"]
 
 
 def _reached_by(callback: Callback) -> list[Any]:
@@ -186,12 +226,6 @@ def _own(callback: Callback) -> object | None:
     """The object whose method is called, if it is not one of Python's own containers."""
     own = getattr(_inner(callback.function), "__self__", None)
     return None if own is None or isinstance(own, type) or type(own).__module__ in ("builtins", "collections") else own
-
-
-def _key(callback: Callback) -> tuple[int, str]:
-    """What tells the timers of one object apart from others: a pool sets one for each connection it takes back."""
-    own = _own(callback)
-    return (0 if own is None else id(own)), function_name(_inner(callback.function))
 
 
 def _hand_over(owner: OpenScope, callback: Callback) -> None:

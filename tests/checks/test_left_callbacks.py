@@ -17,6 +17,7 @@ from asyncunit import (
     fixture,
     settings,
 )
+from asyncunit.checks import reach
 from asyncunit.checks.left_callbacks import callbacks_on
 from tests.support import python, run, run_module, write
 
@@ -244,6 +245,52 @@ def test_a_timer_that_something_wider_keeps_is_that_ones():
             self.pool.timer.cancel()
 
     assert run(Test).passed == ["test_1", "test_2", "test_3"]
+
+
+def test_a_timer_is_not_kept_by_what_was_at_its_objects_address_before():
+    @LEFT_FAILS
+    class Test(ClassLoopTestCase):
+        pools = [Pool() for _ in range(100)]
+        addresses = set(map(id, pools))
+
+        async def test_1(self):
+            for pool in self.pools:
+                pool.give_back()
+
+        async def test_2(self):
+            while self.pools:
+                self.pools.pop().timer.cancel()
+            again = [pool for pool in [Pool() for _ in range(1_000)] if id(pool) in self.addresses]
+            again[0].give_back()
+
+    result = run(Test)
+    assert (result.passed, result.errors_by_name) == (["test_1"], [("test_2", LeftBehindError)])
+
+
+def test_a_test_that_leaves_a_callback_which_nobody_has_kept_costs_no_search(factory, monkeypatch):
+    searches = []
+    monkeypatch.setattr(reach._Graph, "referrers", lambda graph: searches.append(graph))
+    left, right = socket.socketpair()
+
+    @LEFT_FAILS
+    class Test(ClassLoopTestCase):
+        loop_factory = staticmethod(factory)
+
+        async def test_timer(self):
+            loop().call_later(3600, print)
+
+        async def test_reader(self):
+            loop().add_reader(left, print)
+
+        async def test_callback(self):
+            def again():
+                asyncio.get_event_loop().call_soon(again)
+
+            again()
+
+    with left, right:
+        result = run(Test)
+    assert (len(result.raised), searches) == (3, [])
 
 
 def test_a_timer_that_nobody_cancels_is_that_of_the_scope_that_keeps_it():
