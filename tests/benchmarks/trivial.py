@@ -9,6 +9,7 @@ import asyncio
 import gc
 import itertools
 import os
+import socket
 import statistics
 import sys
 import time
@@ -66,13 +67,41 @@ def make(*bases: type, is_async: bool = True, hooks: bool = False, tests: int = 
     return asyncunit.settings(**settings)(type("Trivial", bases, members))
 
 
-def make_leaving(base: type, tests: int = TESTS // 8):
-    """A class of tests that leave a timer each, which is found and cancelled."""
+async def leave_a_timer(self):
+    asyncio.get_running_loop().call_later(3600, print)
 
-    async def async_test(self):
-        asyncio.get_running_loop().call_later(3600, print)
 
-    return type("Leaving", (base,), {f"test_{number}": async_test for number in range(tests)})
+async def leave_a_task(self):
+    asyncio.get_running_loop().create_task(asyncio.sleep(3600))
+
+
+async def leave_a_reader(self):
+    asyncio.get_running_loop().add_reader(self.pool.sock, print)
+
+
+async def use_the_pool(self):
+    self.pool.give_back()
+
+
+class Pool:
+    """Sets a timer each time that it is used, and keeps it, as pools do."""
+
+    def __init__(self) -> None:
+        self.sock, self.other = socket.socketpair()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def give_back(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = asyncio.get_running_loop().call_later(3600, self.close_idle)
+
+    def close_idle(self) -> None:
+        """Nothing is idle."""
+
+
+def make_leaving(base: type, leave: object, tests: int = TESTS // 8):
+    """A class of tests that leave something each, which is found and ended; or which the class's pool keeps."""
+    return type("Leaving", (base,), {"pool": Pool()} | {f"test_{number}": leave for number in range(tests)})
 
 
 class Clock(unittest.TestResult):
@@ -125,7 +154,10 @@ def compare() -> None:
         "ClassLoopTestCase, all checks": make(
             asyncunit.ClassLoopTestCase, tests=TESTS // 8, fail_on="all slow_callbacks"
         ),
-        "ClassLoopTestCase, each test leaves a timer": make_leaving(asyncunit.ClassLoopTestCase),
+        "ClassLoopTestCase, each test leaves a timer": make_leaving(asyncunit.ClassLoopTestCase, leave_a_timer),
+        "ClassLoopTestCase, each test leaves a reader": make_leaving(asyncunit.ClassLoopTestCase, leave_a_reader),
+        "ClassLoopTestCase, each test leaves a task": make_leaving(asyncunit.ClassLoopTestCase, leave_a_task),
+        "ClassLoopTestCase, a pool of the class keeps a timer": make_leaving(asyncunit.ClassLoopTestCase, use_the_pool),
     }
     least = dict.fromkeys(classes, float("inf"))
     for _ in range(ROUNDS):
