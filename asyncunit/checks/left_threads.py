@@ -61,10 +61,33 @@ def _note_new(owner: OpenScope) -> None:
     """Where the interpreter does not say when a thread starts: have those that are new be the scope's."""
     if _SAYS_IT:
         return
-    for thread in threading.enumerate():
+    threads = threading.enumerate()
+    before = [thread for thread in threads if thread in _known and thread not in _told]
+    for thread in threads:
         if thread not in _known:
             _known.add(thread)
-            owner.note(thread, None)
+            if not _is_of_one_before(thread, before):
+                owner.note(thread, None)
+
+
+def _is_of_one_before(thread: threading.Thread, before: list[threading.Thread]) -> bool:
+    """Whether one that was there before is at work in the object whose method the thread runs.
+
+    So a server in a thread starts one for each connection; nothing else says who started a thread.
+    """
+    methods = [part for part in parts_of(thread) if isinstance(part, types.MethodType) and part.__self__ is not thread]
+    return any(
+        _self_of(frame) is method.__self__
+        for other in before
+        if other is not threading.current_thread()
+        for method in methods
+        for frame in stack(_frame_of(other.ident))
+    )
+
+
+def _self_of(frame: types.FrameType) -> object:
+    code = frame.f_code
+    return frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:

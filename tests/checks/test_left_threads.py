@@ -1,6 +1,7 @@
 """Threads, and calls of an executor, that still run when the test that started them ends."""
 
 import asyncio
+import queue
 import sys
 import threading
 import weakref
@@ -117,6 +118,39 @@ def test_the_threads_of_an_executor_of_the_class_are_the_classs():
             cls.executor.shutdown()
 
     assert run(Test).passed == ["test_x"]
+
+
+def test_a_thread_that_a_server_of_the_class_starts_in_its_own_thread_is_not_the_tests(gate):
+    class Server:
+        def __init__(self):
+            self.connections = queue.SimpleQueue()
+
+        def run(self):
+            while self.connections.get():
+                threading.Thread(target=self.serve).start()
+
+        def serve(self):
+            gate.wait()
+
+    @THREADS_FAIL
+    class Test(ClassLoopTestCase):
+        @classmethod
+        def setUpClass(cls):
+            cls.server = Server()
+            cls.thread = threading.Thread(target=cls.server.run)
+            cls.thread.start()
+
+        @classmethod
+        def tearDownClass(cls):
+            gate.event.set()
+            cls.server.connections.put(False)
+
+        async def test_x(self):
+            self.server.connections.put(True)
+            gate.has_begun.wait()
+
+    result = run(Test)
+    assert (result.passed, result.raised) == (["test_x"], [])
 
 
 @pytest.mark.parametrize(
