@@ -9,7 +9,7 @@ from typing import Any
 from asyncunit.checks.findings import Finding
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
-from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, refusal
+from asyncunit.loops.loop import CLOSE_TIMEOUT, QUIET, LoopRunner, refusal
 from asyncunit.loops.task_factory import groups_of, is_background, parents_of
 from asyncunit.scopes.contexts import owner_of
 from asyncunit.scopes.open_scope import OpenScope
@@ -68,10 +68,19 @@ def refusals(tasks: Iterable[Task]) -> Iterator[Finding]:
 
 
 async def settle(find: Callable[[], set[Task]]) -> None:
-    """Give what is about to end some turns of the loop to do so."""
-    for _ in range(TURNS):
+    """Give what is about to end some turns of the loop to do so, and as many to what that starts as it ends.
+
+    A loop closes generators that are inside each other one after the other, each in a task, with a turn in between.
+    """
+    found: set[Task] = set()
+    same = quiet = 0
+    for _ in range(TURNS * TURNS):
+        before = found
         await _sleep(0)
-        if not find():
+        found = find()
+        same = 0 if found - before else same + 1
+        quiet = 0 if found else quiet + 1
+        if same == TURNS or quiet == QUIET:
             return
 
 

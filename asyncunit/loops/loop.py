@@ -56,6 +56,9 @@ CLOSE_TIMEOUT = 5.0
 # How often what is found is cancelled, for some of it is started again.
 _ROUNDS = 20
 
+# Turns of a loop without a task after which nothing more comes: what one starts as it ends is there in the second.
+QUIET = 2
+
 # What did not end in time. It is kept alive, for letting it go would wait for it again, or log noise.
 _kept_alive: list[object] = []
 
@@ -359,6 +362,9 @@ async def _shut_down(loop: AbstractEventLoop, left: set[Task[Any]], stubborn: se
 async def _end(find: Callable[[], set[Task[Any]]], left: set[Task[Any]], stubborn: set[Task[Any]]) -> None:
     for _ in range(_ROUNDS):
         tasks = find() - left - stubborn
+        for _ in range(QUIET if left and not tasks else 0):  # what the last ones start as they end
+            await sleep(0)
+            tasks |= find() - left - stubborn
         if not tasks:
             return
         left |= tasks

@@ -21,6 +21,7 @@ from asyncunit import (
     settings,
 )
 from asyncunit.loops import loop as runner
+from tests.checks.test_left_callbacks import FACTORIES
 from tests.conftest import start, stubborn
 from tests.support import run
 
@@ -579,3 +580,47 @@ def test_a_pending_task_that_is_collected_as_garbage_is_a_leaked_one():
     assert isinstance(error, LeftBehindError)
     assert "a pending task 'Task-" in str(error)
     assert "which nobody held" in str(error)
+
+
+async def counting():
+    number = 0
+    while True:
+        yield number
+        number += 1
+        await asyncio.sleep(0)
+
+
+async def passing_on(generator):
+    async for value in generator:
+        yield value
+
+
+def generators_inside_each_other(depth):
+    generator = counting()
+    for _ in range(depth):
+        generator = passing_on(generator)
+    return generator
+
+
+@pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.__module__.partition(".")[0])
+@pytest.mark.parametrize("scope", ["function", "class"])
+@pytest.mark.parametrize("depth", [*range(8), 20])
+def test_generators_that_a_library_leaves_inside_each_other_are_closed_and_no_leak(factory, scope, depth):
+    """The loop closes one after the other, each in a task of its own, as httpx's when a stream is left early."""
+    left = []
+
+    @settings(fail_on="all")
+    class Test(AsyncTestCase):
+        loop_scope = scope
+        loop_factory = staticmethod(factory)
+
+        async def test_1(self):
+            async for _ in generators_inside_each_other(depth):
+                break
+
+        async def test_2(self):
+            await asyncio.sleep(0)
+            left.extend(asyncio.all_tasks() - {asyncio.current_task()})
+
+    result = run(Test)
+    assert (result.passed, result.raised, left) == (["test_1", "test_2"], [], [])

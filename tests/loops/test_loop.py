@@ -90,6 +90,31 @@ def test_a_task_that_swallows_its_cancellation_is_named(scope, loop_runner, pati
     assert "running tests.conftest.stubborn(), still at" in str(error)
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_task_that_one_starts_as_it_ends_is_ended_too(scope, loop_runner, turns):
+    """And is not taken for one that refuses to end. A loop closes a generator that is let go of in such a task."""
+    loop, begun = loop_runner.loop, []
+
+    async def wait(started):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            in_turns(turns)
+
+    def in_turns(number):
+        if number:
+            loop.call_soon(in_turns, number - 1)
+        else:
+            begun.append(loop.create_task(asyncio.Event().wait()))
+
+    before = asyncio.all_tasks(loop)
+    task = scope.run(start(wait))
+    left = loop_runner.end_tasks(lambda: asyncio.all_tasks(loop) - before)
+    assert (left, loop_runner.stubborn, asyncio.all_tasks(loop)) == ({task, *begun}, set(), before)
+    assert [each.cancelled() for each in begun] == [True]
+
+
 def test_an_executor_thread_that_hangs_is_named(scope, loop_runner, patient):
     go_on = threading.Event()
 
