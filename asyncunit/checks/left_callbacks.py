@@ -234,6 +234,7 @@ def _hand_over(owner: OpenScope, callback: Callback) -> None:
     if context is not None and owner.within is not None:
         with contextlib.suppress(RuntimeError):  # it is entered
             give(context, owner.within)
+        owner.within.has_more = True
 
 
 def _finding(callback: Callback) -> Finding:

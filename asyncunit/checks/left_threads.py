@@ -150,7 +150,7 @@ def left_threads(owner: OpenScope, loop_runner: LoopRunner, case: object | None)
     kept = [] if owner.within is None else outliving(left, owner, case)
     for thing in kept:
         assert owner.within is not None
-        owner.within.note(thing, owner.place_of(thing))
+        owner.within.take(thing, owner.place_of(thing))
     told = [thing for thing in left if not any(thing is other for other in kept)]
     _told.update(told)
     return [_finding(owner, thing) for thing in told]

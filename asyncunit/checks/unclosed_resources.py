@@ -111,7 +111,7 @@ def left_open(
     kept = [thing for thing in outliving(left, owner, case) if not _stands_on_loop(thing, ending)]
     for thing in kept:
         if not isinstance(thing, io.IOBase):
-            owner.within.note(thing, owner.place_of(thing))
+            owner.within.take(thing, owner.place_of(thing))
     return [thing for thing in left if not any(thing is other for other in kept)]
 
 
@@ -203,8 +203,10 @@ def _holder_of(sock: socket.socket) -> Holder | None:
 
 
 def _stands_on_loop(thing: Any, loop: asyncio.AbstractEventLoop | None) -> bool:
+    if loop is None:  # and there is nothing to search for
+        return False
     holder = _holder_of(thing) if isinstance(thing, socket.socket) else thing
-    return loop is not None and holder is not None and any(part is loop for part in parts_of(holder))
+    return holder is not None and any(part is loop for part in parts_of(holder))
 
 
 def _stands_on(holder: Holder, sock: socket.socket) -> bool:

@@ -96,7 +96,9 @@ class AsyncScope:
 
     def check(self) -> list[Exception]:
         """End what the scope has left on the loop, and return what is to be reported for it."""
-        return after_scope(self.scope_task.scope, self.scope_task.loop_runner, self.scope_task.task)
+        errors = after_scope(self.scope_task.scope, self.scope_task.loop_runner, self.scope_task.task)
+        check_what_was_handed_on(self.scope_task.scope, self.scope_task.loop_runner)
+        return errors
 
     def lose(self) -> list[Exception]:
         """Forget what was set up, for its loop is closed, and nothing can run on it; return what that raised."""
@@ -131,6 +133,13 @@ def async_scope_of(open_scope: OpenScope, loop_runner: LoopRunner) -> AsyncScope
     return open_scope.keep(
         (AsyncScope, loop_runner), lambda: AsyncScope(WideTask(loop_runner, open_scope)), AsyncScope.close
     )
+
+
+def check_what_was_handed_on(owner: OpenScope, loop_runner: LoopRunner) -> None:
+    """Have the next wider scope look at its end for what it has from this one, also where nothing async is its own."""
+    wider = owner.within
+    if wider is not None and wider.has_more and loop_runner.owner in wider.outwards():
+        async_scope_of(wider, loop_runner)
 
 
 def loop_in(run: Run, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> LoopRunner:

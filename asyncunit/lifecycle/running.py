@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from asyncunit.checks.findings import judge
 from asyncunit.checks.scope_end import after_test, before
 from asyncunit.checks.unhandled_errors import Observer
-from asyncunit.lifecycle.async_scope import replace_closed_loop, replace_stubborn_loop, unwind
+from asyncunit.lifecycle.async_scope import (
+    check_what_was_handed_on,
+    replace_closed_loop,
+    replace_stubborn_loop,
+    unwind,
+)
 from asyncunit.lifecycle.cleanups import Exit, as_errors, cut_short, leave
 from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
@@ -104,6 +109,7 @@ class OpenTest:
     def _check(self, run: Run, scope_task: ScopeTask, own: asyncio.Task[None] | None) -> list[Exception]:
         """End what the test has left, and return what is to be reported for it."""
         errors, late = after_test(scope_task.scope, scope_task.loop_runner, own, self._case)
+        check_what_was_handed_on(scope_task.scope, scope_task.loop_runner)
         for owner, finding in late:
             for error in judge(owner, [finding]):
                 run.report(owner, error)

@@ -41,6 +41,8 @@ class OpenScope:
     alive, with the place where each was made; None until there is one. ``notices``, of the widest scope, take the
     warnings that are to be shown when all scopes of the run are closed; None where they are to be shown at once.
 
+    ``has_more`` is true once what a narrower scope has made went over to it, for it keeps that: `take`.
+
     Of a test, ``is_over`` is true once it has run to its end: what comes up of it later is too late for its own report.
     ``function`` is the test itself where it is a plain function; None where it is a method, which its class has.
     """
@@ -48,6 +50,7 @@ class OpenScope:
     hooks: Any = None
     fixtures: Any = None
     notices: Any = None
+    has_more = False
     is_over = False
     function: Any = None
     # What was set around the run when it opened, where pytest may set something meanwhile.
@@ -116,6 +119,11 @@ class OpenScope:
         made = self.made
         key = id(thing)  # for it need not have a hash
         made[key] = weakref.ref(thing, lambda _: made.pop(key, None)), place
+
+    def take(self, thing: Any, place: Place | None) -> None:
+        """Have something that was made in a narrower scope be this one's from now on."""
+        self.has_more = True
+        self.note(thing, place)
 
     def place_of(self, thing: Any) -> Place | None:
         """Where something was made, as far as that is known."""

@@ -775,3 +775,46 @@ def test_runs_of_several_threads_keep_their_findings_and_deadlines_apart():
     for thread in threads:
         thread.join()
     assert sorted(results, key=str) == sorted([(Healthy, True), (Faulty, False)] * 5, key=str)
+
+
+@pytest.mark.parametrize("left", ["socket.socket()", "asyncio.get_running_loop().call_later(3600, print)"])
+def test_what_a_module_keeps_is_found_at_its_end_also_where_nothing_else_of_it_is_async(left):
+    """And not by another test or class, nor by nobody."""
+    result = run_module(f"""
+        import socket
+        asyncunit_settings = asyncunit.settings(fail_on=["unclosed_resources", "left_callbacks"])
+        kept = []
+
+        class Test1(asyncunit.SessionLoopTestCase):
+            async def test_1(self):
+                kept.append({left})
+
+            async def test_2(self):
+                pass
+
+        class Test2(asyncunit.SessionLoopTestCase):
+            async def test_3(self):
+                pass
+    """)
+    assert result.passed == ["test_1", "test_2", "test_3"]
+    assert result.errors_by_name == [("tearDownModule", LeftBehindError)]
+
+
+# What the tests below keep for longer than their modules.
+kept_by_another_module: list[socket.socket] = []
+
+
+def test_what_another_module_keeps_is_found_at_the_end_of_the_run(monkeypatch):
+    monkeypatch.setenv("ASYNCUNIT_FAIL_ON", "unclosed_resources")
+    monkeypatch.setattr(sys.modules[__name__], "kept_by_another_module", [])
+    result = run_module(
+        """
+        class Test(asyncunit.SessionLoopTestCase):
+            async def test_x(self):
+                keeper.kept_by_another_module.append(socket.socket())
+        """,
+        keeper=sys.modules[__name__],
+        socket=socket,
+    )
+    assert (result.passed, [type(error) for _, error in result.raised]) == (["test_x"], [LeftBehindError])
+    assert str(result.only_error()).startswith("session left behind:\n  - an open socket")
