@@ -29,7 +29,6 @@ Holder = asyncio.BaseTransport | asyncio.AbstractServer
 
 _KINDS = (
     (types.AsyncGeneratorType, "async generator"),
-    (asyncio.BaseTransport, "transport"),
     (asyncio.AbstractServer, "server"),
     (socket.socket, "socket"),
     (io.IOBase, "file"),
@@ -78,20 +77,29 @@ def _is_librarys(generator: AsyncGenerator[Any, Any]) -> bool:
     return place is not None and code is not None and is_installed(place.filename) and is_installed(code.co_filename)
 
 
+# What makes transports that stand on no socket; and what does so on uvloop, where none is one of Python's.
+_CONNECTS = ("connect_read_pipe", "connect_write_pipe", "subprocess_exec", "subprocess_shell")
+_CONNECTS_IN_C = ("create_connection", "create_unix_connection", "create_datagram_endpoint")
+
+
 def note_transports(loop: asyncio.AbstractEventLoop) -> None:
     """Have each transport that stands on no socket be known to the scope in whose context the loop makes it."""
-    if not isinstance(loop, asyncio.BaseEventLoop) or "subprocess_exec" in vars(loop):
+    if "subprocess_exec" in getattr(loop, "__dict__", ("subprocess_exec",)):
         return
-    for name in ("connect_read_pipe", "connect_write_pipe", "subprocess_exec", "subprocess_shell"):
-        setattr(loop, name, _noting(getattr(loop, name)))
+    is_asyncios = isinstance(loop, asyncio.BaseEventLoop)
+    if is_asyncios or type(loop).__module__ == "uvloop":
+        for name in _CONNECTS if is_asyncios else _CONNECTS + _CONNECTS_IN_C:
+            vars(loop)[name] = _noting(getattr(loop, name))
 
 
 def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[..., Awaitable[tuple[T, object]]]:
     @functools.wraps(connect)
     async def connect_and_note(*args: Any, **kwargs: Any) -> tuple[T, object]:
         transport, protocol = await connect(*args, **kwargs)
-        if caller() is not None:  # else it is the pipe of a process, whose transport closes it
-            _note(transport)
+        # Without a caller it is the pipe of a process, whose transport closes it; the socket it is given is known.
+        if caller() is not None and kwargs.get("sock") is None:
+            with contextlib.suppress(TypeError):  # nothing refers to it weakly: a process of uvloop's
+                _note(transport)
         return transport, protocol
 
     return connect_and_note
@@ -136,9 +144,16 @@ def _is_open(thing: Any) -> bool:
         return thing.fileno() != -1
     if isinstance(thing, io.IOBase):
         return _number_of(thing) != -1
-    if isinstance(thing, asyncio.BaseTransport):
+    if _is_transport(thing):
         return not thing.is_closing()
     return isinstance(thing, types.AsyncGeneratorType) and thing.ag_frame is not None and not thing.ag_running
+
+
+def _is_transport(thing: object) -> bool:
+    """Whether it is a transport; those of uvloop are not derived from asyncio's."""
+    if isinstance(thing, asyncio.BaseTransport):
+        return True
+    return type(thing).__module__.startswith("uvloop.") and hasattr(thing, "get_extra_info")
 
 
 def findings_of(owner: OpenScope, things: list[Any]) -> list[Finding]:
@@ -149,7 +164,7 @@ def findings_of(owner: OpenScope, things: list[Any]) -> list[Finding]:
         made = f", made at {place}" if place is not None else ""
         holder = _holder_of(thing) if isinstance(thing, socket.socket) else None
         what = f"{thing!r}" if holder is None else f"{holder!r} on {thing!r}"
-        kind = next(name for cls, name in _KINDS if isinstance(holder or thing, cls))
+        kind = next((name for cls, name in _KINDS if isinstance(holder or thing, cls)), "transport")
         found.append(Finding(Check.UNCLOSED_RESOURCES, f"an open {kind}{made}: {what}", place))
     return found
 
@@ -166,7 +181,7 @@ async def close(things: list[Any], errors: list[Exception]) -> None:
             except Exception as error:
                 errors.append(error)
     for thing in things:
-        if isinstance(thing, asyncio.SubprocessTransport):  # which is killed, and not waited for
+        if hasattr(thing, "get_returncode"):  # a process, which is killed, and not waited for
             while thing.get_returncode() is None:
                 await asyncio.sleep(0.001)
     if generators:
@@ -179,8 +194,9 @@ async def close(things: list[Any], errors: list[Exception]) -> None:
 
 def _close(thing: Any) -> None:
     holder = _holder_of(thing) if isinstance(thing, socket.socket) else thing
-    if isinstance(holder, asyncio.WriteTransport):
-        holder.abort()
+    abort = getattr(holder, "abort", None)
+    if abort is not None:  # a transport that writes
+        abort()
     elif holder is not None:
         holder.close()
     else:
@@ -196,7 +212,7 @@ def _holder_of(sock: socket.socket) -> Holder | None:
     behind = [other for other in referrers if type(other) in (list, dict)]
     others: list[Any] = [*referrers, *(gc.get_referrers(*behind) if behind else ())]
     for other in others:
-        if issubclass(type(other), Holder) and _stands_on(other, sock):
+        if (_is_transport(other) or issubclass(type(other), asyncio.AbstractServer)) and _stands_on(other, sock):
             holder: Holder = other
             return holder
     return None
@@ -210,7 +226,7 @@ def _stands_on_loop(thing: Any, loop: asyncio.AbstractEventLoop | None) -> bool:
 
 
 def _stands_on(holder: Holder, sock: socket.socket) -> bool:
-    if isinstance(holder, asyncio.BaseTransport):
-        other = holder.get_extra_info("socket")
-        return other is not None and other.fileno() == sock.fileno()
-    return any(other.fileno() == sock.fileno() for other in getattr(holder, "sockets", ()))
+    if isinstance(holder, asyncio.AbstractServer):
+        return any(other.fileno() == sock.fileno() for other in getattr(holder, "sockets", ()))
+    other = holder.get_extra_info("socket")
+    return other is not None and other.fileno() == sock.fileno()

@@ -1,12 +1,17 @@
 import asyncio
 import socket
+import sys
+import weakref
 
 import pytest
 
+from asyncunit import ClassLoopTestCase, LeftBehindError, settings
 from asyncunit.checks import unclosed_resources as resources
 from asyncunit.checks.unclosed_resources import close, findings_of, left_open, note_sockets, noting_generators
 from asyncunit.config.settings import Config
+from tests.checks.test_left_callbacks import FACTORIES
 from tests.conftest import open_scope
+from tests.support import run as run_tests
 
 
 @pytest.fixture
@@ -124,3 +129,76 @@ def test_the_hook_is_put_in_once():
     note_sockets()
     note_sockets()
     assert resources._is_noting
+
+
+async def address_of_a_server(cls):
+    """Where the class has a server that answers nothing."""
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    cls.addClassCleanup(server.close)
+    return server.sockets[0].getsockname()
+
+
+async def connected(kind, address):
+    """A transport of that kind, and its protocol."""
+    loop = asyncio.get_running_loop()
+    if kind == "connection":
+        return await loop.create_connection(asyncio.Protocol, *address)
+    if kind == "connection on a socket":
+        return await loop.create_connection(asyncio.Protocol, sock=socket.create_connection(address))
+    if kind == "datagrams":
+        return await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+    return await loop.subprocess_exec(asyncio.SubprocessProtocol, sys.executable, "-c", "input()")
+
+
+KINDS = ["connection", "connection on a socket", "datagrams", "process"]
+ON_EACH_LOOP = pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.__module__.partition(".")[0])
+
+
+@ON_EACH_LOOP
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_transport_that_a_test_leaves_is_one_finding_and_is_closed(factory, kind):
+    @settings(fail_on="unclosed_resources")
+    class Test(ClassLoopTestCase):
+        loop_factory = staticmethod(factory)
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.address = await address_of_a_server(cls)
+
+        async def test_1(self):
+            self.transport, _ = await connected(kind, self.address)
+            type(self).left = weakref.ref(self.transport)
+
+        async def test_2(self):
+            self.assertTrue(self.left() is None or self.left().is_closing())
+
+    if kind == "process" and factory is not asyncio.SelectorEventLoop:
+        pytest.skip("uvloop's processes cannot be remembered")
+    result = run_tests(Test)
+    assert (result.passed, result.errors_by_name) == (["test_2"], [("test_1", LeftBehindError)])
+    assert str(result.only_error()).count("  - an open") == 1
+
+
+@ON_EACH_LOOP
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_transport_that_a_test_opens_and_its_class_keeps_is_the_classs(factory, kind):
+    @settings(fail_on="unclosed_resources")
+    class Test(ClassLoopTestCase):
+        loop_factory = staticmethod(factory)
+
+        @classmethod
+        async def asyncSetUpClass(cls):
+            cls.address = await address_of_a_server(cls)
+
+        async def test_1(self):
+            type(self).kept, _ = await connected(kind, self.address)
+
+        async def test_2(self):
+            self.assertFalse(self.kept.is_closing())
+
+        @classmethod
+        async def asyncTearDownClass(cls):
+            cls.kept.close()
+
+    result = run_tests(Test)
+    assert (result.passed, result.raised) == (["test_1", "test_2"], [])
