@@ -8,6 +8,7 @@ import logging
 import socket
 import sys
 import threading
+import types
 import unittest
 import warnings
 import weakref
@@ -800,20 +801,17 @@ def test_what_a_module_keeps_is_found_at_its_end_also_where_nothing_else_of_it_i
     assert result.errors_by_name == [("tearDownModule", LeftBehindError)]
 
 
-# What the tests below keep for longer than their modules.
-kept_by_another_module: list[socket.socket] = []
-
-
 def test_what_another_module_keeps_is_found_at_the_end_of_the_run(monkeypatch):
     monkeypatch.setenv("ASYNCUNIT_FAIL_ON", "unclosed_resources")
-    monkeypatch.setattr(sys.modules[__name__], "kept_by_another_module", [])
+    keeper = types.ModuleType("keeper")
+    keeper.kept = []
     result = run_module(
         """
         class Test(asyncunit.SessionLoopTestCase):
             async def test_x(self):
-                keeper.kept_by_another_module.append(socket.socket())
+                keeper.kept.append(socket.socket())
         """,
-        keeper=sys.modules[__name__],
+        keeper=keeper,
         socket=socket,
     )
     assert (result.passed, [type(error) for _, error in result.raised]) == (["test_x"], [LeftBehindError])

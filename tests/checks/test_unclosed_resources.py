@@ -180,7 +180,7 @@ def test_each_transport_that_a_test_leaves_is_one_finding_and_is_closed(factory,
 
 
 @ON_EACH_LOOP
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["connection", "connection on a socket", "datagrams"])
 def test_a_transport_that_a_test_opens_and_its_class_keeps_is_the_classs(factory, kind):
     @settings(fail_on="unclosed_resources")
     class Test(ClassLoopTestCase):
