@@ -273,10 +273,10 @@ def _warn_where_pytest_says_nothing() -> None:
 
 def let_go_of_process() -> None:
     """Put back what is there once for the thread, or the process, when its last run ends."""
-    if len(registry.all_runs()) <= 1:
+    if not registry.all_runs():
         watchdog.stop()
         python_warnings.stop()
-    if len(registry.runs()) <= 1:
+    if not registry.runs():
         Interrupt.uninstall()
 
 

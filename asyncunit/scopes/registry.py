@@ -139,13 +139,16 @@ class Run:
         return errors
 
     def at_end(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` when all scopes of the run are closed."""
+        """Call ``callback`` when all scopes of the run are closed, and it has ended."""
         self._at_end.append(callback)
 
     def close(self) -> None:
         """Close all that is open, innermost first. May be called twice, also to go on where Ctrl-C interrupted it."""
         self.is_closing = True
         self._close_to(0)
+
+    def finish(self) -> None:
+        """Call what is to be called at the end, the last first; the run is no more among those that have not ended."""
         while self._at_end:
             self._at_end.pop()()
 
@@ -206,6 +209,7 @@ def end(run: Run) -> None:
         own.remove(innermost)
         if innermost in _open:
             _open.remove(innermost)
+        innermost.finish()
 
 
 def end_inside(run: Run) -> None:

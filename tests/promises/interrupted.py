@@ -336,7 +336,7 @@ def run(number: int, scope: str = "class", runner: str = "unittest") -> Came:
         with contextlib.redirect_stderr(io.StringIO()) as stderr, warnings.catch_warnings(record=True) as shown:
             warnings.simplefilter("always")
             ended = RUNNERS[runner](scope, tracer)
-            left = [str(run) for run in registry.runs()]
+            left = [str(run) for run in registry.all_runs()]
             while registry.runs():
                 registry.end(registry.runs()[-1])
             gc.collect()
@@ -360,7 +360,7 @@ def run(number: int, scope: str = "class", runner: str = "unittest") -> Came:
     while threading.active_count() > before and time.monotonic() < ends:
         time.sleep(0.001)
     if threading.active_count() > before:
-        faults.append("a thread was left")
+        faults.append(f"threads were left: {threading.enumerate()}")
     return Came(faults, tracer.lines, tracer.place)
 
 

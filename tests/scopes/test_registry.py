@@ -133,10 +133,11 @@ def test_errors_of_scopes_that_are_left_on_the_way_elsewhere_are_reported(run, c
 
 def test_closing_calls_back_when_all_is_closed_once(run, closed):
     enter(run, PATH[:1], closed)
-    run.at_end(lambda: closed.append("end"))
-    run.close()
-    run.close()
-    assert closed == [Scope.SESSION, "end"]
+    run.at_end(lambda: closed.append(("end", registry.all_runs().copy())))
+    registry.begin(run)
+    registry.end(run)
+    registry.end(run)
+    assert closed == [Scope.SESSION, ("end", [])]
 
 
 def test_closing_can_go_on_where_it_was_interrupted(run, closed):
