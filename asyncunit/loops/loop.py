@@ -369,9 +369,19 @@ async def _end(find: Callable[[], set[Task[Any]]], left: set[Task[Any]], stubbor
             return
         left |= tasks
         for task in tasks:
-            with contextlib.suppress(RecursionError):  # they await each other
-                task.cancel()
-        await wait(left)
+            if not can_cancel(task):
+                stubborn.add(task)
+        if waited_for := left - stubborn:
+            await wait(waited_for)
+
+
+def can_cancel(task: Task[Any]) -> bool:
+    """Cancel a task. False where tasks await each other: asyncio cancels one by cancelling the next, for ever."""
+    try:
+        task.cancel()
+    except RecursionError:
+        return False
+    return True
 
 
 def refusal(task: Task[Any]) -> str:

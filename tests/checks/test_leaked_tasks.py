@@ -6,6 +6,7 @@ import gc
 import re
 import sys
 import threading
+import time
 import warnings
 
 import pytest
@@ -488,6 +489,25 @@ def test_a_task_that_a_thread_starts_is_found_when_the_loop_closes():
     result = run(Test)
     assert result.errors_by_name == [("tearDownClass", LeftBehindError)]
     assert "started from outside" in texts(result)[0]
+
+
+def test_tasks_that_await_each_other_are_given_up_at_once_and_told_so():
+    class Test(AsyncTestCase):
+        async def test_x(self):
+            async def one():
+                await other
+
+            async def another():
+                await first
+
+            first, other = asyncio.create_task(one()), asyncio.create_task(another())
+            await asyncio.sleep(0.01)
+
+    began = time.monotonic()
+    result = run(Test)
+    assert time.monotonic() - began < 4  # they are not waited for
+    assert result.errors_by_name == [("test_x", UnfinishedError)]
+    assert texts(result)[0].count("it waits for a task that waits for it, so neither can be cancelled") == 2
 
 
 @pytest.mark.parametrize("base", [AsyncTestCase, ClassLoopTestCase])
