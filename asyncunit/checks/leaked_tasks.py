@@ -9,7 +9,7 @@ from typing import Any
 from asyncunit.checks.findings import Finding
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
-from asyncunit.loops.loop import CLOSE_TIMEOUT, QUIET, LoopRunner, can_cancel, refusal
+from asyncunit.loops.loop import QUIET, LoopRunner, late_refusal
 from asyncunit.loops.task_factory import groups_of, is_background, parents_of
 from asyncunit.scopes.contexts import owner_of
 from asyncunit.scopes.open_scope import OpenScope
@@ -64,10 +64,7 @@ def exits(loop_runner: LoopRunner, findings: Iterable[Finding]) -> list[Finding]
 def refusals(tasks: Iterable[Task]) -> Iterator[Finding]:
     """The findings of tasks that refuse to end."""
     for task in tasks:
-        why = f"it was told to end {CLOSE_TIMEOUT:g} seconds before"
-        if not task.done() and not can_cancel(task):
-            why = "it waits for a task that waits for it, so neither can be cancelled"
-        yield Finding(None, f"{refusal(task)}; {why}")
+        yield Finding(None, late_refusal(task))
 
 
 async def settle(find: Callable[[], set[Task]]) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
+import weakref
 from asyncio import (
     AbstractEventLoop,
     Runner,
@@ -58,6 +59,10 @@ _ROUNDS = 20
 
 # Turns of a loop without a task after which nothing more comes: what one starts as it ends is there in the second.
 QUIET = 2
+
+# What is said of tasks that cannot be cancelled, and these tasks.
+_AWAITS_ITSELF = "it waits for a task that waits for it, so neither can be cancelled"
+_await_each_other: weakref.WeakSet[Task[Any]] = weakref.WeakSet()
 
 # What did not end in time. It is kept alive, for letting it go would wait for it again, or log noise.
 _kept_alive: list[object] = []
@@ -369,24 +374,25 @@ async def _end(find: Callable[[], set[Task[Any]]], left: set[Task[Any]], stubbor
             return
         left |= tasks
         for task in tasks:
-            if not can_cancel(task):
+            try:
+                task.cancel()
+            except RecursionError:  # asyncio cancels it by cancelling what it waits for, and that waits for it
+                _await_each_other.add(task)
                 stubborn.add(task)
         if waited_for := left - stubborn:
             await wait(waited_for)
 
 
-def can_cancel(task: Task[Any]) -> bool:
-    """Cancel a task. False where tasks await each other: asyncio cancels one by cancelling the next, for ever."""
-    try:
-        task.cancel()
-    except RecursionError:
-        return False
-    return True
-
-
 def refusal(task: Task[Any]) -> str:
     """What a report says of a task that refuses to end."""
-    return f"{describe_task(task)}, still at {innermost_place(places_of_task(task))}"
+    still = f"{describe_task(task)}, still at {innermost_place(places_of_task(task))}"
+    return f"{still}; {_AWAITS_ITSELF}" if task in _await_each_other else still
+
+
+def late_refusal(task: Task[Any]) -> str:
+    """As `refusal`, where nothing around it says how long that was waited for."""
+    text = refusal(task)
+    return text if task in _await_each_other else f"{text}; it was told to end {CLOSE_TIMEOUT:g} seconds before"
 
 
 def _executor_threads() -> list[str]:
