@@ -53,6 +53,11 @@ def node_of(fixture: Fixture[Any], dependencies: tuple[tuple[str, Node], ...]) -
     return node
 
 
+def is_shared(node: Node) -> bool:
+    """Whether all who see its fixture so have this node, and find its value: not where params choose it."""
+    return not node.varies and any(each is node for each in node.fixture.nodes.values())
+
+
 class Resolver:
     """The fixtures that a class can name: its own and its bases', then those at the top of their modules."""
 

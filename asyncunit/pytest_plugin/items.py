@@ -35,7 +35,7 @@ from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
-from asyncunit.plans.fixture_graph import Node
+from asyncunit.plans.fixture_graph import Node, is_shared
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
@@ -44,7 +44,7 @@ from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth_of_fixture, is_set_up_by_case
 from asyncunit.pytest_plugin.fixtures import OpenPytestFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
-from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of
+from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outermost_folder_of
 from asyncunit.pytest_plugin.policies import POLICY, Policies
 from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_scope_task
 from asyncunit.scope import Scope
@@ -63,7 +63,7 @@ class ItemRunner:
     def __init__(self, collected: Collected, stop: Callable[[], object] | None = None) -> None:
         self._collected = collected
         self._stop = stop
-        self._run = PytestRun(collected.ownership.config, self._close_with_node)
+        self._run = PytestRun(collected.ownership.config, self._tear_down_with_node)
         # The item that pytest has come to, and its parent; None until the first.
         self._item: Any = None
         self._parent: Any = None
@@ -77,16 +77,19 @@ class ItemRunner:
         self._put_loop_back: Callable[[], object] | None = None
         # The test function that pytest has come to, while its scope is open.
         self._test: FunctionTest | None = None
+        # By the id of a definition: the fixture whose value pytest has, and what has pytest let go of it.
+        self._given: dict[int, tuple[OpenPytestFixture, Callable[[], None]]] = {}
+        # The definition whose fixture has failed in a way that is not to be told to the next who asks for it.
+        self._to_forget: Any = None
 
-    def _close_with_node(self, open_scope: OpenScope) -> None:
-        """Have a scope that has opened closed as pytest leaves its node."""
+    def _tear_down_with_node(self, open_scope: OpenScope, tear_down: Callable[[], object]) -> None:
+        """Have that called as pytest leaves the node of a scope."""
         for scope_node in reversed(self._scope_nodes_of(self._item)):
-            if (
-                scope_node.scope is open_scope.scope
-                and scope_node.node is not None
-                and scope_node.key == open_scope.key
-            ):
-                scope_node.node.addfinalizer(functools.partial(self._run.close_scope, open_scope))
+            if scope_node.scope is open_scope.scope and scope_node.key == open_scope.key:
+                # What is in no package is in a folder, which pytest leaves before the session.
+                node = scope_node.node or outermost_folder_of(self._item)
+                if node is not None:
+                    node.addfinalizer(tear_down)
                 return
 
     def _scope_nodes_of(self, item: Any) -> tuple[ScopeNode, ...]:
@@ -120,18 +123,22 @@ class ItemRunner:
             self._leave_other_loops(item, plan)
 
     def _leave_other_loops(self, item: Any, plan: FunctionPlan) -> None:
-        """Tear down those of its fixtures that live on another loop: pytest keeps one value at a time."""
+        """Have pytest let go of those of its fixtures that live on another loop: it keeps one value at a time."""
         chain = self._run.chain
         for found in plan.fixtures:
-            for open_scope in chain:
-                open_fixture = open_scope.fixtures and open_scope.fixtures.open_fixtures.get(id(found.definition))
-                if not open_fixture or open_fixture.async_scope is None:  # a sync one lives on no loop
-                    continue
-                depth = self._collected.loop_depth(found, plan, plan.scope_nodes)
-                owner = chain[depth - 1] if depth <= len(chain) else None
-                home = open_fixture.async_scope.scope_task.loop_runner
-                if home.owner is not owner or home.factory is not self._factory_of(item, plan):
-                    open_fixture.exit_()
+            opened, finish = self._given.get(id(found.definition), (None, None))
+            open_fixture = None if opened is None else opened.open_fixture
+            if open_fixture is None or open_fixture.async_scope is None or finish is None:  # a sync one is on no loop
+                continue
+            depth = self._collected.loop_depth(found, plan, plan.scope_nodes)
+            owner = chain[depth - 1] if depth <= len(chain) else None
+            home = open_fixture.async_scope.scope_task.loop_runner
+            if home.owner is not owner or home.factory is not self._factory_of(item, plan):
+                self._run.is_moving = True
+                try:
+                    finish()
+                finally:
+                    self._run.is_moving = False
 
     def leave(self, item: Any, nextitem: Any) -> None:
         """Leave what the next item does not stand in, and raise what has not been reported."""
@@ -172,13 +179,32 @@ class ItemRunner:
     def _set_up(self, found: PytestFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         definition = found.definition
         node = self._collected.fixtures.node_of(found, self._item)
-        opened = OpenPytestFixture(self._run, node, id(definition))
+        opened = OpenPytestFixture(self._run, node, stays=found.is_declared and is_shared(node))
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
         request.addfinalizer(opened.tear_down)
+        self._given[id(definition)] = opened, finish
+        try:
+            return self._set_up_opened(found, node, opened, request, call, finish)
+        except BaseException:
+            if opened.was_cut:
+                self._to_forget = definition
+            raise
+
+    def _set_up_opened(
+        self,
+        found: PytestFixture,
+        node: Node,
+        opened: OpenPytestFixture,
+        request: Any,
+        call: Callable[[], Any],
+        finish: Callable[[], None],
+    ) -> Any:
+        definition = found.definition
         if not found.fixture.is_async and not found.is_asyncio:
             return self._set_up_sync(found, node, opened, request, call)
         if loop_is_running():
+            self._to_forget = definition
             raise RunningLoopError(
                 f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
                 f"on. Name it as a parameter, or by @pytest.mark.usefixtures({definition.argname!r})."
@@ -187,7 +213,7 @@ class ItemRunner:
         if not found.fixture.is_async:
             return opened.set_up_beside(call, scope_task.loop_runner.loop)
         if open_fixture := value_in(scope_task.scope, node, scope_task.loop_runner):
-            return open_fixture.get()
+            return opened.take(open_fixture, finish)
         return opened.set_up(call, scope_task, finish, context)
 
     def _set_up_sync(
@@ -201,10 +227,14 @@ class ItemRunner:
             scope, loop_runner = scope_task.scope, scope_task.loop_runner
             async_scope = async_scope_of(scope, loop_runner)
         if open_fixture := value_in(scope, node, loop_runner):
-            return open_fixture.get()
-        value = opened.set_up_beside(call, None if loop_runner is None else loop_runner.loop)
-        opened.share(scope, async_scope, value, finish)
-        return value
+            return opened.take(open_fixture, finish)
+        loop = None if loop_runner is None else loop_runner.loop
+        return opened.share(scope, async_scope, functools.partial(opened.set_up_beside, call, loop), finish)
+
+    def is_to_be_tried_again(self, definition: Any) -> bool:
+        """Whether pytest is not to keep what a fixture has just raised, once."""
+        is_it, self._to_forget = self._to_forget is definition, None
+        return is_it
 
     def _scope_for(self, found: PytestFixture) -> OpenScope:
         """The open scope in which a fixture lives that is wider than a test."""

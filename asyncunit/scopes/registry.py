@@ -67,6 +67,9 @@ class Run:
         """Report errors of something other than a test, ``name``; where there is no report for them, raise them."""
         raise_all(errors, name)
 
+    def tear_down_with(self, open_scope: OpenScope, tear_down: Callable[[], object]) -> None:
+        """Something was set up in a scope that closes it anyway; the runner may call ``tear_down`` as that ends."""
+
     def count_one_that_ran_once(self) -> None:
         """Have the run tell of one more test that was to follow schedules and could not."""
         self.ran_once += 1

@@ -184,6 +184,138 @@ def test_a_fixture_that_lives_on_another_loop_is_set_up_anew(run):
     assert outcomes(result) == {"passed": 3}
 
 
+NOTED = """
+    notes = []
+
+    @asyncunit.fixture(scope="module")
+    async def shared():
+        notes.append("shared up")
+        yield asyncio.get_running_loop()
+        notes.append("shared down")
+
+    @asyncunit.fixture
+    def behind(shared):
+        return shared
+
+    @asyncunit.fixture(scope="session")
+    async def wide():
+        yield
+        print(notes)
+"""
+
+
+def test_a_fixture_stays_on_each_loop_that_it_is_needed_on(run):
+    text = """
+    class TestCase(asyncunit.AsyncTestCase):
+        loop_scope = "session"
+
+        async def test_case(self, shared):
+            assert shared is asyncio.get_running_loop()
+
+    async def test_module(shared):
+        assert shared is asyncio.get_running_loop()
+
+    async def test_session(wide, shared, behind):
+        assert shared is behind is asyncio.get_running_loop()
+
+    async def test_module_again(shared, behind):
+        assert shared is behind is asyncio.get_running_loop()
+
+    async def test_session_again(wide, shared):
+        assert shared is asyncio.get_running_loop()
+    """
+    result = run(NOTED + text, "-s", "--asyncunit-mode=auto")
+    assert outcomes(result) == {"passed": 5}
+    result.stdout.fnmatch_lines(["*['shared up', 'shared up', 'shared down', 'shared down'?"])
+
+
+def test_a_fixture_of_functions_that_has_failed_is_not_set_up_again_for_a_case_and_one_that_was_cut_is(run):
+    result = run(
+        """
+        ups = []
+
+        @asyncunit.fixture(scope="session")
+        async def failing():
+            ups.append("failing")
+            raise ValueError("as it should")
+
+        @asyncunit.fixture(scope="session")
+        def failing_sync():
+            ups.append("failing_sync")
+            raise ValueError("as it should")
+
+        @asyncunit.fixture(scope="module")
+        async def cut():
+            ups.append("cut")
+            if ups.count("cut") < 3:
+                asyncio.current_task().cancel()
+                await asyncio.sleep(0)
+            yield
+
+        async def test_failing(failing): pass
+        async def test_failing_sync(failing_sync): pass
+        async def test_cut(cut): pass
+        async def test_cut_again(cut): pass
+
+        class TestCase(asyncunit.AsyncTestCase):
+            async def test_1(self, failing): pass
+            async def test_2(self, failing_sync): pass
+
+        class TestOther(asyncunit.AsyncTestCase):
+            async def test_3(self, cut): pass
+
+        async def test_last(cut):
+            assert ups == ["failing", "failing_sync", "cut", "cut", "cut"]
+        """,
+        "--asyncunit-mode=auto",
+    )
+    assert outcomes(result) == {"passed": 2, "failed": 2, "errors": 4}
+
+
+@pytest.mark.parametrize("scope", ["session", "package"])
+@pytest.mark.parametrize("place", [".", "pkg"])
+def test_what_cases_and_functions_set_up_goes_down_in_reverse(run, pytester, scope, place):
+    if place == "pkg":
+        pytester.mkpydir("pkg")
+    text = """
+        import asyncunit
+
+        def making(name, scope):
+            @asyncunit.fixture(scope=scope, name=name)
+            async def made(*_):
+                print(name, "up")
+                yield
+                print(name, "down")
+            return made
+
+        one = making("one", "session")
+        two = making("two", "SCOPE")
+        three = making("three", "session")
+
+        class Mixin:
+            in_class = making("in_class", "SCOPE")
+
+        class TestA(Mixin, asyncunit.AsyncTestCase):
+            async def test_a(self, three): pass
+
+        async def test_1(one): pass
+
+        class TestB(asyncunit.AsyncTestCase):
+            own = making("own", "SCOPE")
+            async def test_b(self): pass
+
+        async def test_2(two): pass
+    """
+    (pytester.path / place / "test_it.py").write_text(textwrap.dedent(text).replace("SCOPE", scope))
+    result = run(None, "-sq", "--asyncunit-mode=auto")
+    assert outcomes(result) == {"passed": 4}
+    lines = [line.lstrip(".") for line in result.outlines]
+    down = [line.removesuffix(" down") for line in lines if line.endswith(" down")]
+    # What was set up last goes first, and all of the package before the session.
+    in_reverse = ["two", "own", "one", "three", "in_class"]
+    assert down == (in_reverse if scope == "session" else ["two", "own", "in_class", "one", "three"])
+
+
 def test_context_variables_go_from_sync_fixtures_to_async_ones_and_back(run):
     result = run(
         """
