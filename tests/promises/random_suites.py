@@ -23,6 +23,7 @@ ENDS = {"fail": "raise ValueError('boom:{tag}')", "skip": "raise unittest.SkipTe
 HEAD = """
 import asyncio
 import os
+import sys
 import unittest
 
 import asyncunit
@@ -65,6 +66,10 @@ class Writer:
         self.suite = Suite()
         self.module = ""
         self.has_functions = False
+        # Those of conftest.py files, by the file's module.
+        self.of_conftests: dict[str, list[Fixture]] = {}
+        # pytest finds these by itself; where modules import them only for unittest, it has to.
+        self.imports_always = True
 
     def chance(self, part: float) -> bool:
         return self.random.random() < part
@@ -79,6 +84,11 @@ class Writer:
         return ENDS[end].format(tag=tag)
 
     def write(self) -> Suite:
+        if self.chance(0.4):
+            self.write_conftest("conftest")
+            if self.chance(0.5):
+                self.write_conftest("pkg.conftest")
+            self.imports_always = self.chance(0.5)
         for path in ["pkg/test_m0", "test_m1", "test_m2"]:
             if "/" in path:
                 self.suite.files["pkg/__init__.py"] = ""
@@ -86,13 +96,46 @@ class Writer:
             self.suite.files[f"{path}.py"] = "\n".join([HEAD, *self.lines_of_module()]) + "\n"
         return self.suite
 
+    def write_conftest(self, module: str) -> None:
+        fixtures: list[Fixture] = []
+        self.of_conftests[module] = fixtures
+        outer = [each for name, found in self.of_conftests.items() if name != module for each in found]
+        lines = [HEAD, *self.import_of([name for name in self.of_conftests if name != module])]
+        self.has_functions = True  # as far as any module may have them
+        for number in range(self.random.randint(1, 3)):
+            # pytest has the scope of a package begin where the fixture is.
+            scope = self.random.choice([each for each in SCOPES if each != "package" or module.startswith("pkg.")])
+            name = f"{module.replace('.', '_')}_{number}"
+            autouse = None
+            if outer and self.chance(0.3):
+                # By its name it is used where the other one is, as pytest has it.
+                overridden = self.random.choice(outer)
+                name, scope, autouse = overridden.name, overridden.scope, overridden.autouse
+            if name not in [each.name for each in fixtures]:
+                lines += self.fixture(name, fixtures, [*outer, *fixtures], "", f"{module}.", scope, autouse)
+        self.suite.files[f"{module.replace('.', '/')}.py"] = "\n".join(lines) + "\n"
+
+    def import_of(self, conftests: list[str]) -> Iterator[str]:
+        for module in conftests:
+            line = f"from {module} import {', '.join(each.name for each in self.of_conftests[module])}"
+            yield line if self.imports_always else f"if 'pytest' not in sys.modules: {line}"
+
     def lines_of_module(self) -> Iterator[str]:
+        around = [
+            name for name in self.of_conftests if name.startswith(("conftest", self.module.rpartition(".")[0] or "-"))
+        ]
+        yield from self.import_of(around)
+        outer = self.visible(*(self.of_conftests[name] for name in around))
         has_hooks = self.chance(0.4)
         self.has_functions = not has_hooks and self.chance(0.6)
         short = self.module.rpartition(".")[2]
         if has_hooks:
             yield from self.hooks("Module", "", f"{short}")
-        fixtures: list[Fixture] = []
+        fixtures: list[Fixture] = outer
+        for each in outer.copy():
+            if self.chance(0.15):
+                yield from self.fixture(each.name, fixtures, [], "", f"{short}.", each.scope, each.autouse)
+        fixtures = self.visible(fixtures)
         for number in range(self.random.randint(0, 4)):
             yield from self.fixture(f"{short}_{number}", fixtures, fixtures, "", "")
         mixins: list[Fixture] = []
@@ -107,7 +150,14 @@ class Writer:
                 yield from self.test(f"test_f{number}", fixtures, fixtures, "", f"{self.module}.")
 
     def fixture(
-        self, name: str, into: list[Fixture], known: list[Fixture], indent: str, where: str, scope: str | None = None
+        self,
+        name: str,
+        into: list[Fixture],
+        known: list[Fixture],
+        indent: str,
+        where: str,
+        scope: str | None = None,
+        autouse: bool | None = None,
     ) -> Iterator[str]:
         """A fixture that names some of those there are."""
         scope = scope or self.random.choice(SCOPES)
@@ -115,7 +165,8 @@ class Writer:
         is_async, is_generator = self.chance(0.6), self.chance(0.8)
         behind = [each for each in known if SCOPES.index(each.scope) >= rank and each.name != name and self.chance(0.3)]
         is_varying = self.chance(0.15) and (indent != "" or rank == 0 or not self.has_functions)
-        autouse = self.chance(0.5) if not indent else not self.chance(0.3)
+        if autouse is None:
+            autouse = self.chance(0.5) if not indent else not self.chance(0.3)
         first = [] if not indent else ["self" if rank == 0 else "cls"]
         arguments = ", ".join([*first, *(each.name for each in behind), *(["request"] if is_varying else [])])
         options = f"scope={scope!r}, autouse={autouse}" + (", params=['p0', 'p1']" if is_varying else "")
