@@ -87,6 +87,12 @@ class ScopeFixtures:
                 return open_fixture
         return None
 
+    def forget_errors(self) -> None:
+        """Have what has failed be tried again by the next who asks for it."""
+        for key, open_fixture in list(self.open_fixtures.items()):
+            if open_fixture.error is not None and open_fixture.exit_ is None:
+                del self.open_fixtures[key]
+
     def tear_down_what_rests_on(self, ended: OpenFixture) -> list[Exception]:
         """Tear down what would outlive a fixture that it needs, and return what that raised.
 

@@ -68,8 +68,11 @@ class OpenPytestFixture:
         if not inspect.isgenerator(made):
             return made
         steps = SyncSteps(self._fixture, made)
-        self._exit = functools.partial(_beside, loop, steps.leave)
-        return _beside(loop, steps.enter)
+        try:
+            return _beside(loop, steps.enter)
+        finally:
+            if is_at_yield(made):
+                self._exit = functools.partial(_beside, loop, steps.leave)
 
     def share(
         self, scope: OpenScope, async_scope: AsyncScope | None, set_up: Callable[[], Any], finish: Callable[[], None]
@@ -86,7 +89,7 @@ class OpenPytestFixture:
             raise
         finally:
             if not self.was_cut:
-                open_fixture.exit_ = finish
+                open_fixture.exit_ = None if self._exit is None and open_fixture.error else finish
                 self.open_fixture = open_fixture
                 self._in = scope.fixtures or ScopeFixtures(scope)
                 self._in.open_fixtures[self] = open_fixture

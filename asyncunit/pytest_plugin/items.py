@@ -30,6 +30,7 @@ from asyncunit.introspection.functions import (
 )
 from asyncunit.introspection.tracebacks import print_all
 from asyncunit.lifecycle.async_scope import async_scope_of
+from asyncunit.lifecycle.fixtures import ScopeFixtures
 from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
@@ -100,8 +101,12 @@ class ItemRunner:
 
     def come_to(self, item: Any) -> None:
         """The item is going to be set up: tear down what it uses and what lives on another loop than its own."""
-        self._item = item
         run = self._run
+        if item is self._item:  # it is run once more, as by pytest-rerunfailures
+            for open_scope in run.chain:
+                if isinstance(open_scope.fixtures, ScopeFixtures):
+                    open_scope.fixtures.forget_errors()
+        self._item = item
         run.result = item
         if item.parent is not self._parent:
             self._parent = item.parent

@@ -178,7 +178,7 @@ class PytestRun(Run):
     """
 
     is_moving = False
-    says_when_it_ends = sees_to_schedules = True
+    says_when_it_ends = sees_to_schedules = takes_errors_of_class_at_once = True
 
     def __init__(self, config: Config, tear_down_with: Callable[[OpenScope, Callable[[], object]], object]) -> None:
         Interrupt.of_this_thread()  # from now on, asyncunit's own code is not left in the middle

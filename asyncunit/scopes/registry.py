@@ -36,6 +36,8 @@ class Run:
     says_when_it_ends = False
     # Whether the runner has a test follow schedules; else the test case does.
     sees_to_schedules = False
+    # Whether the cleanups of a class are to return the errors of its tear-down, too: pytest shows only one of both.
+    takes_errors_of_class_at_once = False
     notices: Any = None
     attempt: Any = None
     ran_once = 0

@@ -106,13 +106,13 @@ class Writer:
             # pytest has the scope of a package begin where the fixture is.
             scope = self.random.choice([each for each in SCOPES if each != "package" or module.startswith("pkg.")])
             name = f"{module.replace('.', '_')}_{number}"
-            autouse = None
+            autouse, known = None, self.visible(outer, fixtures)
             if outer and self.chance(0.3):
                 # By its name it is used where the other one is, as pytest has it.
                 overridden = self.random.choice(outer)
-                name, scope, autouse = overridden.name, overridden.scope, overridden.autouse
+                name, scope, autouse, known = overridden.name, overridden.scope, overridden.autouse, []
             if name not in [each.name for each in fixtures]:
-                lines += self.fixture(name, fixtures, [*outer, *fixtures], "", f"{module}.", scope, autouse)
+                lines += self.fixture(name, fixtures, known, "", f"{module}.", scope, autouse)
         self.suite.files[f"{module.replace('.', '/')}.py"] = "\n".join(lines) + "\n"
 
     def import_of(self, conftests: list[str]) -> Iterator[str]:
@@ -180,7 +180,9 @@ class Writer:
             yield f"{indent}    yield {value}"
             yield f"{indent}    note(f'{of} down')"
             tag = f"wide {where}{name} down" if rank else f"{where}{name} down"
-            yield f"{indent}    {self.end(tag, is_async=is_async, choices='fail fail cut')}"
+            # Outside a class what has the scope of one is a function's, and the error names that and not the fixture.
+            choices = "fail" if scope == "class" and not indent else "fail fail cut"
+            yield f"{indent}    {self.end(tag, is_async=is_async, choices=choices)}"
         else:
             yield f"{indent}    return {value}"
         into.append(Fixture(name, scope, ["p0", "p1"] if is_varying else [], autouse))
@@ -251,7 +253,8 @@ class Outcome:
         """That of a test, or of what it is in."""
         if test in self.verdicts:
             return self.verdicts[test]
-        return next((verdict for name, verdict in self.verdicts.items() if test.startswith(f"{name}.")), None)
+        around = (name for name in self.verdicts if test.startswith((f"{name}.", f"{name}[")))
+        return next((self.verdicts[name] for name in around), None)
 
 
 def run(directory: Path, runner: str) -> Outcome:
@@ -310,9 +313,11 @@ def _has_test_with_two_errors(text: str) -> bool:
 
 
 def differences(one: Outcome, other: Outcome) -> list[str]:
+    names = {*one.verdicts, *other.verdicts}
+    many = {name.partition("[")[0] for name in names if "[" in name}
     found = [
         f"verdict of {test}: {one.verdict_of(test)}, {other.verdict_of(test)}"
-        for test in sorted({*one.verdicts, *other.verdicts})
+        for test in sorted(names - many)
         if ".test_f" in test or ".test_" in test.partition(".Test")[2]
         if one.verdict_of(test) != other.verdict_of(test)
     ]

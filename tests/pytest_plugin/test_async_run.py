@@ -272,6 +272,61 @@ def test_a_fixture_of_functions_that_has_failed_is_not_set_up_again_for_a_case_a
     assert outcomes(result) == {"passed": 2, "failed": 2, "errors": 4}
 
 
+# As pytest-rerunfailures does it.
+RERUNS = """
+    from _pytest.runner import runtestprotocol
+
+    def pytest_runtest_protocol(item, nextitem):
+        for log in (False, True):
+            item._initrequest()
+            runtestprotocol(item, nextitem=nextitem, log=log)
+            for definitions in item._fixtureinfo.name2fixturedefs.values():
+                if definitions[-1].cached_result is not None and definitions[-1].cached_result[2] is not None:
+                    definitions[-1].cached_result = None
+                    definitions[-1]._finalizers.clear()
+        return True
+"""
+
+
+def test_a_fixture_that_has_failed_is_set_up_again_where_its_test_is_run_once_more(run):
+    result = run(
+        """
+        ups = []
+
+        @asyncunit.fixture(scope="module")
+        async def flaky():
+            ups.append("async")
+            if len(ups) == 1:
+                raise ValueError("once")
+
+        @asyncunit.fixture(scope="session")
+        def flaky_sync():
+            ups.append("sync")
+            if ups.count("sync") == 1:
+                raise ValueError("once")
+            yield
+
+        async def test_async(flaky): pass
+        async def test_sync(flaky_sync): pass
+
+        class TestIt(asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope="session", autouse=False)
+            async def flaky_case(cls):
+                ups.append("case")
+                if ups.count("case") == 1:
+                    raise ValueError("once")
+
+            async def test_case(self, flaky_case): pass
+
+        def test_last():
+            assert ups == ["async", "async", "sync", "sync", "case", "case"]
+        """,
+        "--asyncunit-mode=auto",
+        conftest=RERUNS,
+    )
+    assert outcomes(result) == {"passed": 4}
+
+
 @pytest.mark.parametrize("scope", ["session", "package"])
 @pytest.mark.parametrize("place", [".", "pkg"])
 def test_what_cases_and_functions_set_up_goes_down_in_reverse(run, pytester, scope, place):
@@ -675,6 +730,26 @@ def test_the_hooks_of_a_test_case_are_called_in_the_order_of_unittest(run, pytes
     assert plain.returncode == 0
     (line,) = [line for line in plain.stdout.splitlines() if line.startswith("setUpModule")]
     assert line in result.stdout.str()
+
+
+def test_the_errors_of_the_tear_down_of_a_class_are_all_shown(run):
+    result = run(
+        """
+        class TestIt(asyncunit.ClassLoopTestCase):
+            @classmethod
+            async def asyncTearDownClass(cls):
+                asyncio.current_task().cancel()
+                await asyncio.sleep(0)
+
+            @classmethod
+            def tearDownClass(cls):
+                raise ValueError("of the tear-down")
+
+            async def test_it(self): pass
+        """
+    )
+    assert outcomes(result) == {"passed": 1, "errors": 1}
+    result.stdout.fnmatch_lines(["*ValueError: of the tear-down", "*CutShortError: *"])
 
 
 def test_a_class_set_up_that_fails_is_an_error_of_each_test_with_the_original_error(run):
