@@ -17,9 +17,10 @@ from asyncunit.introspection.functions import written_of
 from asyncunit.plans import loop_choice
 from asyncunit.plans.class_plan import Demand
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixture_plans import leave_to_case, order_fixtures
+from asyncunit.pytest_plugin.fixture_plans import depth_of_fixture, leave_to_case, order_fixtures
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.markers import effective
+from asyncunit.pytest_plugin.nodes import depth_of
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -118,6 +119,9 @@ class EffectiveMarkers:
             if found is None or not (found.fixture.is_async or found.is_asyncio):
                 continue
             scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
+            scope_nodes = self._collected.surroundings(item).scope_nodes
+            if scope is Scope.PACKAGE and depth_of_fixture(found, scope_nodes) < depth_of(scope, scope_nodes):
+                scope = Scope.SESSION  # it is in a package around that of the class, and these share no other loop
             loop_choice.ask(item.cls, Demand(scope, found.fixture, item.name))
 
     def group(self, items: Iterable[Any]) -> None:

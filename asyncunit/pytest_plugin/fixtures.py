@@ -41,10 +41,11 @@ class OpenPytestFixture:
 
     What it sets in context variables is set around the run until it is torn down. ``open_fixture`` is what its scope
     has of it, None where that is a test's. ``stays`` is true where its value is found again by who comes back to its
-    loop; ``was_cut`` where something has cancelled its set-up, which the next who asks for it is to try again.
+    loop. ``has_begun`` is true once its function was called, and ``was_cut`` where something has cancelled its set-up,
+    which the next who asks for it is to try again.
     """
 
-    was_cut = False
+    has_begun = was_cut = False
 
     def __init__(self, run: PytestRun, node: Node, *, stays: bool = False) -> None:
         self.open_fixture: OpenFixture | None = None
@@ -64,6 +65,7 @@ class OpenPytestFixture:
 
     def set_up_beside(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) -> Any:
         """Run a sync fixture, or its set-up, outside any loop; one that is given is the current one meanwhile."""
+        self.has_begun = True
         made = _beside(loop, call)
         if not inspect.isgenerator(made):
             return made
@@ -122,6 +124,7 @@ class OpenPytestFixture:
             context = given_to(scope)
             within = functools.partial(Within, context)
         scope_task.begin_set_up()
+        self.has_begun = True
         cut = None
         try:
             value = self._set_up(context.run(call), scope_task, within)

@@ -124,26 +124,52 @@ class ItemRunner:
                     run.paths[cls.__module__] = path
         self._policies.come_to(item, self._collected.surroundings(item).policy)
         plan = self._collected.plan_of(item)
-        if plan is not None and plan.fixtures:
+        if self._is_case:
+            self._leave_other_loops_of_case(item)
+        elif plan is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
 
     def _leave_other_loops(self, item: Any, plan: FunctionPlan) -> None:
         """Have pytest let go of those of its fixtures that live on another loop: it keeps one value at a time."""
-        chain = self._run.chain
         for found in plan.fixtures:
-            opened, finish = self._given.get(id(found.definition), (None, None))
-            open_fixture = None if opened is None else opened.open_fixture
-            if open_fixture is None or open_fixture.async_scope is None or finish is None:  # a sync one is on no loop
-                continue
-            depth = self._collected.loop_depth(found, plan, plan.scope_nodes)
-            owner = chain[depth - 1] if depth <= len(chain) else None
-            home = open_fixture.async_scope.scope_task.loop_runner
-            if home.owner is not owner or home.factory is not self._factory_of(item, plan):
-                self._run.is_moving = True
-                try:
-                    finish()
-                finally:
-                    self._run.is_moving = False
+            if self._home_of(found) is not None:
+                depth = self._collected.loop_depth(found, plan, plan.scope_nodes)
+                self._let_go_unless_on(found, depth, self._factory_of(item, plan))
+
+    def _leave_other_loops_of_case(self, item: Any) -> None:
+        """The same for what pytest sets up for a test case."""
+        definitions = item._fixtureinfo.name2fixturedefs
+        used = [definitions[name][-1] for name in item.fixturenames if name in definitions]
+        found = [self._collected.fixtures.find_for(each, is_case=True) for each in used if id(each) in self._given]
+        at_home = [each for each in found if each is not None and self._home_of(each) is not None]
+        if not at_home:
+            return
+        with contextlib.suppress(AsyncUnitError):  # it is raised again, to be reported, as the class opens
+            position = self._position_of_case(item)
+            for each in at_home:
+                depth = depth_of_fixture(each, self._scope_nodes_of(item))
+                self._let_go_unless_on(each, min(position.depth, depth), position.factory)
+
+    def _home_of(self, found: PytestFixture) -> LoopRunner | None:
+        """The loop on which a fixture is whose value pytest has; None where it has none, or one that is on no loop."""
+        opened, _ = self._given.get(id(found.definition), (None, None))
+        open_fixture = None if opened is None else opened.open_fixture
+        if open_fixture is None or open_fixture.async_scope is None:
+            return None
+        return open_fixture.async_scope.scope_task.loop_runner
+
+    def _let_go_unless_on(self, found: PytestFixture, depth: int, factory: Any) -> None:
+        """Have pytest let go of a value unless it is on the loop that the scope of this depth owns."""
+        chain = self._run.chain
+        owner = chain[depth - 1] if depth <= len(chain) else None
+        home = self._home_of(found)
+        if home is not None and (home.owner is not owner or home.factory is not factory):
+            _, finish = self._given[id(found.definition)]
+            self._run.is_moving = True
+            try:
+                finish()
+            finally:
+                self._run.is_moving = False
 
     def leave(self, item: Any, nextitem: Any) -> None:
         """Leave what the next item does not stand in, and raise what has not been reported."""
@@ -192,7 +218,7 @@ class ItemRunner:
         try:
             return self._set_up_opened(found, node, opened, request, call, finish)
         except BaseException:
-            if opened.was_cut:
+            if opened.was_cut or not opened.has_begun:
                 self._to_forget = definition
             raise
 
@@ -209,7 +235,6 @@ class ItemRunner:
         if not found.fixture.is_async and not found.is_asyncio:
             return self._set_up_sync(found, node, opened, request, call)
         if loop_is_running():
-            self._to_forget = definition
             raise RunningLoopError(
                 f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
                 f"on. Name it as a parameter, or by @pytest.mark.usefixtures({definition.argname!r})."
@@ -256,10 +281,7 @@ class ItemRunner:
         if self._is_case:
             if is_of_test:
                 return self._runner_of_case(item, request.instance, finish)
-            choice = loop_choice.choose(item.cls, run.config)
-            path = tuple((scope_node.scope, scope_node.key) for scope_node in scope_nodes)
-            configs = [choice.config_at(scope_node.scope) for scope_node in scope_nodes]
-            position = Position(path, depth_of(choice.scope, scope_nodes), choice.factory, choice.configs[0], configs)
+            position = self._position_of_case(item)
             return wide_scope_task(run, position, depth, min(position.depth, depth)), None
         plan = self._collected.plan_for_fixtures(item)
         if self._collected.policy_of(item) is not None:
@@ -272,6 +294,13 @@ class ItemRunner:
         if self._test is None:
             self._use_loop(scope_task.loop_runner.loop)
         return scope_task, None
+
+    def _position_of_case(self, item: Any) -> Position:
+        """Where a test case stands."""
+        choice, scope_nodes = loop_choice.choose(item.cls, self._run.config), self._scope_nodes_of(item)
+        path = tuple((scope_node.scope, scope_node.key) for scope_node in scope_nodes)
+        configs = [choice.config_at(scope_node.scope) for scope_node in scope_nodes]
+        return Position(path, depth_of(choice.scope, scope_nodes), choice.factory, choice.configs[0], configs)
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]

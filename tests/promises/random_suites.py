@@ -296,9 +296,11 @@ def _of_pytest(report: Path) -> dict[str, str]:
         name = f"{case.get('classname')}.{case.get('name')}"
         for part in case:
             text = f"{part.get('message')} {part.text}"
-            is_wide = re.search(r"boom:wide|the scope '(class|module|package|session)", text)
-            if ".Test" in name:  # but pytest tells of the second error of a test there, too
-                is_wide = is_wide or not re.search(r"boom:(?!wide)", text)
+            # But what comes of the test as it is torn down is told there, too, and the second error of a test case.
+            is_of_test = re.search(r"boom:(?!wide)", text)
+            is_wide = not is_of_test and re.search(r"boom:wide|the scope '(class|module|package|session)", text)
+            if ".Test" in name:
+                is_wide = not is_of_test
             if part.tag == "skipped":
                 found[name] = max(found.get(name, "ok"), "skip", key=order.index)
             elif part.tag in ("failure", "error") and not (is_wide and "failed on teardown" in text):

@@ -204,6 +204,36 @@ NOTED = """
 """
 
 
+def test_a_test_case_runs_on_the_loop_of_the_fixture_of_a_package_around_its_own(run, pytester):
+    conftest = """
+        import asyncio, asyncunit
+
+        @asyncunit.fixture(scope="package")
+        async def of_package():
+            yield asyncio.get_running_loop()
+
+        @asyncunit.fixture
+        def seen(of_package, request):
+            request.instance.seen = of_package
+    """
+    text = """
+        import asyncio, asyncunit, pytest
+
+        @pytest.mark.usefixtures("seen")
+        class TestIt(asyncunit.AsyncTestCase):
+            async def test_it(self):
+                assert self.seen is asyncio.get_running_loop()
+    """
+    for name in ("outer", "outer/inner"):
+        pytester.mkpydir(name)
+    explicit = text.replace("asyncunit.AsyncTestCase", "asyncunit.PackageLoopTestCase")
+    files = {"conftest": conftest, "outer/conftest": conftest, "outer/test_in_package": text, "test_in_none": text}
+    files |= {"outer/inner/test_inner": text, "outer/inner/test_explicit": explicit}
+    result = run(None, "-v", **files)
+    assert outcomes(result) == {"passed": 3, "errors": 1}
+    result.stdout.fnmatch_lines(["*needs a loop that lasts for the session*", "*test_explicit.py::TestIt::test_it*"])
+
+
 def test_a_fixture_stays_on_each_loop_that_it_is_needed_on(run):
     text = """
     class TestCase(asyncunit.AsyncTestCase):
@@ -227,6 +257,30 @@ def test_a_fixture_stays_on_each_loop_that_it_is_needed_on(run):
     result = run(NOTED + text, "-s", "--asyncunit-mode=auto")
     assert outcomes(result) == {"passed": 5}
     result.stdout.fnmatch_lines(["*['shared up', 'shared up', 'shared down', 'shared down'?"])
+
+
+def test_what_pytest_sets_up_for_test_cases_is_on_the_loop_of_each(run):
+    result = run(
+        """
+        @pytest.fixture(scope="module", autouse=True)
+        async def shared(request):
+            yield asyncio.get_running_loop()
+
+        @pytest.fixture(autouse=True)
+        def seen(shared, request):
+            request.instance.seen = shared
+
+        class Test:
+            async def test_it(self):
+                assert self.seen is asyncio.get_running_loop()
+
+        class TestModule(Test, asyncunit.ModuleLoopTestCase): pass
+        class TestSession(Test, asyncunit.SessionLoopTestCase): pass
+        class TestModuleAgain(Test, asyncunit.ModuleLoopTestCase): pass
+        Test = None
+        """
+    )
+    assert outcomes(result) == {"passed": 3}
 
 
 def test_a_fixture_of_functions_that_has_failed_is_not_set_up_again_for_a_case_and_one_that_was_cut_is(run):
