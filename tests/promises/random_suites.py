@@ -272,7 +272,7 @@ def run(directory: Path, runner: str) -> Outcome:
     text = done.stdout + done.stderr
     written = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
     shown = text + (report.read_text(encoding="utf-8") if runner == "pytest" else "")
-    verdicts = _of_pytest(report) if runner == "pytest" else dict(_of_unittest(text))
+    verdicts = _of_pytest(report) if runner == "pytest" else _of_unittest(text)
     return Outcome(verdicts, _planted(shown), written, text)
 
 
@@ -282,15 +282,21 @@ def _planted(text: str) -> set[str]:
     return {found for line in lines for found in re.findall(r"ValueError: boom:([\w. ]+)", line)}
 
 
-def _of_unittest(text: str) -> Iterator[tuple[str, str]]:
+# From the best to the worst; of several the worst counts.
+ORDER = ["ok", "skip", "fail"]
+
+
+def _of_unittest(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for name, path, verdict in re.findall(r"^(\S+) \(([\w.\[\]-]+)\) \.\.\. (ok|FAIL|ERROR|skipped)", text, re.M):
         if name.startswith(("test", "setUp")) or verdict == "skipped":
-            yield path, {"ok": "ok", "skipped": "skip"}.get(verdict, "fail")
+            is_now = {"ok": "ok", "skipped": "skip"}.get(verdict, "fail")
+            found[path] = max(found.get(path, "ok"), is_now, key=ORDER.index)
+    return found
 
 
 def _of_pytest(report: Path) -> dict[str, str]:
     """What comes of a wide scope that closes is told with the test that was the last in it, and is not its verdict."""
-    order = ["ok", "skip", "fail"]
     found: dict[str, str] = {}
     for case in ET.parse(report).iter("testcase"):
         name = f"{case.get('classname')}.{case.get('name')}"
@@ -302,7 +308,7 @@ def _of_pytest(report: Path) -> dict[str, str]:
             if ".Test" in name:
                 is_wide = not is_of_test
             if part.tag == "skipped":
-                found[name] = max(found.get(name, "ok"), "skip", key=order.index)
+                found[name] = max(found.get(name, "ok"), "skip", key=ORDER.index)
             elif part.tag in ("failure", "error") and not (is_wide and "failed on teardown" in text):
                 found[name] = "fail"
         found.setdefault(name, "ok")
