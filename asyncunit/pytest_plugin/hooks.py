@@ -113,7 +113,10 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
     if type(plugin) is not types.ModuleType or plugin.__name__.startswith("_pytest."):
         return
     _declare_fixtures(plugin, vars(plugin).items())
-    if Path(str(plugin.__file__)).name == "conftest.py" and "asyncunit.plans.fixtures" in sys.modules:
+    if (
+        Path(getattr(plugin, "__file__", None) or "").name == "conftest.py"
+        and "asyncunit.plans.fixtures" in sys.modules
+    ):
         _give_to_cases(plugin, cast("pytest.Config", manager.get_plugin("pytestconfig")))
 
 

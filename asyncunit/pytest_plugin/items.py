@@ -138,6 +138,8 @@ class ItemRunner:
 
     def _leave_other_loops_of_case(self, item: Any) -> None:
         """The same for what pytest sets up for a test case."""
+        if not self._given:
+            return
         definitions = item._fixtureinfo.name2fixturedefs
         used = [definitions[name][-1] for name in item.fixturenames if name in definitions]
         found = [self._collected.fixtures.find_for(each, is_case=True) for each in used if id(each) in self._given]

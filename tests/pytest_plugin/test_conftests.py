@@ -1,6 +1,7 @@
 import pytest
 
 import asyncunit
+from asyncunit import pytest_plugin
 from asyncunit.plans import fixture_graph
 from asyncunit.pytest_plugin.conftests import Conftests
 from tests.pytest_plugin.running import outcomes
@@ -122,6 +123,12 @@ def test_a_run_inside_another_leaves_what_test_cases_know(run):
     before = fixture_graph.around.of_module
     run("def test_it(): pass", conftest=CONFTEST)
     assert fixture_graph.around.of_module is before
+
+
+def test_a_plugin_without_a_file_is_no_conftest(pytester):
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_inprocess(plugins=[pytest_plugin, type(pytest)("made")])
+    assert outcomes(result) == {"passed": 1}
 
 
 def test_a_module_without_a_file_has_no_conftest(tmp_path):
