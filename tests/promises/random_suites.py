@@ -291,7 +291,10 @@ def _of_unittest(text: str) -> dict[str, str]:
     for name, path, verdict in re.findall(r"^(\S+) \(([\w.\[\]-]+)\) \.\.\. (ok|FAIL|ERROR|skipped)", text, re.M):
         if name.startswith(("test", "setUp")) or verdict == "skipped":
             is_now = {"ok": "ok", "skipped": "skip"}.get(verdict, "fail")
-            found[path] = max(found.get(path, "ok"), is_now, key=ORDER.index)
+            if name.startswith("setUp"):  # what comes after is of a fixture that was set up before the hook
+                found.setdefault(path, is_now)
+            else:
+                found[path] = max(found.get(path, "ok"), is_now, key=ORDER.index)
     return found
 
 
@@ -303,7 +306,7 @@ def _of_pytest(report: Path) -> dict[str, str]:
         for part in case:
             text = f"{part.get('message')} {part.text}"
             # But what comes of the test as it is torn down is told there, too, and the second error of a test case.
-            is_of_test = re.search(r"boom:(?!wide)", text)
+            is_of_test = re.search(r"boom:(?!wide)|the scope 'test_", text)
             is_wide = not is_of_test and re.search(r"boom:wide|the scope '(class|module|package|session)", text)
             if ".Test" in name:
                 is_wide = not is_of_test
