@@ -7,9 +7,11 @@ private. Where it is gone, all works as before, and slower.
 
 from __future__ import annotations
 
+import importlib
+import os
 from typing import Any
 
-__all__ = ["PytestAsyncio", "pytest_addhooks"]
+__all__ = ["asyncio_package", "asyncio_plugin", "pytest_addhooks"]
 
 
 def pytest_addhooks(pluginmanager: Any) -> None:
@@ -22,7 +24,29 @@ def pytest_addhooks(pluginmanager: Any) -> None:
 
 
 class PytestAsyncio:
-    """What  pytest -p pytest_asyncio  loads, which hooks nothing: it is an entry point of that name.
+    """What  pytest -p pytest_asyncio  and  pytest -p pytest_asyncio.plugin  load: it is an entry point of both names.
 
-    pytest looks for it before it loads what is installed, so nothing else of asyncunit is there yet.
+    pytest looks for these before it loads what is installed. Where it is told not to do that, the names stand for the
+    real one where there is one, else for asyncunit.
     """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def pytest_addhooks(self, pluginmanager: Any) -> None:
+        """Load what the name stands for. pytest calls this at once."""
+        said = getattr(pluginmanager.get_plugin("pytestconfig"), "known_args_namespace", None)
+        is_off = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or getattr(said, "disable_plugin_autoload", False)
+        if not is_off:
+            return
+        from asyncunit.pytest_plugin import asyncio_stand_in
+
+        if not asyncio_stand_in.is_real("pytest_asyncio"):
+            if not pluginmanager.is_blocked("asyncunit"):
+                pytest_addhooks(pluginmanager)
+        elif self._name == "pytest_asyncio.plugin":  # the package itself hooks nothing
+            pluginmanager.register(importlib.import_module(self._name), "asyncio")
+
+
+asyncio_package = PytestAsyncio("pytest_asyncio")
+asyncio_plugin = PytestAsyncio("pytest_asyncio.plugin")

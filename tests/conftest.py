@@ -52,7 +52,7 @@ def inner(loop_runner):
 @pytest.fixture
 def hosted_run():
     """A run of a host, of which nobody closes the scopes but its end."""
-    run = PytestRun(Config(), lambda _: None)
+    run = PytestRun(Config(), lambda _, __: None)
     yield run
     registry.end(run)
 

@@ -1,4 +1,6 @@
+import importlib.util
 import shutil
+import tomllib
 
 import pytest
 
@@ -27,7 +29,9 @@ def packages(tmp_path_factory):
     info = packages / "asyncunit-0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: asyncunit\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[pytest11]\nasyncunit = asyncunit.pytest_entry\n")
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
+    lines = [f"{name} = {place}\n" for name, place in declared.items()]
+    (info / "entry_points.txt").write_text("".join(["[pytest11]\n", *lines]))
     (info / "RECORD").write_text("asyncunit/__init__.py,,\nasyncunit/pytest_entry.py,,\n")
     return packages
 
@@ -66,3 +70,53 @@ def test_the_plugin_can_be_asked_for_where_none_is_loaded_of_itself(run):
 def test_the_plugin_can_be_switched_off(run, name):
     output = run("-p", f"no:{name}", "--asyncunit-timeout=3")
     assert "unrecognized arguments: --asyncunit-timeout=3" in output
+
+
+FOR_ASYNCIO = """
+import pytest
+import pytest_asyncio
+
+@pytest.mark.asyncio
+async def test_it():
+    print("the real one" if hasattr(pytest_asyncio, "is_real") else "the stand-in")
+"""
+REAL = """
+import asyncio, pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    asyncio.run(pyfuncitem.obj())
+    return True
+
+def pytest_addoption(parser):
+    parser.addoption("--asyncio-mode", default="strict")
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "asyncio: of the real one")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pytest_asyncio") is not None, reason="pytest-asyncio is there")
+@pytest.mark.parametrize("off", [{}, {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}])
+@pytest.mark.parametrize("name", ["pytest_asyncio", "pytest_asyncio.plugin"])
+def test_the_names_of_pytest_asyncio_are_asked_for(run, tmp_path, name, off):
+    (tmp_path / "test_suite.py").write_text(FOR_ASYNCIO)
+    output = run("-p", name, **off)
+    assert "the stand-in" in output, output
+    output = run("-p", name, "-p", "no:asyncunit", **off)
+    assert "No module named 'pytest_asyncio'" in output, output
+
+
+@pytest.mark.parametrize("args", [("--disable-plugin-autoload", "-p", "pytest_asyncio.plugin"), ()])
+def test_a_real_pytest_asyncio_is_loaded_by_its_name_and_once(run, tmp_path, args):
+    (tmp_path / "test_suite.py").write_text(FOR_ASYNCIO)
+    real = tmp_path / "pytest_asyncio"
+    real.mkdir()
+    (real / "__init__.py").write_text("is_real = True")
+    (real / "plugin.py").write_text(REAL)
+    info = tmp_path / "pytest_asyncio-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pytest-asyncio\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[pytest11]\nasyncio = pytest_asyncio.plugin\n")
+    output = run(*args)
+    assert "the real one" in output, output

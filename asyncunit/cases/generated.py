@@ -13,7 +13,9 @@ from asyncunit.config.parsing import Unavailable
 from asyncunit.config.settings import ATTRIBUTE, CLASS_ATTRIBUTES, Config, settings_of
 from asyncunit.errors import DefinitionError
 from asyncunit.introspection.functions import class_name
+from asyncunit.plans.class_plan import planned
 from asyncunit.plans.loop_choice import CHOSEN, config_of_class, config_of_module
+from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -86,6 +88,18 @@ def case_of_function(module: types.ModuleType, name: str, function: Any) -> type
     attributes[ATTRIBUTE] = said
     made: type[FunctionTestCase] = _class(name, (FunctionTestCase,), attributes)
     return made
+
+
+def apart(case: type[FunctionTestCase], names: Iterable[str]) -> Iterator[unittest.TestCase]:
+    """The tests that one function is, by their names.
+
+    Outside a class, what has the scope of one is each test's own, as with pytest: these are in classes of their own.
+    """
+    plan = planned(case)
+    nodes = () if plan is None else plan.whole
+    has_scope_of_class = any(node.fixture.scope is Scope.CLASS for node in nodes) or str(case.loop_scope) == "class"
+    for name in names:
+        yield (_in_place_of(case, (case,), {}) if has_scope_of_class else case)(name)
 
 
 class FailedFunction(_Named):

@@ -16,7 +16,7 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from asyncunit.cases.generated import case_of_function, cases_of, failing, flat
+from asyncunit.cases.generated import FunctionTestCase, apart, case_of_function, cases_of, failing, flat
 from asyncunit.config.parsing import parse_mode
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import ENVIRONMENT_PREFIX, load
@@ -48,7 +48,8 @@ def _tests_of_function(
 def _tests_of_case(loader: unittest.TestLoader, case: type[unittest.TestCase]) -> list[unittest.TestCase]:
     patterns, loader.testNamePatterns = loader.testNamePatterns, None
     try:
-        return [case(name) for name in loader.getTestCaseNames(case)]
+        names = loader.getTestCaseNames(case)
+        return list(apart(case, names) if issubclass(case, FunctionTestCase) else map(case, names))
     finally:
         loader.testNamePatterns = patterns
 

@@ -9,7 +9,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from typing import Any
 
-from asyncunit.errors import LoopScopeError
+from asyncunit.errors import LoopScopeError, raise_all
 from asyncunit.introspection.functions import class_name
 from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
@@ -33,8 +33,11 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 class OpenFixture:
     """A fixture that was set up: its value and what tears it down, or the error that it raised.
 
-    ``async_scope`` is what it goes down with, None where neither it nor a fixture behind it needs a loop.
+    ``async_scope`` is what it goes down with, None where neither it nor a fixture behind it needs a loop. ``forget`` is
+    called before it is torn down, None where nobody else has its value.
     """
+
+    forget: Exit | None = None
 
     def __init__(self, node: Node, async_scope: AsyncScope | None) -> None:
         self.node = node
@@ -84,6 +87,12 @@ class ScopeFixtures:
                 return open_fixture
         return None
 
+    def forget_errors(self) -> None:
+        """Have what has failed be tried again by the next who asks for it."""
+        for key, open_fixture in list(self.open_fixtures.items()):
+            if open_fixture.error is not None and open_fixture.exit_ is None:
+                del self.open_fixtures[key]
+
     def tear_down_what_rests_on(self, ended: OpenFixture) -> list[Exception]:
         """Tear down what would outlive a fixture that it needs, and return what that raised.
 
@@ -111,6 +120,11 @@ class ScopeFixtures:
                 open_fixture.exit_ = open_fixture.exit_.drop
         return self.tear_down(async_scope)
 
+    def end(self, key: Hashable, open_fixture: OpenFixture) -> None:
+        """Tear down one fixture, if that is still set up, as its scope ends; raises what that raised."""
+        if self.open_fixtures.get(key) is open_fixture:
+            raise_all(self._tear_down([key]), f"tearing down {open_fixture.node.fixture}")
+
     def close(self) -> list[Exception]:
         """Tear down all that is set up, and return what that raised. May be called twice."""
         return self._tear_down(list(self.open_fixtures))
@@ -119,9 +133,10 @@ class ScopeFixtures:
         errors: list[Exception] = []
         with printing_at_interrupt(self._open_scope, errors):
             for key in reversed(keys):
-                exit_ = self.open_fixtures.pop(key).exit_
-                if exit_ is not None:
-                    errors += [as_exception(error, self._open_scope) for error in leave(exit_)]
+                open_fixture = self.open_fixtures.pop(key)
+                for call in (open_fixture.forget, open_fixture.exit_):
+                    if call is not None:
+                        errors += [as_exception(error, self._open_scope) for error in leave(call)]
         return errors
 
 
@@ -211,6 +226,8 @@ class ClassFixtures:
             open_fixture = OpenFixture(node, async_scope if node.needs_loop else None)
             self._make(open_fixture, key, values, chosen, open_scope, async_scope)
             fixtures.open_fixtures[key] = open_fixture
+            if open_fixture.exit_ is not None:
+                self._run.tear_down_with(open_scope, functools.partial(fixtures.end, key, open_fixture))
         return open_fixture.get()
 
     def _async_scope_for(self, node: Node, open_scope: OpenScope) -> AsyncScope | None:

@@ -317,7 +317,9 @@ class ClassScope(HookedScope):
         if self.state is HookState.SET_UP:
             self.state = HookState.TORN_DOWN
             errors += self.attempt(functools.partial(self.call_hook, sync_hook))
-        if errors:
+        if errors and self.run.takes_errors_of_class_at_once:
+            self.errors += errors
+        elif errors:
             first, *others = errors
             self.errors += others
             raise first

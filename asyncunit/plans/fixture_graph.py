@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
+import types
 import unittest
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -51,6 +52,11 @@ def node_of(fixture: Fixture[Any], dependencies: tuple[tuple[str, Node], ...]) -
     key = tuple(id(dependency) for _, dependency in dependencies)
     node: Node = fixture.nodes.setdefault(key, Node(fixture, dependencies))
     return node
+
+
+def is_shared(node: Node) -> bool:
+    """Whether all who see its fixture so have this node, and find its value: not where params choose it."""
+    return not node.varies and any(each is node for each in node.fixture.nodes.values())
 
 
 class Resolver:
@@ -233,6 +239,18 @@ def _append(node: Node, ordered: dict[Node, None]) -> None:
     ordered[node] = None
 
 
+class Around:
+    """What whoever runs the tests finds for a module besides what is at its top: pytest has conftest.py files for that.
+
+    ``of_module`` is None where there is nothing.
+    """
+
+    of_module: Callable[[types.ModuleType], Mapping[str, Fixture[Any]]] | None = None
+
+
+around = Around()
+
+
 def fixtures_of_modules(cls: type) -> dict[str, dict[str, Fixture[Any]]]:
     """The fixtures at the top of the modules in which the class and its bases are defined, by module, its own first."""
     names = dict.fromkeys(base.__module__ for base in cls.__mro__)
@@ -241,14 +259,17 @@ def fixtures_of_modules(cls: type) -> dict[str, dict[str, Fixture[Any]]]:
 
 
 def _fixtures_of_module(name: str) -> dict[str, Fixture[Any]]:
-    members = list(vars(sys.modules[name]).items()) if name in sys.modules else []
+    module = sys.modules.get(name)
+    members = [] if module is None else list(vars(module).items())
     found: dict[str, Fixture[Any]] = {}
     for key, member in members:
         if is_fixture(member):
             other = found.setdefault(member.given_name or key, member)
             if other is not member:
                 raise DefinitionError(f"the {other} and the {member} have one name in {name}. Rename one of them.")
-    return found
+    if around.of_module is None or module is None:
+        return found
+    return {**around.of_module(module), **found}
 
 
 @functools.cache

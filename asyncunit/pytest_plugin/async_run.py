@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from asyncunit.errors import AsyncUnitError, RunningLoopError
+from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.tracebacks import print_within
 from asyncunit.plans.params import param_sets_of
 from asyncunit.pytest_plugin import debugging
@@ -164,8 +164,9 @@ class AsyncRun:
         written, definition.func = definition.func, other
         try:
             return (yield)
-        except RunningLoopError:
-            definition.finish(request)  # or all who ask for the fixture get this error
+        except BaseException:
+            if self._items.is_to_be_tried_again(definition):
+                definition.finish(request)  # or all who ask for the fixture get this error
             raise
         finally:
             definition.func = written

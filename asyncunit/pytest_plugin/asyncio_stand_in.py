@@ -94,7 +94,7 @@ class _Finder:
 
     def find_spec(self, name: str, path: Any = None, *_: object) -> importlib.machinery.ModuleSpec | None:
         """The stand-in, under the two names that it has."""
-        if name not in (_PACKAGE, _PLUGIN) or _is_real(name, path):
+        if name not in (_PACKAGE, _PLUGIN) or is_real(name, path):
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=name == _PACKAGE)  # type: ignore[arg-type]
 
@@ -106,7 +106,7 @@ class _Finder:
         """It has all its names from the beginning."""
 
 
-def _is_real(name: str, path: Any = None) -> bool:
+def is_real(name: str, path: Any = None) -> bool:
     """Whether there is code under that name."""
     finders = [each for each in sys.meta_path if type(each).__name__ != _Finder.__name__ and hasattr(each, "find_spec")]
     found = (each.find_spec(name, path) for each in finders)
@@ -140,7 +140,9 @@ def _remove(finder: _Finder) -> None:
 def is_active(pluginmanager: pytest.PytestPluginManager) -> bool:
     """Whether pytest-asyncio itself is a plugin of this run."""
     plugins = map(pluginmanager.get_plugin, (_ENTRY_POINT, _PLUGIN))
-    return any(plugin is not None and not isinstance(plugin, StandIn) for plugin in plugins)
+    # Under the name of its module there may be what asyncunit has for  pytest -p pytest_asyncio.plugin.
+    asyncunits = ("asyncunit.pytest_entry", __name__)
+    return any(plugin is not None and type(plugin).__module__ not in asyncunits for plugin in plugins)
 
 
 def is_there(pluginmanager: pytest.PytestPluginManager) -> bool:
@@ -155,7 +157,7 @@ def is_there(pluginmanager: pytest.PytestPluginManager) -> bool:
     said = getattr(pluginmanager.get_plugin("pytestconfig"), "known_args_namespace", None)
     asked_for = {*getattr(said, "plugins", ()), *os.environ.get("PYTEST_PLUGINS", "").split(",")}
     if asked_for.intersection((_ENTRY_POINT, _PLUGIN)):
-        return _is_real(_PACKAGE)
+        return is_real(_PACKAGE)
     is_off = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or getattr(said, "disable_plugin_autoload", False)
     return not is_off and _is_installed()
 
@@ -166,7 +168,7 @@ def _is_installed() -> bool:
         importlib.metadata.distribution("pytest-asyncio")
     except importlib.metadata.PackageNotFoundError:
         return False
-    return _is_real(_PACKAGE)
+    return is_real(_PACKAGE)
 
 
 def check_required(pluginmanager: pytest.PytestPluginManager) -> None:

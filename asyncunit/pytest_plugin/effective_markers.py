@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asyncunit.config.keys import ASYNCIO_MARKER
-from asyncunit.errors import AsyncUnitError
+from asyncunit.errors import AsyncUnitError, AsyncUnitWarning
 from asyncunit.introspection.functions import written_of
 from asyncunit.plans import loop_choice
 from asyncunit.plans.class_plan import Demand
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixture_plans import leave_to_case, order_fixtures
+from asyncunit.pytest_plugin.fixture_plans import depth_of_fixture, leave_to_case, order_fixtures
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.markers import effective
+from asyncunit.pytest_plugin.nodes import depth_of
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -31,6 +32,8 @@ class EffectiveMarkers:
     def __init__(self, collected: Collected, mark: Any) -> None:
         self._collected = collected
         self._mark = mark
+        # The modules of which it was said that pytest does not call their async hooks for functions.
+        self._told_of: set[str] = set()
 
     def mark(self, items: Iterable[Any]) -> list[Any]:
         """Have each item say in the marker ``asyncunit`` what is in force for it.
@@ -48,6 +51,7 @@ class EffectiveMarkers:
             else:
                 for item in own:
                     order_fixtures(item)
+                self._tell_of_uncalled_hook(own)
                 refused += self._mark_functions(node, own, is_innermost=node not in above)
         return refused
 
@@ -69,6 +73,22 @@ class EffectiveMarkers:
                 markers[id(plan)] = self._marker(plan)
             self._mark_function(item, plan, markers[id(plan)])
         return refused
+
+    def _tell_of_uncalled_hook(self, items: list[Any]) -> None:
+        """Say that an async hook of a module is not called for the functions beside it."""
+        item = next((each for each in items if (plan := self._collected.plan_of(each)) and not plan.is_asyncio), None)
+        name = str(getattr(getattr(item, "module", None), "__name__", None))
+        hook = loop_choice.module_hook(name)
+        if item is None or hook is None or name in self._told_of:
+            return
+        self._told_of.add(name)
+        item.warn(
+            AsyncUnitWarning(
+                f"{name}.{hook} is not called for test functions under pytest, as for {item.name}, only for "
+                f"the module's test cases. Write it as a fixture of the module:  @asyncunit.fixture(scope='module', "
+                f"autouse=True)"
+            )
+        )
 
     def _mark_function(self, item: Any, plan: FunctionPlan, marker: Any) -> None:
         """Have an item say what is in force for it, and that it is pytest-asyncio's kind of test if it is."""
@@ -118,6 +138,9 @@ class EffectiveMarkers:
             if found is None or not (found.fixture.is_async or found.is_asyncio):
                 continue
             scope = max(found.fixture.scope, found.fixture.loop_scope or Scope.FUNCTION)
+            scope_nodes = self._collected.surroundings(item).scope_nodes
+            if scope is Scope.PACKAGE and depth_of_fixture(found, scope_nodes) < depth_of(scope, scope_nodes):
+                scope = Scope.SESSION  # it is in a package around that of the class, and these share no other loop
             loop_choice.ask(item.cls, Demand(scope, found.fixture, item.name))
 
     def group(self, items: Iterable[Any]) -> None:

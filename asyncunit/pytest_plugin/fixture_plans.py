@@ -191,10 +191,11 @@ def order_fixtures(item: Any) -> None:
     names = item.fixturenames
     found = {}
     for index, name in enumerate(names):
-        definition = info.name2fixturedefs[name][-1] if name in info.name2fixturedefs else None
-        if definition is not None and (made := declared(definition)) is not None:
-            # What is declared further out comes first.
-            found[index] = (-made.scope, len(definition.baseid), _line(made)), name
+        definitions = info.name2fixturedefs.get(name)
+        if definitions and (made := declared(definitions[-1])) is not None:
+            # What is declared further out comes first; what overrides another one has the place of that.
+            first = definitions[0]
+            found[index] = (-made.scope, len(first.baseid), _line(declared(first) or made)), name
     for index, (_, name) in zip(found, sorted(found.values()), strict=True):
         names[index] = name
 

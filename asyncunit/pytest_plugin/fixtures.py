@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from asyncunit.errors import raise_all
@@ -37,37 +37,68 @@ def value_in(scope: OpenScope, node: Node, loop_runner: LoopRunner | None) -> Op
 
 
 class OpenPytestFixture:
-    """An async fixture that pytest has set up and tears down, in the task of its scope, in a context of its own.
+    """A fixture that pytest has set up and tears down; an async one in the task of its scope, in a context of its own.
 
-    What it sets in context variables is set around the run until it is torn down.
+    What it sets in context variables is set around the run until it is torn down. ``open_fixture`` is what its scope
+    has of it, None where that is a test's. ``stays`` is true where its value is found again by who comes back to its
+    loop. ``has_begun`` is true once its function was called, and ``was_cut`` where something has cancelled its set-up,
+    which the next who asks for it is to try again.
     """
 
-    def __init__(self, run: PytestRun, node: Node, key: Hashable) -> None:
+    has_begun = was_cut = False
+
+    def __init__(self, run: PytestRun, node: Node, *, stays: bool = False) -> None:
+        self.open_fixture: OpenFixture | None = None
         self._run = run
         self._node = node
+        self._stays = stays
         self._fixture = node.fixture
-        self._key = key
         self._exit: Exit | None = None
         self._carried: Carried | None = None
+        # Where its scope has it; None where it has set nothing up that others find.
         self._in: ScopeFixtures | None = None
-        self._open: OpenFixture | None = None
+
+    def take(self, open_fixture: OpenFixture, finish: Callable[[], None]) -> Any:
+        """The value of one that is set up in its scope already, and stays there when pytest lets go of it."""
+        self.open_fixture, open_fixture.forget = open_fixture, finish
+        return open_fixture.get()
 
     def set_up_beside(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) -> Any:
         """Run a sync fixture, or its set-up, outside any loop; one that is given is the current one meanwhile."""
+        self.has_begun = True
         made = _beside(loop, call)
         if not inspect.isgenerator(made):
             return made
         steps = SyncSteps(self._fixture, made)
-        self._exit = functools.partial(_beside, loop, steps.leave)
-        return _beside(loop, steps.enter)
+        try:
+            return _beside(loop, steps.enter)
+        finally:
+            if is_at_yield(made):
+                self._exit = functools.partial(_beside, loop, steps.leave)
 
-    def share(self, scope: OpenScope, async_scope: AsyncScope | None, value: Any, finish: Callable[[], None]) -> None:
-        """Have it found in its scope. ``finish`` has pytest tear it down, if the scope breaks, or closes."""
+    def share(
+        self, scope: OpenScope, async_scope: AsyncScope | None, set_up: Callable[[], Any], finish: Callable[[], None]
+    ) -> Any:
+        """Set it up such that it is found in its scope, or the error that it raises.
+
+        ``finish`` has pytest tear it down, if the scope breaks, or closes.
+        """
         open_fixture = OpenFixture(self._node, async_scope)
-        open_fixture.value, open_fixture.exit_ = value, finish
-        self._open = open_fixture
-        self._in = scope.fixtures or ScopeFixtures(scope)
-        self._in.open_fixtures[self._key] = open_fixture
+        try:
+            open_fixture.value = set_up()
+        except Exception as error:
+            open_fixture.error, open_fixture.traceback = error, error.__traceback__
+            raise
+        finally:
+            if not self.was_cut:
+                open_fixture.exit_ = None if self._exit is None and open_fixture.error else finish
+                self.open_fixture = open_fixture
+                self._in = scope.fixtures or ScopeFixtures(scope)
+                self._in.open_fixtures[self] = open_fixture
+                if self._stays:
+                    end = functools.partial(self._in.end, self, open_fixture)
+                    self._run.tear_down_with_node(scope, end)
+        return open_fixture.value
 
     def set_up(
         self,
@@ -80,22 +111,29 @@ class OpenPytestFixture:
 
         In that context, the task's own, or in a copy of the current one.
         """
+        set_up = functools.partial(self._set_up_in, call, scope_task, context)
+        scope = scope_task.scope
+        if scope.scope is Scope.FUNCTION:
+            return set_up()
+        return self.share(scope, async_scope_of(scope, scope_task.loop_runner), set_up, finish)
+
+    def _set_up_in(self, call: Callable[[], Any], scope_task: ScopeTask, context: contextvars.Context | None) -> Any:
         scope = scope_task.scope
         within: _Within = _itself
         if context is None:
             context = given_to(scope)
             within = functools.partial(Within, context)
         scope_task.begin_set_up()
+        self.has_begun = True
         cut = None
         try:
             value = self._set_up(context.run(call), scope_task, within)
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
+            self.was_cut = True
             raise self._cut_short(scope_task, cut)
         self._carried = Carried(context)
-        if scope.scope is not Scope.FUNCTION:
-            self.share(scope, async_scope_of(scope, scope_task.loop_runner), value, finish)
         return value
 
     def _set_up(self, made: Any, scope_task: ScopeTask, within: _Within) -> Any:
@@ -124,12 +162,23 @@ class OpenPytestFixture:
         return reason
 
     def tear_down(self) -> None:
-        """Run the tear-down, and put back what was set in context variables. May be called twice."""
+        """pytest lets go of it: tear it down, unless its value stays. May be called twice."""
+        open_fixture = self.open_fixture
+        if open_fixture is None or self._in is not None:
+            if open_fixture is not None and self._stays and self._run.is_moving:
+                open_fixture.exit_ = self._end
+            else:
+                self._end()
+        elif open_fixture.forget is not None:
+            open_fixture.forget = self.open_fixture = None
+
+    def _end(self) -> None:
+        """Run the tear-down, and put back what was set in context variables."""
         errors: list[BaseException] = []
         if self._in is not None:
-            self._in.open_fixtures.pop(self._key, None)
-        if self._open is not None:
-            ended, self._open = self._open, None
+            self._in.open_fixtures.pop(self, None)
+        if self.open_fixture is not None:
+            ended, self.open_fixture = self.open_fixture, None
             for fixtures in [each.fixtures for each in reversed(self._run.chain)]:
                 if isinstance(fixtures, ScopeFixtures):
                     errors += fixtures.tear_down_what_rests_on(ended)

@@ -9,7 +9,8 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -17,6 +18,7 @@ from asyncunit.pytest_plugin import asyncio_stand_in, options
 
 if TYPE_CHECKING:
     from asyncunit.pytest_plugin.async_run import AsyncRun
+    from asyncunit.pytest_plugin.conftests import Conftests
     from asyncunit.pytest_plugin.options import Written
 
 __tracebackhide__ = True
@@ -102,13 +104,31 @@ def _remember_house() -> None:
 
 _house: dict[str, types.ModuleType] = {}
 _WRITTEN: pytest.StashKey[Written] = pytest.StashKey()
+_CONFTESTS: pytest.StashKey[Conftests] = pytest.StashKey()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_plugin_registered(plugin: object) -> None:
+def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
     """Give pytest the fixtures that a conftest.py, or another plugin, declares with ``asyncunit.fixture``."""
-    if type(plugin) is types.ModuleType and not plugin.__name__.startswith("_pytest."):
-        _declare_fixtures(plugin, vars(plugin).items())
+    if type(plugin) is not types.ModuleType or plugin.__name__.startswith("_pytest."):
+        return
+    _declare_fixtures(plugin, vars(plugin).items())
+    if (
+        Path(getattr(plugin, "__file__", None) or "").name == "conftest.py"
+        and "asyncunit.plans.fixtures" in sys.modules
+    ):
+        _give_to_cases(plugin, cast("pytest.Config", manager.get_plugin("pytestconfig")))
+
+
+def _give_to_cases(conftest: types.ModuleType, config: pytest.Config) -> None:
+    """Have test cases know the fixtures of a conftest.py."""
+    from asyncunit.pytest_plugin.conftests import Conftests
+
+    if _CONFTESTS not in config.stash:
+        conftests = config.stash[_CONFTESTS] = Conftests()
+        conftests.begin()
+        config.add_cleanup(conftests.end)
+    config.stash[_CONFTESTS].add(conftest)
 
 
 def _declare_fixtures(holder: Any, members: Iterable[tuple[str, Any]]) -> None:

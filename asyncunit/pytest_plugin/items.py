@@ -30,12 +30,13 @@ from asyncunit.introspection.functions import (
 )
 from asyncunit.introspection.tracebacks import print_all
 from asyncunit.lifecycle.async_scope import async_scope_of
+from asyncunit.lifecycle.fixtures import ScopeFixtures
 from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
-from asyncunit.plans.fixture_graph import Node
+from asyncunit.plans.fixture_graph import Node, is_shared
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
@@ -44,7 +45,7 @@ from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth_of_fixture, is_set_up_by_case
 from asyncunit.pytest_plugin.fixtures import OpenPytestFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
-from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of
+from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outermost_folder_of
 from asyncunit.pytest_plugin.policies import POLICY, Policies
 from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_scope_task
 from asyncunit.scope import Scope
@@ -63,7 +64,7 @@ class ItemRunner:
     def __init__(self, collected: Collected, stop: Callable[[], object] | None = None) -> None:
         self._collected = collected
         self._stop = stop
-        self._run = PytestRun(collected.ownership.config, self._close_with_node)
+        self._run = PytestRun(collected.ownership.config, self._tear_down_with_node)
         # The item that pytest has come to, and its parent; None until the first.
         self._item: Any = None
         self._parent: Any = None
@@ -77,16 +78,19 @@ class ItemRunner:
         self._put_loop_back: Callable[[], object] | None = None
         # The test function that pytest has come to, while its scope is open.
         self._test: FunctionTest | None = None
+        # By the id of a definition: the fixture whose value pytest has, and what has pytest let go of it.
+        self._given: dict[int, tuple[OpenPytestFixture, Callable[[], None]]] = {}
+        # The definition whose fixture has failed in a way that is not to be told to the next who asks for it.
+        self._to_forget: Any = None
 
-    def _close_with_node(self, open_scope: OpenScope) -> None:
-        """Have a scope that has opened closed as pytest leaves its node."""
+    def _tear_down_with_node(self, open_scope: OpenScope, tear_down: Callable[[], object]) -> None:
+        """Have that called as pytest leaves the node of a scope."""
         for scope_node in reversed(self._scope_nodes_of(self._item)):
-            if (
-                scope_node.scope is open_scope.scope
-                and scope_node.node is not None
-                and scope_node.key == open_scope.key
-            ):
-                scope_node.node.addfinalizer(functools.partial(self._run.close_scope, open_scope))
+            if scope_node.scope is open_scope.scope and scope_node.key == open_scope.key:
+                # What is in no package is in a folder, which pytest leaves before the session.
+                node = scope_node.node or outermost_folder_of(self._item)
+                if node is not None:
+                    node.addfinalizer(tear_down)
                 return
 
     def _scope_nodes_of(self, item: Any) -> tuple[ScopeNode, ...]:
@@ -97,8 +101,12 @@ class ItemRunner:
 
     def come_to(self, item: Any) -> None:
         """The item is going to be set up: tear down what it uses and what lives on another loop than its own."""
-        self._item = item
         run = self._run
+        if item is self._item:  # it is run once more, as by pytest-rerunfailures
+            for open_scope in run.chain:
+                if isinstance(open_scope.fixtures, ScopeFixtures):
+                    open_scope.fixtures.forget_errors()
+        self._item = item
         run.result = item
         if item.parent is not self._parent:
             self._parent = item.parent
@@ -116,22 +124,54 @@ class ItemRunner:
                     run.paths[cls.__module__] = path
         self._policies.come_to(item, self._collected.surroundings(item).policy)
         plan = self._collected.plan_of(item)
-        if plan is not None and plan.fixtures:
+        if self._is_case:
+            self._leave_other_loops_of_case(item)
+        elif plan is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
 
     def _leave_other_loops(self, item: Any, plan: FunctionPlan) -> None:
-        """Tear down those of its fixtures that live on another loop: pytest keeps one value at a time."""
-        chain = self._run.chain
+        """Have pytest let go of those of its fixtures that live on another loop: it keeps one value at a time."""
         for found in plan.fixtures:
-            for open_scope in chain:
-                open_fixture = open_scope.fixtures and open_scope.fixtures.open_fixtures.get(id(found.definition))
-                if not open_fixture or open_fixture.async_scope is None:  # a sync one lives on no loop
-                    continue
+            if self._home_of(found) is not None:
                 depth = self._collected.loop_depth(found, plan, plan.scope_nodes)
-                owner = chain[depth - 1] if depth <= len(chain) else None
-                home = open_fixture.async_scope.scope_task.loop_runner
-                if home.owner is not owner or home.factory is not self._factory_of(item, plan):
-                    open_fixture.exit_()
+                self._let_go_unless_on(found, depth, self._factory_of(item, plan))
+
+    def _leave_other_loops_of_case(self, item: Any) -> None:
+        """The same for what pytest sets up for a test case."""
+        if not self._given:
+            return
+        definitions = item._fixtureinfo.name2fixturedefs
+        used = [definitions[name][-1] for name in item.fixturenames if name in definitions]
+        found = [self._collected.fixtures.find_for(each, is_case=True) for each in used if id(each) in self._given]
+        at_home = [each for each in found if each is not None and self._home_of(each) is not None]
+        if not at_home:
+            return
+        with contextlib.suppress(AsyncUnitError):  # it is raised again, to be reported, as the class opens
+            position = self._position_of_case(item)
+            for each in at_home:
+                depth = depth_of_fixture(each, self._scope_nodes_of(item))
+                self._let_go_unless_on(each, min(position.depth, depth), position.factory)
+
+    def _home_of(self, found: PytestFixture) -> LoopRunner | None:
+        """The loop on which a fixture is whose value pytest has; None where it has none, or one that is on no loop."""
+        opened, _ = self._given.get(id(found.definition), (None, None))
+        open_fixture = None if opened is None else opened.open_fixture
+        if open_fixture is None or open_fixture.async_scope is None:
+            return None
+        return open_fixture.async_scope.scope_task.loop_runner
+
+    def _let_go_unless_on(self, found: PytestFixture, depth: int, factory: Any) -> None:
+        """Have pytest let go of a value unless it is on the loop that the scope of this depth owns."""
+        chain = self._run.chain
+        owner = chain[depth - 1] if depth <= len(chain) else None
+        home = self._home_of(found)
+        if home is not None and (home.owner is not owner or home.factory is not factory):
+            _, finish = self._given[id(found.definition)]
+            self._run.is_moving = True
+            try:
+                finish()
+            finally:
+                self._run.is_moving = False
 
     def leave(self, item: Any, nextitem: Any) -> None:
         """Leave what the next item does not stand in, and raise what has not been reported."""
@@ -172,10 +212,28 @@ class ItemRunner:
     def _set_up(self, found: PytestFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         definition = found.definition
         node = self._collected.fixtures.node_of(found, self._item)
-        opened = OpenPytestFixture(self._run, node, id(definition))
+        opened = OpenPytestFixture(self._run, node, stays=found.is_declared and is_shared(node))
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
         request.addfinalizer(opened.tear_down)
+        self._given[id(definition)] = opened, finish
+        try:
+            return self._set_up_opened(found, node, opened, request, call, finish)
+        except BaseException:
+            if opened.was_cut or not opened.has_begun:
+                self._to_forget = definition
+            raise
+
+    def _set_up_opened(
+        self,
+        found: PytestFixture,
+        node: Node,
+        opened: OpenPytestFixture,
+        request: Any,
+        call: Callable[[], Any],
+        finish: Callable[[], None],
+    ) -> Any:
+        definition = found.definition
         if not found.fixture.is_async and not found.is_asyncio:
             return self._set_up_sync(found, node, opened, request, call)
         if loop_is_running():
@@ -187,7 +245,7 @@ class ItemRunner:
         if not found.fixture.is_async:
             return opened.set_up_beside(call, scope_task.loop_runner.loop)
         if open_fixture := value_in(scope_task.scope, node, scope_task.loop_runner):
-            return open_fixture.get()
+            return opened.take(open_fixture, finish)
         return opened.set_up(call, scope_task, finish, context)
 
     def _set_up_sync(
@@ -201,10 +259,14 @@ class ItemRunner:
             scope, loop_runner = scope_task.scope, scope_task.loop_runner
             async_scope = async_scope_of(scope, loop_runner)
         if open_fixture := value_in(scope, node, loop_runner):
-            return open_fixture.get()
-        value = opened.set_up_beside(call, None if loop_runner is None else loop_runner.loop)
-        opened.share(scope, async_scope, value, finish)
-        return value
+            return opened.take(open_fixture, finish)
+        loop = None if loop_runner is None else loop_runner.loop
+        return opened.share(scope, async_scope, functools.partial(opened.set_up_beside, call, loop), finish)
+
+    def is_to_be_tried_again(self, definition: Any) -> bool:
+        """Whether pytest is not to keep what a fixture has just raised, once."""
+        is_it, self._to_forget = self._to_forget is definition, None
+        return is_it
 
     def _scope_for(self, found: PytestFixture) -> OpenScope:
         """The open scope in which a fixture lives that is wider than a test."""
@@ -221,10 +283,7 @@ class ItemRunner:
         if self._is_case:
             if is_of_test:
                 return self._runner_of_case(item, request.instance, finish)
-            choice = loop_choice.choose(item.cls, run.config)
-            path = tuple((scope_node.scope, scope_node.key) for scope_node in scope_nodes)
-            configs = [choice.config_at(scope_node.scope) for scope_node in scope_nodes]
-            position = Position(path, depth_of(choice.scope, scope_nodes), choice.factory, choice.configs[0], configs)
+            position = self._position_of_case(item)
             return wide_scope_task(run, position, depth, min(position.depth, depth)), None
         plan = self._collected.plan_for_fixtures(item)
         if self._collected.policy_of(item) is not None:
@@ -237,6 +296,13 @@ class ItemRunner:
         if self._test is None:
             self._use_loop(scope_task.loop_runner.loop)
         return scope_task, None
+
+    def _position_of_case(self, item: Any) -> Position:
+        """Where a test case stands."""
+        choice, scope_nodes = loop_choice.choose(item.cls, self._run.config), self._scope_nodes_of(item)
+        path = tuple((scope_node.scope, scope_node.key) for scope_node in scope_nodes)
+        configs = [choice.config_at(scope_node.scope) for scope_node in scope_nodes]
+        return Position(path, depth_of(choice.scope, scope_nodes), choice.factory, choice.configs[0], configs)
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]

@@ -42,9 +42,14 @@ def scope_nodes_of(item: Any) -> tuple[ScopeNode, ...]:
     return tuple(scope_nodes)
 
 
-def _is(node: Any, name: str) -> bool:
+def outermost_folder_of(item: Any) -> Any:
+    """The folder that holds all that is collected; None before pytest 8, which has no node for it."""
+    return next((node for node in item.listchain() if _is(node, "Dir", "_pytest.main")), None)
+
+
+def _is(node: Any, name: str, module: str = "_pytest.python") -> bool:
     """Whether a node is of that class of pytest's, by its name."""
-    return any(cls.__name__ == name and cls.__module__ == "_pytest.python" for cls in type(node).__mro__)
+    return any(cls.__name__ == name and cls.__module__ == module for cls in type(node).__mro__)
 
 
 def is_function(item: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import types
 import unittest
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -170,14 +171,16 @@ class PytestRun(Run):
     """The open scopes of a run of pytest, and what pytest is to say of it.
 
     ``result`` and ``cls`` are those of the test that pytest has come to, and ``paths`` the scopes around the
-    modules that it knows of, by name. ``on_open`` is called with each scope that opens: pytest is to close it, by
-    `close_scope`. ``pending`` are errors that could not be raised where they came up, and that pytest is still to
-    report.
+    modules that it knows of, by name. ``tear_down_with_node`` has pytest call something as it leaves what lasts as
+    long as a scope, the last first. ``pending`` are errors that could not be raised where they came up, and that pytest
+    is still to report. ``is_moving`` is true while pytest lets go of values that stay, because the next test is on
+    another loop.
     """
 
-    says_when_it_ends = sees_to_schedules = True
+    is_moving = False
+    says_when_it_ends = sees_to_schedules = takes_errors_of_class_at_once = True
 
-    def __init__(self, config: Config, on_open: Callable[[OpenScope], object]) -> None:
+    def __init__(self, config: Config, tear_down_with: Callable[[OpenScope, Callable[[], object]], object]) -> None:
         Interrupt.of_this_thread()  # from now on, asyncunit's own code is not left in the middle
         super().__init__(None, lambda _, error: self.pending.append(error))
         self.config = config
@@ -185,7 +188,7 @@ class PytestRun(Run):
         self.paths: dict[str, ScopePath] = {}
         self.pending: list[BaseException] = []
         self._around = values_around()
-        self._on_open = on_open
+        self.tear_down_with_node = tear_down_with
         self.at_end(runs.let_go_of_process)
         registry.begin(self)
 
@@ -202,8 +205,13 @@ class PytestRun(Run):
             if scope is Scope.SESSION:
                 opened.keep(Config, lambda: self.config, lambda _: None)
                 opened.config = self.config
-            self._on_open(opened)
+            self.tear_down_with_node(opened, functools.partial(self.close_scope, opened))
         return opened
+
+    def tear_down_with(self, open_scope: OpenScope, tear_down: Callable[[], object]) -> None:
+        """pytest does so, in turn with what it has set up itself; a module and a class have hooks, which come first."""
+        if open_scope.scope > Scope.MODULE:
+            self.tear_down_with_node(open_scope, tear_down)
 
     def context_within(self, within: OpenScope | None) -> contextvars.Context:
         """What is set around the run now, and in front of it what was set in the scope since that opened."""

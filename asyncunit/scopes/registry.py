@@ -36,6 +36,8 @@ class Run:
     says_when_it_ends = False
     # Whether the runner has a test follow schedules; else the test case does.
     sees_to_schedules = False
+    # Whether the cleanups of a class are to return the errors of its tear-down, too: pytest shows only one of both.
+    takes_errors_of_class_at_once = False
     notices: Any = None
     attempt: Any = None
     ran_once = 0
@@ -66,6 +68,9 @@ class Run:
     def report_all(self, errors: list[Exception], name: str) -> None:
         """Report errors of something other than a test, ``name``; where there is no report for them, raise them."""
         raise_all(errors, name)
+
+    def tear_down_with(self, open_scope: OpenScope, tear_down: Callable[[], object]) -> None:
+        """Something was set up in a scope that closes it anyway; the runner may call ``tear_down`` as that ends."""
 
     def count_one_that_ran_once(self) -> None:
         """Have the run tell of one more test that was to follow schedules and could not."""

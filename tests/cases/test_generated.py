@@ -1,9 +1,19 @@
 import asyncio
 import unittest
 
+import pytest
+
 import asyncunit
 from asyncunit import DefinitionError
-from asyncunit.cases.generated import FailedFunction, FunctionTestCase, case_of_function, cases_of, error_of, failing
+from asyncunit.cases.generated import (
+    FailedFunction,
+    FunctionTestCase,
+    apart,
+    case_of_function,
+    cases_of,
+    error_of,
+    failing,
+)
 from asyncunit.config.settings import Config
 from tests.support import module_of, run, run_suite
 
@@ -15,6 +25,28 @@ def test_a_function_is_named_as_in_its_module():
     assert str(test) == "test_x (example_named.test_x)"
     assert repr(test) == "<example_named.test_x>"
     assert test.shortDescription() == "The first line."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@asyncunit.fixture(scope='class', autouse=True)\ndef of_class(): yield\n",
+        "@asyncunit.settings(loop_scope='class')",
+    ],
+)
+def test_what_has_the_scope_of_a_class_is_the_own_of_each_test_that_a_function_has_become(text):
+    text += "\n@asyncunit.parametrize('a', [1, 2])\nasync def test_x(a): ...\n"
+    with module_of(text, "example_apart") as module:
+        case = case_of_function(module, "test_x", module.test_x)
+        one, two = apart(case, ["test_x[1]", "test_x[2]"])
+    assert [one.id(), two.id()] == ["example_apart.test_x[1]", "example_apart.test_x[2]"]
+    assert type(one) is not type(two)
+
+
+def test_the_tests_that_a_function_has_become_are_of_one_class_where_nothing_has_the_scope_of_one():
+    with module_of("@asyncunit.parametrize('a', [1, 2])\nasync def test_x(a): ...\n", "example_together") as module:
+        case = case_of_function(module, "test_x", module.test_x)
+        assert [type(test) for test in apart(case, ["test_x[1]", "test_x[2]"])] == [case, case]
 
 
 def test_a_function_that_could_not_be_made_a_test_is_named_as_one_and_raises_why():

@@ -23,6 +23,7 @@ ENDS = {"fail": "raise ValueError('boom:{tag}')", "skip": "raise unittest.SkipTe
 HEAD = """
 import asyncio
 import os
+import sys
 import unittest
 
 import asyncunit
@@ -65,6 +66,10 @@ class Writer:
         self.suite = Suite()
         self.module = ""
         self.has_functions = False
+        # Those of conftest.py files, by the file's module.
+        self.of_conftests: dict[str, list[Fixture]] = {}
+        # pytest finds these by itself; where modules import them only for unittest, it has to.
+        self.imports_always = True
 
     def chance(self, part: float) -> bool:
         return self.random.random() < part
@@ -79,6 +84,11 @@ class Writer:
         return ENDS[end].format(tag=tag)
 
     def write(self) -> Suite:
+        if self.chance(0.4):
+            self.write_conftest("conftest")
+            if self.chance(0.5):
+                self.write_conftest("pkg.conftest")
+            self.imports_always = self.chance(0.5)
         for path in ["pkg/test_m0", "test_m1", "test_m2"]:
             if "/" in path:
                 self.suite.files["pkg/__init__.py"] = ""
@@ -86,13 +96,46 @@ class Writer:
             self.suite.files[f"{path}.py"] = "\n".join([HEAD, *self.lines_of_module()]) + "\n"
         return self.suite
 
+    def write_conftest(self, module: str) -> None:
+        fixtures: list[Fixture] = []
+        self.of_conftests[module] = fixtures
+        outer = [each for name, found in self.of_conftests.items() if name != module for each in found]
+        lines = [HEAD, *self.import_of([name for name in self.of_conftests if name != module])]
+        self.has_functions = True  # as far as any module may have them
+        for number in range(self.random.randint(1, 3)):
+            # pytest has the scope of a package begin where the fixture is.
+            scope = self.random.choice([each for each in SCOPES if each != "package" or module.startswith("pkg.")])
+            name = f"{module.replace('.', '_')}_{number}"
+            autouse, known = None, self.visible(outer, fixtures)
+            if outer and self.chance(0.3):
+                # By its name it is used where the other one is, as pytest has it.
+                overridden = self.random.choice(outer)
+                name, scope, autouse, known = overridden.name, overridden.scope, overridden.autouse, []
+            if name not in [each.name for each in fixtures]:
+                lines += self.fixture(name, fixtures, known, "", f"{module}.", scope, autouse)
+        self.suite.files[f"{module.replace('.', '/')}.py"] = "\n".join(lines) + "\n"
+
+    def import_of(self, conftests: list[str]) -> Iterator[str]:
+        for module in conftests:
+            line = f"from {module} import {', '.join(each.name for each in self.of_conftests[module])}"
+            yield line if self.imports_always else f"if 'pytest' not in sys.modules: {line}"
+
     def lines_of_module(self) -> Iterator[str]:
+        around = [
+            name for name in self.of_conftests if name.startswith(("conftest", self.module.rpartition(".")[0] or "-"))
+        ]
+        yield from self.import_of(around)
+        outer = self.visible(*(self.of_conftests[name] for name in around))
         has_hooks = self.chance(0.4)
         self.has_functions = not has_hooks and self.chance(0.6)
         short = self.module.rpartition(".")[2]
         if has_hooks:
             yield from self.hooks("Module", "", f"{short}")
-        fixtures: list[Fixture] = []
+        fixtures: list[Fixture] = outer
+        for each in outer.copy():
+            if self.chance(0.15):
+                yield from self.fixture(each.name, fixtures, [], "", f"{short}.", each.scope, each.autouse)
+        fixtures = self.visible(fixtures)
         for number in range(self.random.randint(0, 4)):
             yield from self.fixture(f"{short}_{number}", fixtures, fixtures, "", "")
         mixins: list[Fixture] = []
@@ -107,7 +150,14 @@ class Writer:
                 yield from self.test(f"test_f{number}", fixtures, fixtures, "", f"{self.module}.")
 
     def fixture(
-        self, name: str, into: list[Fixture], known: list[Fixture], indent: str, where: str, scope: str | None = None
+        self,
+        name: str,
+        into: list[Fixture],
+        known: list[Fixture],
+        indent: str,
+        where: str,
+        scope: str | None = None,
+        autouse: bool | None = None,
     ) -> Iterator[str]:
         """A fixture that names some of those there are."""
         scope = scope or self.random.choice(SCOPES)
@@ -115,7 +165,8 @@ class Writer:
         is_async, is_generator = self.chance(0.6), self.chance(0.8)
         behind = [each for each in known if SCOPES.index(each.scope) >= rank and each.name != name and self.chance(0.3)]
         is_varying = self.chance(0.15) and (indent != "" or rank == 0 or not self.has_functions)
-        autouse = self.chance(0.5) if not indent else not self.chance(0.3)
+        if autouse is None:
+            autouse = self.chance(0.5) if not indent else not self.chance(0.3)
         first = [] if not indent else ["self" if rank == 0 else "cls"]
         arguments = ", ".join([*first, *(each.name for each in behind), *(["request"] if is_varying else [])])
         options = f"scope={scope!r}, autouse={autouse}" + (", params=['p0', 'p1']" if is_varying else "")
@@ -129,7 +180,9 @@ class Writer:
             yield f"{indent}    yield {value}"
             yield f"{indent}    note(f'{of} down')"
             tag = f"wide {where}{name} down" if rank else f"{where}{name} down"
-            yield f"{indent}    {self.end(tag, is_async=is_async, choices='fail fail cut')}"
+            # Outside a class what has the scope of one is a function's, and the error names that and not the fixture.
+            choices = "fail" if scope == "class" and not indent else "fail fail cut"
+            yield f"{indent}    {self.end(tag, is_async=is_async, choices=choices)}"
         else:
             yield f"{indent}    return {value}"
         into.append(Fixture(name, scope, ["p0", "p1"] if is_varying else [], autouse))
@@ -200,7 +253,8 @@ class Outcome:
         """That of a test, or of what it is in."""
         if test in self.verdicts:
             return self.verdicts[test]
-        return next((verdict for name, verdict in self.verdicts.items() if test.startswith(f"{name}.")), None)
+        around = (name for name in self.verdicts if test.startswith((f"{name}.", f"{name}[")))
+        return next((self.verdicts[name] for name in around), None)
 
 
 def run(directory: Path, runner: str) -> Outcome:
@@ -218,7 +272,7 @@ def run(directory: Path, runner: str) -> Outcome:
     text = done.stdout + done.stderr
     written = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
     shown = text + (report.read_text(encoding="utf-8") if runner == "pytest" else "")
-    verdicts = _of_pytest(report) if runner == "pytest" else dict(_of_unittest(text))
+    verdicts = _of_pytest(report) if runner == "pytest" else _of_unittest(text)
     return Outcome(verdicts, _planted(shown), written, text)
 
 
@@ -228,25 +282,36 @@ def _planted(text: str) -> set[str]:
     return {found for line in lines for found in re.findall(r"ValueError: boom:([\w. ]+)", line)}
 
 
-def _of_unittest(text: str) -> Iterator[tuple[str, str]]:
+# From the best to the worst; of several the worst counts.
+ORDER = ["ok", "skip", "fail"]
+
+
+def _of_unittest(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for name, path, verdict in re.findall(r"^(\S+) \(([\w.\[\]-]+)\) \.\.\. (ok|FAIL|ERROR|skipped)", text, re.M):
         if name.startswith(("test", "setUp")) or verdict == "skipped":
-            yield path, {"ok": "ok", "skipped": "skip"}.get(verdict, "fail")
+            is_now = {"ok": "ok", "skipped": "skip"}.get(verdict, "fail")
+            if name.startswith("setUp"):  # what comes after is of a fixture that was set up before the hook
+                found.setdefault(path, is_now)
+            else:
+                found[path] = max(found.get(path, "ok"), is_now, key=ORDER.index)
+    return found
 
 
 def _of_pytest(report: Path) -> dict[str, str]:
     """What comes of a wide scope that closes is told with the test that was the last in it, and is not its verdict."""
-    order = ["ok", "skip", "fail"]
     found: dict[str, str] = {}
     for case in ET.parse(report).iter("testcase"):
         name = f"{case.get('classname')}.{case.get('name')}"
         for part in case:
             text = f"{part.get('message')} {part.text}"
-            is_wide = re.search(r"boom:wide|the scope '(class|module|package|session)", text)
-            if ".Test" in name:  # but pytest tells of the second error of a test there, too
-                is_wide = is_wide or not re.search(r"boom:(?!wide)", text)
+            # But what comes of the test as it is torn down is told there, too, and the second error of a test case.
+            is_of_test = re.search(r"boom:(?!wide)|the scope 'test_", text)
+            is_wide = not is_of_test and re.search(r"boom:wide|the scope '(class|module|package|session)", text)
+            if ".Test" in name:
+                is_wide = not is_of_test
             if part.tag == "skipped":
-                found[name] = max(found.get(name, "ok"), "skip", key=order.index)
+                found[name] = max(found.get(name, "ok"), "skip", key=ORDER.index)
             elif part.tag in ("failure", "error") and not (is_wide and "failed on teardown" in text):
                 found[name] = "fail"
         found.setdefault(name, "ok")
@@ -259,9 +324,11 @@ def _has_test_with_two_errors(text: str) -> bool:
 
 
 def differences(one: Outcome, other: Outcome) -> list[str]:
+    names = {*one.verdicts, *other.verdicts}
+    many = {name.partition("[")[0] for name in names if "[" in name}
     found = [
         f"verdict of {test}: {one.verdict_of(test)}, {other.verdict_of(test)}"
-        for test in sorted({*one.verdicts, *other.verdicts})
+        for test in sorted(names - many)
         if ".test_f" in test or ".test_" in test.partition(".Test")[2]
         if one.verdict_of(test) != other.verdict_of(test)
     ]

@@ -184,6 +184,247 @@ def test_a_fixture_that_lives_on_another_loop_is_set_up_anew(run):
     assert outcomes(result) == {"passed": 3}
 
 
+NOTED = """
+    notes = []
+
+    @asyncunit.fixture(scope="module")
+    async def shared():
+        notes.append("shared up")
+        yield asyncio.get_running_loop()
+        notes.append("shared down")
+
+    @asyncunit.fixture
+    def behind(shared):
+        return shared
+
+    @asyncunit.fixture(scope="session")
+    async def wide():
+        yield
+        print(notes)
+"""
+
+
+def test_a_test_case_runs_on_the_loop_of_the_fixture_of_a_package_around_its_own(run, pytester):
+    conftest = """
+        import asyncio, asyncunit
+
+        @asyncunit.fixture(scope="package")
+        async def of_package():
+            yield asyncio.get_running_loop()
+
+        @asyncunit.fixture
+        def seen(of_package, request):
+            request.instance.seen = of_package
+    """
+    text = """
+        import asyncio, asyncunit, pytest
+
+        @pytest.mark.usefixtures("seen")
+        class TestIt(asyncunit.AsyncTestCase):
+            async def test_it(self):
+                assert self.seen is asyncio.get_running_loop()
+    """
+    for name in ("outer", "outer/inner"):
+        pytester.mkpydir(name)
+    explicit = text.replace("asyncunit.AsyncTestCase", "asyncunit.PackageLoopTestCase")
+    files = {"conftest": conftest, "outer/conftest": conftest, "outer/test_in_package": text, "test_in_none": text}
+    files |= {"outer/inner/test_inner": text, "outer/inner/test_explicit": explicit}
+    result = run(None, "-v", **files)
+    assert outcomes(result) == {"passed": 3, "errors": 1}
+    result.stdout.fnmatch_lines(["*needs a loop that lasts for the session*", "*test_explicit.py::TestIt::test_it*"])
+
+
+def test_a_fixture_stays_on_each_loop_that_it_is_needed_on(run):
+    text = """
+    class TestCase(asyncunit.AsyncTestCase):
+        loop_scope = "session"
+
+        async def test_case(self, shared):
+            assert shared is asyncio.get_running_loop()
+
+    async def test_module(shared):
+        assert shared is asyncio.get_running_loop()
+
+    async def test_session(wide, shared, behind):
+        assert shared is behind is asyncio.get_running_loop()
+
+    async def test_module_again(shared, behind):
+        assert shared is behind is asyncio.get_running_loop()
+
+    async def test_session_again(wide, shared):
+        assert shared is asyncio.get_running_loop()
+    """
+    result = run(NOTED + text, "-s", "--asyncunit-mode=auto")
+    assert outcomes(result) == {"passed": 5}
+    result.stdout.fnmatch_lines(["*['shared up', 'shared up', 'shared down', 'shared down'?"])
+
+
+def test_what_pytest_sets_up_for_test_cases_is_on_the_loop_of_each(run):
+    result = run(
+        """
+        @pytest.fixture(scope="module", autouse=True)
+        async def shared(request):
+            yield asyncio.get_running_loop()
+
+        @pytest.fixture(autouse=True)
+        def seen(shared, request):
+            request.instance.seen = shared
+
+        class Test:
+            async def test_it(self):
+                assert self.seen is asyncio.get_running_loop()
+
+        class TestModule(Test, asyncunit.ModuleLoopTestCase): pass
+        class TestSession(Test, asyncunit.SessionLoopTestCase): pass
+        class TestModuleAgain(Test, asyncunit.ModuleLoopTestCase): pass
+        Test = None
+        """
+    )
+    assert outcomes(result) == {"passed": 3}
+
+
+def test_a_fixture_of_functions_that_has_failed_is_not_set_up_again_for_a_case_and_one_that_was_cut_is(run):
+    result = run(
+        """
+        ups = []
+
+        @asyncunit.fixture(scope="session")
+        async def failing():
+            ups.append("failing")
+            raise ValueError("as it should")
+
+        @asyncunit.fixture(scope="session")
+        def failing_sync():
+            ups.append("failing_sync")
+            raise ValueError("as it should")
+
+        @asyncunit.fixture(scope="module")
+        async def cut():
+            ups.append("cut")
+            if ups.count("cut") < 3:
+                asyncio.current_task().cancel()
+                await asyncio.sleep(0)
+            yield
+
+        async def test_failing(failing): pass
+        async def test_failing_sync(failing_sync): pass
+        async def test_cut(cut): pass
+        async def test_cut_again(cut): pass
+
+        class TestCase(asyncunit.AsyncTestCase):
+            async def test_1(self, failing): pass
+            async def test_2(self, failing_sync): pass
+
+        class TestOther(asyncunit.AsyncTestCase):
+            async def test_3(self, cut): pass
+
+        async def test_last(cut):
+            assert ups == ["failing", "failing_sync", "cut", "cut", "cut"]
+        """,
+        "--asyncunit-mode=auto",
+    )
+    assert outcomes(result) == {"passed": 2, "failed": 2, "errors": 4}
+
+
+# As pytest-rerunfailures does it.
+RERUNS = """
+    from _pytest.runner import runtestprotocol
+
+    def pytest_runtest_protocol(item, nextitem):
+        for log in (False, True):
+            item._initrequest()
+            runtestprotocol(item, nextitem=nextitem, log=log)
+            for definitions in item._fixtureinfo.name2fixturedefs.values():
+                if definitions[-1].cached_result is not None and definitions[-1].cached_result[2] is not None:
+                    definitions[-1].cached_result = None
+                    definitions[-1]._finalizers.clear()
+        return True
+"""
+
+
+def test_a_fixture_that_has_failed_is_set_up_again_where_its_test_is_run_once_more(run):
+    result = run(
+        """
+        ups = []
+
+        @asyncunit.fixture(scope="module")
+        async def flaky():
+            ups.append("async")
+            if len(ups) == 1:
+                raise ValueError("once")
+
+        @asyncunit.fixture(scope="session")
+        def flaky_sync():
+            ups.append("sync")
+            if ups.count("sync") == 1:
+                raise ValueError("once")
+            yield
+
+        async def test_async(flaky): pass
+        async def test_sync(flaky_sync): pass
+
+        class TestIt(asyncunit.AsyncTestCase):
+            @asyncunit.fixture(scope="session", autouse=False)
+            async def flaky_case(cls):
+                ups.append("case")
+                if ups.count("case") == 1:
+                    raise ValueError("once")
+
+            async def test_case(self, flaky_case): pass
+
+        def test_last():
+            assert ups == ["async", "async", "sync", "sync", "case", "case"]
+        """,
+        "--asyncunit-mode=auto",
+        conftest=RERUNS,
+    )
+    assert outcomes(result) == {"passed": 4}
+
+
+@pytest.mark.parametrize("scope", ["session", "package"])
+@pytest.mark.parametrize("place", [".", "pkg"])
+def test_what_cases_and_functions_set_up_goes_down_in_reverse(run, pytester, scope, place):
+    if place == "pkg":
+        pytester.mkpydir("pkg")
+    text = """
+        import asyncunit
+
+        def making(name, scope):
+            @asyncunit.fixture(scope=scope, name=name)
+            async def made(*_):
+                print(name, "up")
+                yield
+                print(name, "down")
+            return made
+
+        one = making("one", "session")
+        two = making("two", "SCOPE")
+        three = making("three", "session")
+
+        class Mixin:
+            in_class = making("in_class", "SCOPE")
+
+        class TestA(Mixin, asyncunit.AsyncTestCase):
+            async def test_a(self, three): pass
+
+        async def test_1(one): pass
+
+        class TestB(asyncunit.AsyncTestCase):
+            own = making("own", "SCOPE")
+            async def test_b(self): pass
+
+        async def test_2(two): pass
+    """
+    (pytester.path / place / "test_it.py").write_text(textwrap.dedent(text).replace("SCOPE", scope))
+    result = run(None, "-sq", "--asyncunit-mode=auto")
+    assert outcomes(result) == {"passed": 4}
+    lines = [line.lstrip(".") for line in result.outlines]
+    down = [line.removesuffix(" down") for line in lines if line.endswith(" down")]
+    # What was set up last goes first, and all of the package before the session.
+    in_reverse = ["two", "own", "one", "three", "in_class"]
+    assert down == (in_reverse if scope == "session" else ["two", "own", "in_class", "one", "three"])
+
+
 def test_context_variables_go_from_sync_fixtures_to_async_ones_and_back(run):
     result = run(
         """
@@ -545,6 +786,26 @@ def test_the_hooks_of_a_test_case_are_called_in_the_order_of_unittest(run, pytes
     assert line in result.stdout.str()
 
 
+def test_the_errors_of_the_tear_down_of_a_class_are_all_shown(run):
+    result = run(
+        """
+        class TestIt(asyncunit.ClassLoopTestCase):
+            @classmethod
+            async def asyncTearDownClass(cls):
+                asyncio.current_task().cancel()
+                await asyncio.sleep(0)
+
+            @classmethod
+            def tearDownClass(cls):
+                raise ValueError("of the tear-down")
+
+            async def test_it(self): pass
+        """
+    )
+    assert outcomes(result) == {"passed": 1, "errors": 1}
+    result.stdout.fnmatch_lines(["*ValueError: of the tear-down", "*CutShortError: *"])
+
+
 def test_a_class_set_up_that_fails_is_an_error_of_each_test_with_the_original_error(run):
     result = run(
         """
@@ -868,6 +1129,23 @@ def test_a_test_case_that_is_imported_stands_in_the_module_that_imports_it(run, 
     assert outcomes(result) == {"passed": 2}
     shown = re.findall("<(.*)>", result.stdout.str())
     assert shown == ["own setUp", "own asyncSetUp", "base", "own", "own asyncTearDown", "own tearDown"]
+
+
+def test_it_is_said_once_that_an_async_hook_of_a_module_is_not_called_for_functions(run):
+    text = """
+        async def asyncSetUpModule(): pass
+
+        async def test_1(): pass
+        async def test_2(): pass
+
+        class TestGroup:
+            async def test_3(self): pass
+    """
+    result = run(text, "--asyncunit-mode=auto")
+    assert outcomes(result) == {"passed": 3, "warnings": 1}
+    result.stdout.fnmatch_lines("*asyncSetUpModule is not called for test functions under pytest, as for test_1, only*")
+    result = run(text.replace("async def test_", "def test_"), "--asyncunit-mode=auto")
+    assert outcomes(result) == {"passed": 3}
 
 
 def test_the_hooks_of_a_module_are_called_that_has_no_test_case_but_an_imported_one(run):

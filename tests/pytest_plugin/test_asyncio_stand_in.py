@@ -50,7 +50,7 @@ def installed(monkeypatch):
 
 @pytest.mark.parametrize("name", ["asyncio", "pytest_asyncio.plugin"])
 def test_pytest_asyncio_is_there_if_it_is_loaded_or_is_going_to_be(nothing_is_set, name):
-    nothing_is_set.setattr(asyncio_stand_in, "_is_real", lambda name: True)
+    nothing_is_set.setattr(asyncio_stand_in, "is_real", lambda name: True)
     assert is_there(Plugins(name, disable_plugin_autoload=True))
     assert is_there(Plugins(plugins=[name], disable_plugin_autoload=True))
     assert not is_there(Plugins(disable_plugin_autoload=True))

@@ -14,7 +14,7 @@ variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", defau
 
 
 def set_up(hosted_run, declared, runner, finish=lambda: None):
-    opened = OpenPytestFixture(hosted_run, Node(declared, ()), "key")
+    opened = OpenPytestFixture(hosted_run, Node(declared, ()))
     return opened, opened.set_up(declared.function, runner, finish, None)
 
 
@@ -80,7 +80,7 @@ def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(hosted_r
         finished.append(True)
         opened.tear_down()
 
-    opened = OpenPytestFixture(hosted_run, Node(server, ()), "key")
+    opened = OpenPytestFixture(hosted_run, Node(server, ()))
     opened.set_up(server.function, wide_scope_task(hosted_run, position(3), 3, 3), finish, None)
     with pytest.raises(ExceptionGroup) as caught:
         test.call(wait, {})
@@ -96,7 +96,7 @@ def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(hosted_run):
             yield
 
     test = FunctionTest(hosted_run, position(4), "test_x")
-    opened = OpenPytestFixture(hosted_run, Node(limit, ()), "key")
+    opened = OpenPytestFixture(hosted_run, Node(limit, ()))
     test.outer = [opened.tear_down]
     opened.set_up(limit.function, test.scope_task_on(4), opened.tear_down, None)
     with pytest.raises(TimeoutError):
@@ -113,7 +113,7 @@ def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(hosted_run):
 
     seen = []
     runner = FunctionTest(hosted_run, position(1), "test_x").scope_task_on(1)
-    opened = OpenPytestFixture(hosted_run, Node(current, ()), "key")
+    opened = OpenPytestFixture(hosted_run, Node(current, ()))
     assert opened.set_up_beside(current.function, runner.loop_runner.loop) is runner.loop_runner.loop
     opened.tear_down()
     assert seen == [True]

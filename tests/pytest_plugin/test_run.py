@@ -20,7 +20,7 @@ def opened():
 
 @pytest.fixture
 def run(opened):
-    run = PytestRun(Config(timeout=5), opened.append)
+    run = PytestRun(Config(timeout=5), lambda scope, _: opened.append(scope))
     yield run
     registry.end(run)
 

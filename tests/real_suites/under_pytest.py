@@ -37,7 +37,7 @@ def run_once(python: Path, suite: PytestSuite, root: Path, log: Path, time_limit
     """Runs SUITE in the folder ROOT; what it prints is in LOG, the outcomes beside it. It has TIME_LIMIT seconds."""
     report = log.with_suffix(".xml")
     report.unlink(missing_ok=True)
-    options = ["-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junit-xml={report}", *suite.options]
+    options = ["--continue-on-collection-errors", f"--junit-xml={report}", *suite.options]
     before = _children_seconds()
     with log.open("w", encoding="utf-8") as output, contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
