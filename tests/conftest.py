@@ -50,8 +50,8 @@ def inner(loop_runner):
 
 
 @pytest.fixture
-def hosted_run():
-    """A run of a host, of which nobody closes the scopes but its end."""
+def run_of_pytest():
+    """A run of pytest, of which nobody closes the scopes but its end."""
     run = PytestRun(Config(), lambda _, __: None)
     yield run
     registry.end(run)

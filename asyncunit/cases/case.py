@@ -133,11 +133,11 @@ class AsyncTestCase(StepsInScope):
         if plan is not None and plan.variants:
             _refuse_bare_name(cls, plan, methodName)
         super().__init__(methodName)
-        suite.adopt_module(type(self).__module__)
+        suite.front_hooks_of_module(type(self).__module__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        suite.adopt_module(type(self).__module__)
+        suite.front_hooks_of_module(type(self).__module__)
 
     # The class level.
 

@@ -192,7 +192,7 @@ def has_module_hooks(module: types.ModuleType | None) -> bool:
     return has_sync_ones or any(hasattr(module, hook) for hook in MODULE_HOOKS)
 
 
-def adopt_module(name: str) -> None:
+def front_hooks_of_module(name: str) -> None:
     """Stand in front of the sync hooks of a module, before unittest looks for them."""
     module = sys.modules.get(name)
     if module is None:

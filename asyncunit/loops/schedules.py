@@ -32,7 +32,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
-from asyncunit.loops.trace import Switches, Timeline, TracedTask, standing_of
+from asyncunit.loops.trace import Switches, Timeline, TracedTask, position_of
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -238,11 +238,11 @@ class Turns:
             self._take_for_timeline(self.timeline, step, task)
 
     def _take_for_timeline(self, timeline: Timeline, step: Step, task: Task[Any]) -> None:
-        number, standing, loop_time, began = self.steps, standing_of(task), task.get_loop().time(), perf_counter_ns()
+        number, position, loop_time, began = self.steps, position_of(task), task.get_loop().time(), perf_counter_ns()
         try:
             step.context.run(step.callback, *step.args)
         finally:
-            timeline.note(number, step.task, standing, loop_time, began, perf_counter_ns())
+            timeline.note(number, step.task, position, loop_time, began, perf_counter_ns())
 
     def finish(self) -> None:
         """Follow asyncio's own order from here on."""

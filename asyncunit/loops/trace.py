@@ -70,7 +70,7 @@ class _Switch(NamedTuple):
     at: _At | None
 
     @property
-    def standing(self) -> Position | None:
+    def position(self) -> Position | None:
         return None if self.at is None else Position(*self.at)
 
 
@@ -104,7 +104,7 @@ class Switches:
             before, after = switches[index - 1], switches[index]
             lines.append(
                 f"step {after.step}: {before.task} {_stopped(before.task, switches[index:])} -> "
-                f"{after.task}{_at(after.standing)}"
+                f"{after.task}{_at(after.position)}"
             )
         return lines
 
@@ -113,16 +113,16 @@ def _stopped(known: TracedTask, later: list[_Switch]) -> str:
     """Where the task stopped: it goes on there, or waits there still."""
     for switch in later:
         if switch.task is known:
-            return f"stops{_at(switch.standing)}"
+            return f"stops{_at(switch.position)}"
     task = known.task()
-    return "ends" if task is None or task.done() else f"stops{_at(standing_of(task))}"
+    return "ends" if task is None or task.done() else f"stops{_at(position_of(task))}"
 
 
-def _at(standing: Position | None) -> str:
-    return "" if standing is None else f" at {standing}"
+def _at(position: Position | None) -> str:
+    return "" if position is None else f" at {position}"
 
 
-def standing_of(task: Task[Any]) -> Position | None:
+def position_of(task: Task[Any]) -> Position | None:
     """Where the task waits: in the innermost function that is no library's; else in the outermost, if not ours."""
     at = _find(task)
     return None if at is None else Position(*at)
@@ -171,7 +171,7 @@ class Timeline:
         self._named: set[int] = set()
 
     def note(
-        self, step: int, known: TracedTask, standing: Position | None, loop_time: float, began: int, ended: int
+        self, step: int, known: TracedTask, position: Position | None, loop_time: float, began: int, ended: int
     ) -> None:
         """A step was taken, from ``began`` to ``ended`` in nanoseconds."""
         if known.number not in self._named:
@@ -181,7 +181,7 @@ class Timeline:
         self._events.append(
             {
                 "ph": "X",
-                "name": str(standing or known),
+                "name": str(position or known),
                 "pid": 1,
                 "tid": known.number,
                 "ts": (began - self._began) / 1000,

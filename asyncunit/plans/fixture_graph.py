@@ -254,8 +254,8 @@ around = Around()
 def fixtures_of_modules(cls: type) -> dict[str, dict[str, Fixture[Any]]]:
     """The fixtures at the top of the modules in which the class and its bases are defined, by module, its own first."""
     names = dict.fromkeys(base.__module__ for base in cls.__mro__)
-    foreign = ("builtins", "unittest", "asyncunit")
-    return {name: _fixtures_of_module(name) for name in names if name.partition(".")[0] not in foreign}
+    not_the_suites = ("builtins", "unittest", "asyncunit")
+    return {name: _fixtures_of_module(name) for name in names if name.partition(".")[0] not in not_the_suites}
 
 
 def _fixtures_of_module(name: str) -> dict[str, Fixture[Any]]:

@@ -61,7 +61,7 @@ class AsyncRun:
         markers.read_markers(module, cases)
         # pytest looks through a module's hooks for each of its tests.
         if suite.has_module_hooks(module) and any(not case.__module__.startswith("asyncunit.") for case in cases):
-            suite.adopt_module(module.__name__)
+            suite.front_hooks_of_module(module.__name__)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

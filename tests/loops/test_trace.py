@@ -1,7 +1,7 @@
 import asyncio
 import json
 
-from asyncunit.loops.trace import SHOWN, Timeline, standing_of
+from asyncunit.loops.trace import SHOWN, Timeline, position_of
 from tests.loops import races
 from tests.loops.test_schedules import run, tasks
 
@@ -46,7 +46,7 @@ def test_a_task_stands_at_the_innermost_line_that_is_no_librarys():
         lock = asyncio.Lock()
         waiting = asyncio.create_task(hold(lock))
         await asyncio.sleep(0)
-        found = str(standing_of(waiting)), str(standing_of(task))
+        found = str(position_of(waiting)), str(position_of(task))
         for each in (task, waiting):
             each.cancel()
         await asyncio.wait([task, waiting])
@@ -68,7 +68,7 @@ def test_a_task_of_a_librarys_stands_at_its_outermost_line():
     async def main():
         task = asyncio.create_task(asyncio.sleep(60))
         await asyncio.sleep(0)
-        found = str(standing_of(task))
+        found = str(position_of(task))
         task.cancel()
         return found
 

@@ -32,10 +32,10 @@ def marked(*items, **options):
     collected = Collected(ownership(**options))
     for item in items:
         collected.plan(item)
-    marking = EffectiveMarkers(collected, Marks())
-    refused = marking.mark(items)
+    effective_markers = EffectiveMarkers(collected, Marks())
+    refused = effective_markers.mark(items)
     assert refused == []
-    return collected, marking
+    return collected, effective_markers
 
 
 def in_a_module(*items, marks=()):
@@ -76,11 +76,11 @@ def test_an_item_that_the_peers_mode_takes_gets_its_marker_too():
 def test_where_all_is_marked_that_stands_in_a_module_this_says_it_once_for_all_of_them():
     items = [Item(obj=coroutine_function), Item(obj=coroutine_function)]
     module = in_a_module(*items, marks=[mark()])
-    collected, marking = marked(*items)
+    collected, effective_markers = marked(*items)
     assert [each.kwargs.get("timeout", "none is said") for each in module.own_markers] == [None, "none is said"]
     assert [len(item.own_markers) for item in items] == [0, 0]
     items[1].add_marker(mark(timeout=3))
-    assert list(marking.mark_again(items)) == []
+    assert list(effective_markers.mark_again(items)) == []
     assert [collected.plan_of(item).config.timeout for item in items] == [None, 3]
 
 
@@ -95,11 +95,11 @@ def test_where_functions_of_a_module_differ_each_says_it_for_itself():
 def test_where_the_mode_takes_all_that_stands_in_a_module_this_says_it_for_them():
     items = [Item(obj=coroutine_function), Item(obj=coroutine_function)]
     module = in_a_module(*items)
-    collected, marking = marked(*items, config=Config(mode="auto"))
+    collected, effective_markers = marked(*items, config=Config(mode="auto"))
     assert [each.name for each in module.own_markers] == ["asyncunit"]
     assert [item.own_markers for item in items] == [[], []]
     items[1].add_marker(mark(timeout=3))
-    assert list(marking.mark_again(items)) == []
+    assert list(effective_markers.mark_again(items)) == []
     assert [collected.plan_of(item).config.timeout for item in items] == [None, 3]
 
 
@@ -122,18 +122,18 @@ def test_a_module_says_nothing_of_the_classes_in_it():
 
 def test_a_marker_that_is_added_later_counts():
     item = Item(mark(), obj=coroutine_function)
-    collected, marking = marked(item)
+    collected, effective_markers = marked(item)
     item.add_marker(mark(timeout=3))
-    assert list(marking.mark_again([item])) == []
+    assert list(effective_markers.mark_again([item])) == []
     assert collected.plan_of(item).config.timeout == 3
     assert item.own_markers[0].kwargs["timeout"] == 3
 
 
 def test_what_is_wrong_with_a_marker_that_is_added_later_is_given_with_its_item():
     item = Item(mark(), obj=coroutine_function)
-    _, marking = marked(item)
+    _, effective_markers = marked(item)
     item.add_marker(mark(timeout=0))
-    [(at, error)] = marking.mark_again([item])
+    [(at, error)] = effective_markers.mark_again([item])
     assert at is item
     assert isinstance(error, ConfigurationError)
 

@@ -13,12 +13,12 @@ from tests.conftest import position, running_task
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 
-def set_up(hosted_run, declared, runner, finish=lambda: None):
-    opened = OpenPytestFixture(hosted_run, Node(declared, ()))
+def set_up(run_of_pytest, declared, runner, finish=lambda: None):
+    opened = OpenPytestFixture(run_of_pytest, Node(declared, ()))
     return opened, opened.set_up(declared.function, runner, finish, None)
 
 
-def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(hosted_run):
+def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(run_of_pytest):
     tasks = []
 
     @fixture
@@ -28,9 +28,9 @@ def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(hosted_run):
             yield "value"
             tasks.append(asyncio.current_task())
 
-    test = FunctionTest(hosted_run, position(1), "test_x")
+    test = FunctionTest(run_of_pytest, position(1), "test_x")
     test.outer = []
-    opened, value = set_up(hosted_run, one, test.scope_task_on(1))
+    opened, value = set_up(run_of_pytest, one, test.scope_task_on(1))
     assert value == "value"
     tasks.append(test.call(running_task, {}))
     opened.tear_down()
@@ -39,13 +39,13 @@ def test_both_halves_of_a_fixture_and_the_test_run_in_one_task(hosted_run):
     assert len(set(tasks)) == 1
 
 
-def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(hosted_run):
+def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(run_of_pytest):
     @fixture(scope="session")
     async def one():
         variable.set("set")
 
     def check():
-        opened, _ = set_up(hosted_run, one, wide_scope_task(hosted_run, position(1), 1, 1))
+        opened, _ = set_up(run_of_pytest, one, wide_scope_task(run_of_pytest, position(1), 1, 1))
         seen = variable.get()
         opened.tear_down()
         return seen, variable.get()
@@ -53,7 +53,7 @@ def test_what_a_fixture_sets_is_set_around_the_run_until_it_is_torn_down(hosted_
     assert contextvars.copy_context().run(check) == ("set", "unset")
 
 
-def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(hosted_run):
+def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(run_of_pytest):
     finished = []
     crash = asyncio.Event
 
@@ -74,14 +74,14 @@ def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(hosted_r
         crash.set()
         await asyncio.Event().wait()
 
-    test = FunctionTest(hosted_run, position(3), "test_x")
+    test = FunctionTest(run_of_pytest, position(3), "test_x")
 
     def finish():
         finished.append(True)
         opened.tear_down()
 
-    opened = OpenPytestFixture(hosted_run, Node(server, ()))
-    opened.set_up(server.function, wide_scope_task(hosted_run, position(3), 3, 3), finish, None)
+    opened = OpenPytestFixture(run_of_pytest, Node(server, ()))
+    opened.set_up(server.function, wide_scope_task(run_of_pytest, position(3), 3, 3), finish, None)
     with pytest.raises(ExceptionGroup) as caught:
         test.call(wait, {})
     assert [str(error) for error in caught.value.exceptions] == ["the server crashed"]
@@ -89,14 +89,14 @@ def test_a_crash_of_a_wide_fixture_ends_the_running_test_with_its_error(hosted_r
     assert test.close() == []
 
 
-def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(hosted_run):
+def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(run_of_pytest):
     @fixture
     async def limit():
         async with asyncio.timeout(0.01):
             yield
 
-    test = FunctionTest(hosted_run, position(4), "test_x")
-    opened = OpenPytestFixture(hosted_run, Node(limit, ()))
+    test = FunctionTest(run_of_pytest, position(4), "test_x")
+    opened = OpenPytestFixture(run_of_pytest, Node(limit, ()))
     test.outer = [opened.tear_down]
     opened.set_up(limit.function, test.scope_task_on(4), opened.tear_down, None)
     with pytest.raises(TimeoutError):
@@ -104,7 +104,7 @@ def test_a_timeout_that_a_fixture_holds_is_raised_in_its_place(hosted_run):
     assert test.close() == []
 
 
-def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(hosted_run):
+def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(run_of_pytest):
     @fixture
     def current():
         loop = asyncio.get_event_loop()
@@ -112,8 +112,8 @@ def test_a_sync_fixture_finds_the_loop_to_be_the_current_one(hosted_run):
         seen.append(asyncio.get_event_loop() is loop)
 
     seen = []
-    runner = FunctionTest(hosted_run, position(1), "test_x").scope_task_on(1)
-    opened = OpenPytestFixture(hosted_run, Node(current, ()))
+    runner = FunctionTest(run_of_pytest, position(1), "test_x").scope_task_on(1)
+    opened = OpenPytestFixture(run_of_pytest, Node(current, ()))
     assert opened.set_up_beside(current.function, runner.loop_runner.loop) is runner.loop_runner.loop
     opened.tear_down()
     assert seen == [True]

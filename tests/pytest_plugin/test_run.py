@@ -25,18 +25,18 @@ def run(opened):
     registry.end(run)
 
 
-def test_the_host_is_told_of_each_scope_that_opens_but_for_those_of_tests(run, opened):
+def test_pytest_is_told_of_each_scope_that_opens_but_for_those_of_tests(run, opened):
     run.enter(path_of_module("example"))
     run.open(Scope.FUNCTION, "test_x")
     assert [scope.scope for scope in opened] == [Scope.SESSION, Scope.PACKAGE, Scope.MODULE]
 
 
-def test_the_configuration_is_the_hosts(run):
+def test_the_configuration_is_pytests(run):
     run.enter(path_of_module("example"))
     assert run.chain[0].config is run.config
 
 
-def test_a_module_stands_where_the_host_says(run):
+def test_a_module_stands_where_pytest_says(run):
     path = ((Scope.SESSION, None), (Scope.PACKAGE, "a"), (Scope.PACKAGE, "a.b"), (Scope.MODULE, "a.b.test_c"))
     run.paths["a.b.test_c"] = path
     assert run.path_of_module("a.b.test_c") == path
@@ -99,7 +99,7 @@ def test_closing_a_scope_raises_what_its_closing_raised(run):
     assert run.chain[-1].scope is Scope.PACKAGE
 
 
-def test_what_was_raised_as_the_run_went_elsewhere_waits_for_the_host(run):
+def test_what_was_raised_as_the_run_went_elsewhere_waits_for_pytest(run):
     module = run.enter(path_of_module("example"))
 
     def fail(_):
@@ -111,26 +111,26 @@ def test_what_was_raised_as_the_run_went_elsewhere_waits_for_the_host(run):
     assert run.take_pending() == []
 
 
-def test_a_test_with_a_loop_of_its_own_closes_it(hosted_run):
-    test = FunctionTest(hosted_run, position(4), "test_x")
+def test_a_test_with_a_loop_of_its_own_closes_it(run_of_pytest):
+    test = FunctionTest(run_of_pytest, position(4), "test_x")
     loop = test.call(running_loop, {})
     assert not loop.is_closed()
     assert test.close() == []
     assert loop.is_closed()
 
 
-def test_tests_that_stand_in_one_scope_share_its_loop(hosted_run):
+def test_tests_that_stand_in_one_scope_share_its_loop(run_of_pytest):
     loops = []
     for name in ("test_x", "test_y"):
-        test = FunctionTest(hosted_run, position(1), name)
+        test = FunctionTest(run_of_pytest, position(1), name)
         loops.append(test.call(running_loop, {}))
         test.close()
     assert loops[0] is loops[1]
-    registry.end(hosted_run)
+    registry.end(run_of_pytest)
     assert loops[0].is_closed()
 
 
-def test_what_one_test_sets_another_does_not_see(hosted_run):
+def test_what_one_test_sets_another_does_not_see(run_of_pytest):
     async def put():
         variable.set("x")
 
@@ -138,24 +138,24 @@ def test_what_one_test_sets_another_does_not_see(hosted_run):
         return variable.get("unset")
 
     for function, expected in ((put, None), (get, "unset")):
-        test = FunctionTest(hosted_run, position(3), function.__name__)
+        test = FunctionTest(run_of_pytest, position(3), function.__name__)
         assert test.call(function, {}) == expected
         test.close()
 
 
-def test_what_a_test_leaves_behind_is_an_error_of_its_end(hosted_run):
+def test_what_a_test_leaves_behind_is_an_error_of_its_end(run_of_pytest):
     async def leave():
         asyncio.ensure_future(fail())
         await asyncio.sleep(0)
 
-    test = FunctionTest(hosted_run, position(3), "test_x")
+    test = FunctionTest(run_of_pytest, position(3), "test_x")
     test.call(leave, {})
     (error,) = test.close()
     assert isinstance(error, LeftBehindError)
 
 
-def test_a_sync_function_that_returns_a_coroutine_has_it_awaited(hosted_run):
-    test = FunctionTest(hosted_run, position(3), "test_x")
+def test_a_sync_function_that_returns_a_coroutine_has_it_awaited(run_of_pytest):
+    test = FunctionTest(run_of_pytest, position(3), "test_x")
     assert test.call(lambda: running_loop(), {}).is_running() is False
     assert test.call(lambda: 5, {}) == 5
     test.close()
