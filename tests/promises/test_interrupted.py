@@ -10,7 +10,7 @@ from tests.promises.interrupted import run
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
 @pytest.mark.parametrize(
-    ("scope", "runner", "count"), [("class", "unittest", 25), ("function", "unittest", 25), ("class", "pytest", 8)]
+    ("scope", "runner", "count"), [("class", "unittest", 25), ("function", "unittest", 25), ("class", "pytest", 5)]
 )
 def test_ctrl_c_leaves_no_tear_down_out_and_is_not_lost(scope, runner, count):
     run(0, scope, runner)  # what is found once only, and kept, is found here
