@@ -31,9 +31,9 @@ _all_tasks = asyncio.all_tasks  # bound here, for a test may patch it
 def before(scope: OpenScope, loop_runner: LoopRunner) -> None:
     """Begin to look for what costs something, where the scope's ``fail_on`` says so."""
     costly = scope.config.costly
-    is_test = scope.scope is Scope.FUNCTION
     for finding in python_warnings.take():
-        observer_on(loop_runner).aside.append(Unhandled(scope.within if is_test else scope, finding))
+        owner = scope.within if scope.scope is Scope.FUNCTION else scope
+        observer_on(loop_runner).aside.append(Unhandled(owner, finding))
     python_warnings.listen(costly)
     if Check.UNCLOSED_RESOURCES in costly:
         note_sockets()
@@ -54,10 +54,10 @@ def after_test(
     findings = _contained(_end_what_is_left, owner, loop_runner, own, case) if owner.is_left else []
     if owner.config.costly:
         findings += _contained(_after_costly, owner, loop_runner, case)
-    late = _left_late(loop_runner)
+    late = _left_late(loop_runner) if observer.lingering else []
     if owner.is_left:
         observer.lingering.append(owner)
-    for item in observer.take_since_test_began():
+    for item in observer.take_since_test_began() if observer.unhandled or observer.aside else ():
         if item.owner is None or item.owner is owner or not item.owner.is_over:
             findings.append(item.finding)
         else:
@@ -91,8 +91,6 @@ def _end_what_is_left(
 def _left_late(loop_runner: LoopRunner) -> list[tuple[OpenScope, Finding]]:
     """What has come up of tests that are over, and of which something was left."""
     observer = observer_on(loop_runner)
-    if not observer.lingering:
-        return []
     late = []
     owners = owners_of_tasks(loop_runner) | owners_of_callbacks(loop_runner.loop)
     for scope in observer.lingering:
@@ -116,21 +114,26 @@ def _contained(find: Callable[..., list[Finding]], *args: Any) -> list[Finding]:
 def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> list[Finding]:
     """What the checks find that cost something: what is open is closed, and what is garbage let go."""
     findings: list[Finding] = []
-    if Check.UNAWAITED_COROUTINES in owner.config.costly and case is not None:
-        findings += _unawaited(vars(case).values())
-    if Check.UNCLOSED_RESOURCES in owner.config.costly:
+    costly = owner.config.costly
+    looks_for_resources = Check.UNCLOSED_RESOURCES in costly
+    looks_for_coroutines = Check.UNAWAITED_COROUTINES in costly
+    if looks_for_coroutines and case is not None:
+        findings += _unawaited([thing for thing in vars(case).values() if type(thing) is types.CoroutineType])
+    if looks_for_resources:
         things = left_open(owner, case, loop_runner.loop if loop_runner.owner is owner else None)
         findings += findings_of(owner, things)
         if things and not loop_runner.loop.is_closed():
             observer_on(loop_runner).forget_generators(things)
             findings += _close_all(loop_runner, things)
-    if Check.LEFT_THREADS in owner.config.costly:
+    if Check.LEFT_THREADS in costly:
         findings += left_threads(owner, loop_runner, case)
-    if Check.UNCLOSED_RESOURCES in owner.config.costly or Check.UNAWAITED_COROUTINES in owner.config.costly:
+    if looks_for_resources or looks_for_coroutines:
         # What is young, at the end of a test: a whole collection takes a hundred times as long.
-        gc.collect(2 if case is None else 1 if Check.UNCLOSED_RESOURCES in owner.config.costly else 0)
+        gc.collect(2 if case is None else 1 if looks_for_resources else 0)
     findings += python_warnings.take()
-    python_warnings.listen(frozenset() if owner.within is None else owner.within.config.costly)
+    wider = frozenset() if owner.within is None else owner.within.config.costly
+    if wider is not costly:
+        python_warnings.listen(wider)
     return findings
 
 
@@ -146,9 +149,9 @@ def _close_all(loop_runner: LoopRunner, things: list[Any]) -> list[Finding]:
     return [*refusals(left), *(Finding(Check.UNHANDLED_ERRORS, text, None, error) for error in raised)]
 
 
-def _unawaited(held: Iterable[object]) -> Iterator[Finding]:
+def _unawaited(held: Iterable[types.CoroutineType[Any, Any, Any]]) -> Iterator[Finding]:
     """Coroutines that a test's instance holds and that have not begun; Python warns of them when they are let go."""
-    for thing in held:
-        if isinstance(thing, types.CoroutineType) and inspect.getcoroutinestate(thing) == inspect.CORO_CREATED:
-            yield python_warnings.unawaited(thing)
-            thing.close()
+    for coroutine in held:
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+            yield python_warnings.unawaited(coroutine)
+            coroutine.close()

@@ -34,6 +34,9 @@ _KINDS = (
     (io.IOBase, "file"),
 )
 
+# What most attributes of a test are, and no file is; asking whether a class is a file's takes long.
+_NO_FILES = frozenset({type(None), bool, int, float, str, bytes, list, dict, set, tuple, object})
+
 _is_noting = False
 
 
@@ -113,7 +116,8 @@ def left_open(
     What outlives the scope is handed to the next wider one, but for files, of which nobody knows who has opened them,
     and for what stands on the loop that is ``ending`` with the scope.
     """
-    left = [thing for thing in [*owner.things(), *_files_of(case)] if _is_open(thing)]
+    made = owner.things() if owner.made else []
+    left = [thing for thing in [*made, *_files_of(case)] if _is_open(thing)]
     if owner.within is None or not left:
         return left
     kept = [thing for thing in outliving(left, owner, case) if not _stands_on_loop(thing, ending)]
@@ -125,10 +129,10 @@ def left_open(
 
 def _files_of(case: object | None) -> list[io.IOBase]:
     """The files in the attributes of a test, but for the process's own."""
+    held = [] if case is None else [thing for thing in vars(case).values() if type(thing) not in _NO_FILES]
+    files = [thing for thing in held if issubclass(type(thing), io.IOBase)]
     own = (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)
-    held = () if case is None else vars(case).values()
-    files = [thing for thing in held if issubclass(type(thing), io.IOBase) and not any(thing is each for each in own)]
-    return [thing for thing in files if _number_of(thing) > 2]
+    return [thing for thing in files if not any(thing is each for each in own) and _number_of(thing) > 2]
 
 
 def _number_of(file: io.IOBase) -> int:
