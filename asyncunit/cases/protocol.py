@@ -29,6 +29,7 @@ from asyncunit.introspection.functions import class_name, is_async_def, is_await
 from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.hooks import innermost_class
+from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
@@ -44,6 +45,7 @@ T = TypeVar("T")
 # unittest's own, which do nothing.
 _SET_UP, _TEAR_DOWN = unittest.TestCase.setUp, unittest.TestCase.tearDown
 _ASYNC_SET_UP, _ASYNC_TEAR_DOWN = IsolatedAsyncioTestCase.asyncSetUp, IsolatedAsyncioTestCase.asyncTearDown
+_HOOKS = frozenset({"setUp", "asyncSetUp", "asyncTearDown", "tearDown"})
 
 
 # By these unittest runs a test.
@@ -85,6 +87,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
     _asyncunit_is_awaited_for_more: ClassVar[bool] = False
     # Whether the steps of a test are called by unittest and by nobody else, so that some may be run together.
     _asyncunit_has_own_steps: ClassVar[bool] = False
+    # Whether the cleanups behind asyncunit's class are unittest's own, which do nothing where there are none.
+    _asyncunit_has_own_cleanups: ClassVar[bool] = True
     # Whether a base in front has a run() of its own; and whether that has come to this class's.
     _asyncunit_has_run_in_front: ClassVar[bool] = False
     _asyncunit_has_come = False
@@ -105,6 +109,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         cls._asyncunit_extended = _extended_steps(cls)
         cls._asyncunit_is_awaited_for_more = cls._callTestMethod is not StepsInScope._callTestMethod
         cls._asyncunit_has_run_in_front = cls.run is not StepsInScope.run
+        cls._asyncunit_has_own_cleanups = super().doCleanups is unittest.TestCase.doCleanups
         own_steps = [getattr(cls, name) is getattr(StepsInScope, name) for name in _STEPS]
         cls._asyncunit_has_own_steps = all(own_steps) and not cls._asyncunit_extended
 
@@ -142,7 +147,14 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
         Under schedules it is run once for each, until one fails.
         """
-        if result is not None and self._asyncunit_attempt is None and (attempts := attempts_for(self)) is not None:
+        class_scope = innermost_class(type(self))
+        if (
+            class_scope is not None
+            and class_scope.explores
+            and result is not None
+            and self._asyncunit_attempt is None
+            and (attempts := attempts_for(self, class_scope)) is not None
+        ):
             run_under(attempts, self, result, functools.partial(StepsInScope.run, self))
             return result
         try:
@@ -163,11 +175,16 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     def doCleanups(self) -> Any:
         """Execute all cleanups and close the test's scope. Normally called for you after tearDown."""
-        if self._asyncunit_is_postponed:
-            return True
-        success: Any = super().doCleanups()
         test = self._asyncunit_test
-        if test is None or (test.scope_task is not None and test.scope_task.runs_code):
+        if self._asyncunit_is_postponed if test is None else test.is_postponed:
+            return True
+        success: Any
+        if self._cleanups or not self._asyncunit_has_own_cleanups or (outcome := self._outcome) is None:
+            success = super().doCleanups()
+            test = self._asyncunit_test
+        else:
+            success = outcome.success
+        if test is None or ((scope_task := test.scope_task) is not None and scope_task.runs_code()):
             return success
         if test.fixtures is not None:
             errors = test.fixtures.tear_down()
@@ -178,7 +195,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
             return success
         self._asyncunit_test = None
         self._asyncunit_is_running = False
-        if closing := test.close():
+        closing = OpenTest.close(test) if test.close_class is None else test.close()  # its fixtures are torn down
+        if closing:
             success = self._asyncunit_report(test, closing)
         return success
 
@@ -189,11 +207,12 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     def _callSetUp(self) -> None:
         cut = None
-        test = self._asyncunit_test or RunningTest(self)
-        self._asyncunit_test = test
+        test = self._asyncunit_test
+        if test is None:
+            test = self._asyncunit_test = RunningTest(self)
         try:
             scope_task = test.scope_task or self._asyncunit_opened(test)
-            if "_callSetUp" in self._asyncunit_extended:
+            if "_callSetUp" in test.extended:
                 if test.fixtures is not None:
                     test.fixtures.set_up(test.fixtures.plan.own)
                 with self._asyncunit_awaiting_context(scope_task):
@@ -205,21 +224,33 @@ class StepsInScope(IsolatedAsyncioTestCase):
             cut = error
         if cut is not None:
             raise test.cut_short(cut)
-        if test.fixtures is not None and test.fixtures.plan.named:
-            test.set_up_named(test.fixtures)
+        if (fixtures := test.fixtures) is not None and fixtures.plan.named:
+            test.set_up_named(fixtures)
 
     def _asyncunit_set_up(self, test: RunningTest, scope_task: ScopeTask) -> None:
         """Set up fixtures, run the hooks, note those of the tear-down; all that is async together, if that can be."""
         cls, own = type(self), self.__dict__
+        if (
+            cls.setUp is _SET_UP
+            and cls.asyncSetUp is _ASYNC_SET_UP
+            and cls.asyncTearDown is _ASYNC_TEAR_DOWN
+            and cls.tearDown is _TEAR_DOWN
+            and test.fixtures is None
+            and not test.extended
+            and _HOOKS.isdisjoint(own)
+        ):
+            return
         fixtures = () if test.fixtures is None else test.fixtures.plan.own
         has_hook = cls.setUp is not _SET_UP or "setUp" in own
         has_async_hook = cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own
         has_async_tear_down = cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own
         has_tear_down = has_async_tear_down or cls.tearDown is not _TEAR_DOWN or "tearDown" in own
-        is_any_async = bool(fixtures) or has_async_hook or has_async_tear_down
-        together = is_any_async and self._asyncunit_is_run_together(test)
+        has_async_hooks = has_async_hook or has_async_tear_down
+        together = bool(fixtures or has_async_hooks) and self._asyncunit_is_run_together(
+            test, has_async_hooks=has_async_hooks
+        )
         steps: list[Callable[[], object]] = []
-        if has_tear_down or self._asyncunit_extended:
+        if has_tear_down or test.extended:
             steps = self._asyncunit_tear_down_steps(test, scope_task, together=together)
         parts: list[Part] = []
         if test.fixtures is not None and fixtures:
@@ -230,7 +261,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if has_hook:
             scope_task.call(self.setUp)
         if has_async_hook and together:
-            parts.append(test.set_up_part(self.asyncSetUp))
+            parts.append((self.asyncSetUp, None))
         elif has_async_hook:
             call_hook(scope_task, self.asyncSetUp)
         if parts:
@@ -244,7 +275,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         """The tear-down hooks, which are to be run once the set-up has succeeded."""
         cls, own = type(self), self.__dict__
         steps: list[Callable[[], object]] = []
-        if "_callTearDown" in self._asyncunit_extended:
+        if "_callTearDown" in test.extended:
             test.is_async_tear_down = True
             steps.append(lambda: self._asyncunit_extended_tear_down(scope_task))
             return steps
@@ -257,16 +288,16 @@ class StepsInScope(IsolatedAsyncioTestCase):
             steps.append(lambda: scope_task.call(self.tearDown))
         return steps
 
-    def _asyncunit_is_run_together(self, test: RunningTest) -> bool:
+    def _asyncunit_is_run_together(self, test: RunningTest, *, has_async_hooks: bool) -> bool:
         """Whether what is async and stands together is run so: no line of a user's is called, or asks, in between."""
         if not self._asyncunit_has_own_steps or self._outcome is None:  # debug() tears down nothing after an error
             return False
-        if self._asyncunit_is_postponed or self._asyncunit_substitute_of is not None:
+        if test.is_postponed or self._asyncunit_substitute_of is not None:
             return False
         if test.fixtures is not None and test.fixtures.plan.named:
             return False
         method = getattr(self, self._testMethodName)
-        hooks_are_async = is_async_def(self.asyncSetUp) and is_async_def(self.asyncTearDown)
+        hooks_are_async = not has_async_hooks or (is_async_def(self.asyncSetUp) and is_async_def(self.asyncTearDown))
         return hooks_are_async and is_async_def(method) and not runs.expects_failure(self, method)
 
     def _asyncunit_set_up_together(
@@ -281,26 +312,27 @@ class StepsInScope(IsolatedAsyncioTestCase):
     def _callTestMethod(self, method: Callable[..., object]) -> None:
         cut = None
         value: Any = None
-        test, scope_task = self._asyncunit_open()
+        test = self._asyncunit_test
+        if test is None or (scope_task := test.scope_task) is None:
+            test, scope_task = self._asyncunit_open()
         if self._asyncunit_substitute_of is not None:
             method = self._asyncunit_substitute_of(method)
-        arguments = {} if test.fixtures is None else test.fixtures.arguments
+        fixtures = test.fixtures
+        arguments = {} if fixtures is None or test.came_of_test is not None else fixtures.arguments
         try:
-            if "_callTestMethod" in self._asyncunit_extended:
+            if "_callTestMethod" in test.extended:
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
             elif test.came_of_test is not None:
                 value = self._asyncunit_take(test, test.came_of_test)
             elif is_async_def(method):
-                coroutine: Any = method(**arguments)
+                coroutine: Any = method(**arguments) if arguments else method()
                 value = scope_task.run(coroutine, test)
             else:
                 value = self._asyncunit_call(method, arguments, test, scope_task)
         except asyncio.CancelledError as error:
             cut = error
         except (TypeError, AttributeError) as error:
-            if note := parameter_note(plans.plan_of(type(self)), error, self._testMethodName, method, arguments):
-                error.add_note(note)
-                stand_at_function(method, error)
+            self._asyncunit_note(error, method, {} if fixtures is None else fixtures.arguments)
             raise
         if cut is not None:
             raise test.cut_short(cut, is_expected=runs.expects_failure(self, method))
@@ -308,6 +340,14 @@ class StepsInScope(IsolatedAsyncioTestCase):
             scope_task.loop_runner.turn()
         if value is not None:
             judge_value(method, value)
+
+    def _asyncunit_note(
+        self, error: TypeError | AttributeError, method: Callable[..., Any], arguments: dict[str, object]
+    ) -> None:
+        """Say of which fixtures there are, where a test was called without a parameter that may be meant for one."""
+        if note := parameter_note(plans.plan_of(type(self)), error, self._testMethodName, method, arguments):
+            error.add_note(note)
+            stand_at_function(method, error)
 
     def _asyncunit_call(
         self, method: Callable[..., Any], arguments: dict[str, object], test: RunningTest, scope_task: ScopeTask
@@ -330,7 +370,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     def _callTearDown(self) -> None:
         test = self._asyncunit_test
-        if test is not None and test.has_tear_down and not self._asyncunit_is_postponed:
+        if test is not None and (test.tear_down_steps or test.tear_down_errors) and not test.is_postponed:
             test.leave_behind(test.tear_down())
 
     def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -338,7 +378,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if test is None or test.scope_task is None or isinstance(function, AsyncCleanup):
             function(*args, **kwargs)
             return
-        test.scope_task.is_ending = not test.scope_task.runs_code
+        test.scope_task.is_ending = not test.scope_task.runs_code()
         try:
             test.scope_task.call(function, *args, **kwargs)
         except asyncio.CancelledError as error:
@@ -450,6 +490,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         test, self._asyncunit_is_postponed = self._asyncunit_test, False
         if test is None:
             return []
+        test.is_postponed = False
         errors = test.finish_own()
         if test.outer is None:
             errors += self._asyncunit_close()

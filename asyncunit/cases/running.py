@@ -49,43 +49,50 @@ class RunningTest(OpenTest):
     """One test case while it runs.
 
     ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded. If
-    ``is_async_tear_down``, one of them needs the task of the test.
+    ``is_async_tear_down``, one of them needs the task of the test. ``tear_down_errors`` is what the async one has
+    raised, if it was run with the test.
     ``fixtures`` is None where the class has none, nor values to run tests with.
     """
 
-    fixtures: TestFixtures | None = None
-    is_async_tear_down = False
-    # What came of the test where it was run with its set-up; None where it is still to be run.
-    came_of_test: CameOf | None = None
-    # Whether a subtest of it has failed meanwhile.
+    # Whether a subtest of the test has failed while it was run with its set-up.
     has_failed_subtest = False
-    # The async tear-down hook, where it is the first of the steps and may be run with the test.
-    tear_down_hook: Callable[[], Awaitable[Any]] | None = None
-    # What is being run, of what is run together, and the part of the set-up that it is.
-    _doing: Doing | None = None
-    _part: Part | None = None
-    # The test, while it is to follow the set-up at once.
-    _method: Callable[..., Any] | None = None
+    # What takes the value of the part of the set-up that is being run.
+    _take: Callable[[Any], object] | None = None
     # What was raised by a part of the set-up that was not the first.
     _set_up_error: BaseException | None = None
-    # Closes what was opened for this test alone; None where a suite has set up its class.
-    close_class: Callable[[], list[Exception]] | None = None
     _case: Any
 
     def __init__(self, case: Any) -> None:
+        # What each test asks for is set here, and not in the class: Python finds it sooner.
+        self.outer = self.scope_task = self._run = self.attempt = None
+        # Which steps of the test a base between asyncunit's class and unittest's has extended.
+        self.extended: frozenset[str] = case._asyncunit_extended
+        # Whether another runner has what is left after the test run later.
+        self.is_postponed: bool = case._asyncunit_is_postponed
+        self.fixtures: TestFixtures | None = None
+        self.is_async_tear_down = False
+        # What came of the test where it was run with its set-up; None where it is still to be run.
+        self.came_of_test: CameOf | None = None
+        # The async tear-down hook, where it is the first of the steps and may be run with the test.
+        self.tear_down_hook: Callable[[], Awaitable[Any]] | None = None
+        # What is being run, of what is run together.
+        self._doing: Doing | None = None
+        # The test, while it is to follow the set-up at once.
+        self._method: Callable[..., Any] | None = None
+        # Closes what was opened for this test alone; None where a suite has set up its class.
+        self.close_class: Callable[[], list[Exception]] | None = None
         self.tear_down_steps: list[Callable[[], object]] = []
         self._case = case
         # The steps that are to be run once the set-up has succeeded, while that is run together with the test.
         self._tear_down_steps_of_set_up = self.tear_down_steps
         # The parts of the set-up that are to follow at once.
         self._ahead: list[Part] = []
-        # What the tear-down hook has raised, where it was run with the test.
-        self._tear_down_errors: list[BaseException] = []
+        self.tear_down_errors: list[BaseException] = []
 
     def open(self, class_scope: ClassScope) -> ScopeTask:
         """Set up what the test needs of its class, and open its own scope inside."""
         case = self._case
-        if not class_scope.is_ready:
+        if not class_scope.is_ready():
             class_scope.ensure()
         run = class_scope.run
         name = case._testMethodName
@@ -98,8 +105,7 @@ class RunningTest(OpenTest):
         if name in class_scope.configs:
             open_scope.config = class_scope.configs[name]
         if async_scope is not None:
-            scope_task = ScopeTask(async_scope.scope_task.loop_runner, open_scope)
-            scope_task.put_back_with = class_scope.open_scope
+            scope_task = ScopeTask(async_scope.scope_task.loop_runner, open_scope, class_scope.open_scope)
         else:
             try:
                 scope_task = ScopeTask(loop_of(run, choice, case._asyncunit_attempt or run.attempt), open_scope)
@@ -138,16 +144,17 @@ class RunningTest(OpenTest):
         Raises what ends the set-up. What comes of the test is kept, as ``came_of_test``.
         """
         assert self.scope_task is not None
-        first, *self._ahead = parts
+        (begin, self._take), *self._ahead = parts
         self._method = method
         self._tear_down_steps_of_set_up = tear_down_steps
-        self._doing, self._part = _SET_UP, first
+        self._doing = _SET_UP
         try:
-            self.scope_task.run(first.begin(), self)
+            self.scope_task.run(begin(), self)
         except BaseException:
-            self._doing = self._method = None
+            self._doing = self._method = self._take = None
             self._ahead.clear()
             raise
+        self._take = None  # a cycle, where a part has failed
         error, self._set_up_error = self._set_up_error, None
         if error is None and self._ahead:  # something wider has broken in between
             error = self.scope_task.cancellation or asyncio.CancelledError()
@@ -158,10 +165,6 @@ class RunningTest(OpenTest):
         if self._method is not None:  # something wider has broken just before the test, which is to find that
             self._end_set_up()
 
-    def set_up_part(self, hook: Callable[[], Awaitable[Any]]) -> Part:
-        """The part that is an async set-up hook."""
-        return Part(hook, _let_be)
-
     def _end_set_up(self) -> Callable[..., Any]:
         method, self._method = self._method, None
         assert method is not None
@@ -171,12 +174,15 @@ class RunningTest(OpenTest):
     def next_step(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After:
         """What is to be run in the same run of the loop as the step that is done; else what becomes of the task."""
         doing = self._doing
+        if doing is None and self._method is None and self.tear_down_hook is None:  # the short way
+            return self._after_test(went_well=not is_broken)
         if doing is not None and step.error is None and step.stray is None:
             self._doing = None
             if doing is _TEST:
                 self.came_of_test = CameOf(step.value, None)
-            elif doing is _SET_UP and self._part is not None:
-                self._part.take(step.value)
+            elif doing is _SET_UP and self._take is not None:
+                self._take(step.value)
+                self._take = None
         if self._method is not None:  # the set-up is not over; the test is not run where a subtest has failed in it
             is_over = is_broken or (not self._ahead and not self._case._outcome.success)
             return KEEP_TASK if is_over else self._go_on()
@@ -192,10 +198,12 @@ class RunningTest(OpenTest):
         """The next part of the set-up, or the test."""
         try:
             if self._ahead:
-                self._doing, self._part = _SET_UP, self._ahead.pop(0)
-                return self._part.begin()
+                self._doing = _SET_UP
+                begin, self._take = self._ahead.pop(0)
+                return begin()
             self._doing = _TEST
-            awaitable: Awaitable[Any] = self._end_set_up()(**({} if self.fixtures is None else self.fixtures.arguments))
+            method = self._end_set_up()
+            awaitable: Awaitable[Any] = method() if self.fixtures is None else method(**self.fixtures.arguments)
             return awaitable
         except Exception as error:  # of a call with the wrong arguments
             self.step_failed(error)
@@ -210,15 +218,15 @@ class RunningTest(OpenTest):
             self.came_of_test = CameOf(None, error)
         elif doing is _TEAR_DOWN and self.scope_task is not None:
             if is_error(error, asyncio.CancelledError):
-                self._tear_down_errors += also_cancelled(self.scope_task, error)
+                self.tear_down_errors += also_cancelled(self.scope_task, error)
             else:
-                self._tear_down_errors.append(error)
+                self.tear_down_errors.append(error)
         elif self.fixtures is not None:
             self.fixtures.step_failed(error)
 
     def _after_test(self, *, went_well: bool) -> Awaitable[Any] | After:
         """The tear-down of a fixture, where nothing else is to be run before it; else what becomes of the task."""
-        if self.outer or self._case._asyncunit_is_postponed:
+        if self.outer or self.is_postponed:
             return KEEP_TASK
         cleanups, fixtures = self._case._cleanups, self.fixtures
         if not cleanups and not self.tear_down_steps:
@@ -239,7 +247,7 @@ class RunningTest(OpenTest):
             return errors
         scope_task.is_ending = True
         self.tear_down_hook = None
-        errors, self._tear_down_errors = self._tear_down_errors, errors
+        errors, self.tear_down_errors = self.tear_down_errors, errors
         while self.tear_down_steps:
             try:
                 self.tear_down_steps.pop(0)()
@@ -276,11 +284,6 @@ class RunningTest(OpenTest):
             self._case.addCleanup(_raise, error)
 
     @property
-    def has_tear_down(self) -> bool:
-        """Whether a tear-down hook is still to be run, or has raised something that is to be reported."""
-        return bool(self.tear_down_steps or self._tear_down_errors)
-
-    @property
     def can_close(self) -> bool:
         """Whether nothing else runs: a test that debug() left open may be let go at any time."""
         if self.scope_task is None or self._run is not registry.innermost_run():
@@ -293,7 +296,7 @@ class RunningTest(OpenTest):
         if self.fixtures is not None and self._run is not None:
             registry.end_inside(self._run)
             errors += self.fixtures.close()
-        errors += super().close()
+        errors += OpenTest.close(self)
         if self.close_class is not None:
             errors += self.close_class()
         return errors
@@ -305,10 +308,6 @@ def _is_async(cleanup: object) -> bool:
 
 def _raise(error: BaseException) -> None:
     raise error
-
-
-def _let_be(_value: object) -> None:
-    """What a hook has returned."""
 
 
 class AwaitingContext:

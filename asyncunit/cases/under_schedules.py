@@ -8,17 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncunit.cases.run import HeldResult
-from asyncunit.lifecycle.hooks import innermost_class
+from asyncunit.lifecycle.hooks import ClassScope
 from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-def attempts_for(case: unittest.TestCase) -> list[Attempt] | None:
+def attempts_for(case: unittest.TestCase, class_scope: ClassScope) -> list[Attempt] | None:
     """The schedules to run a test case under; None where it is run as ever, or by a runner that sees to this."""
-    class_scope = innermost_class(type(case))
-    if class_scope is None or not class_scope.explores or class_scope.run.sees_to_schedules:
+    if class_scope.run.sees_to_schedules:
         return None
     config = class_scope.configs.get(case._testMethodName, class_scope.choice.configs[0])
     if not config.explores:

@@ -286,10 +286,13 @@ class Observer(Instrument):
         before, now = self._before, _settings_of(loop)
         if now[0] is not self._own_factory:
             gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
-        if before is not None and now != before:
+        if before is None:
+            return
+        if now != before:
             _put_back(loop, before, now)
-        if self._parts is not None and self._parts.executor is not self._executor_before and before is not None:
-            self._parts.put_back(loop, self._executor_before)
+        parts = self._parts
+        if parts is not None and parts.executor is not self._executor_before:
+            parts.put_back(loop, self._executor_before)
 
 
 # What is set on a loop, and may be set by a test: its task factory, exception handler, debug mode, and what it takes

@@ -70,12 +70,15 @@ async def _until_yield(
     fixture: Fixture[Any], made: AsyncGenerator[Any, Any], scope_task: ScopeTask, register: Callable[[Exit], None]
 ) -> Any:
     try:
-        return await anext(made)
+        value = await anext(made)
     except StopAsyncIteration:
         raise no_yield(fixture) from None
-    finally:
+    except BaseException:
         if is_at_yield(made):
             register(AsyncExit(scope_task, fixture, made))
+        raise
+    register(AsyncExit(scope_task, fixture, made))
+    return value
 
 
 def _begin(

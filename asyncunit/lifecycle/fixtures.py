@@ -320,16 +320,16 @@ class TestFixtures:
 
     def parts(self, nodes: Iterable[Node]) -> list[Part]:
         """The set-up of fixtures that are plainly async as parts that may be run together."""
-        return [Part(functools.partial(self._begin, node), functools.partial(self._put, node)) for node in nodes]
+        return [(functools.partial(self._begin, node), functools.partial(self._put, node)) for node in nodes]
 
     def _begin(self, node: Node) -> Coroutine[Any, Any, Any]:
         return begin_in_task(node.fixture, *self._filled(node), self._scope_task, self.exits.append)
 
     def _filled(self, node: Node) -> tuple[tuple[object, ...], dict[str, Any]]:
         """What the function of a fixture is called with."""
-        case, chosen = self._case, self.plan.chosen
+        case = self._case
         arguments = () if node.fixture.owner is None else (case,)
-        return arguments, _keywords(node, self._values, chosen, self._of_class.cls, case)
+        return arguments, _keywords(node, self._values, self.plan.chosen, self._of_class.cls, case)
 
     def _put(self, node: Node, value: Any) -> None:
         """Let the value be found, by the test and by what it names."""

@@ -272,7 +272,6 @@ class ClassScope(HookedScope):
         if fixtures is not None:
             ScopeFixtures(open_scope).seen = fixtures.values
 
-    @property
     def is_ready(self) -> bool:
         """Whether a test can run without anything being set up for it."""
         async_scope, outer = self.async_scope, self.module.async_scope
@@ -354,9 +353,9 @@ class ClassScope(HookedScope):
 
 def innermost_class(cls: type) -> ClassScope | None:
     """The class if it is the innermost open scope of this thread, as it is when its suite runs one of its tests."""
-    open_runs = registry.runs()
-    if open_runs and (chain := open_runs[-1].chain) and chain[-1].key is cls:
-        hooks: ClassScope = chain[-1].hooks
+    open_runs = registry.this_thread.runs
+    if open_runs and (chain := open_runs[-1].chain) and (innermost := chain[-1]).key is cls:
+        hooks: ClassScope = innermost.hooks
         return hooks
     return None
 

@@ -124,7 +124,8 @@ class OpenTest:
             if self.attempt is not None:
                 self.attempt.finish()
             observer: Observer = loop_runner.instrument
-            registry.end_inside(run)  # a suite that the test has run
+            if run.has_inner:
+                registry.end_inside(run)  # a suite that the test has run
             own = scope_task.end()
             if own is not None and not loop_runner.loop.is_closed():
                 loop_runner.turn()

@@ -1,25 +1,20 @@
 """What Ctrl-C does while tests run: the first cancels what runs on a loop, the second stops at once.
 
-``_signal`` is private. It is asked for each test who handles Ctrl-C; up to Python 3.11, that of ``signal`` first tries
-to make an enum of a handler, which takes as long as a tenth of a trivial test. ``tests/loops/test_interrupts.py``
-tells when it changes.
+``_signal`` is private. It is asked for each test who handles Ctrl-C. What ``signal`` has first tries to make an enum of
+a handler: up to Python 3.11 that takes as long as a tenth of a trivial test, and later it is two more calls.
+``tests/loops/test_interrupts.py`` tells when it changes.
 """
 
 from __future__ import annotations
 
-import sys
 import types
+from _signal import getsignal  # type: ignore[import-not-found,unused-ignore]
 from signal import SIGINT, default_int_handler, signal
 from threading import current_thread, get_ident, main_thread
 from typing import Protocol
 
 from asyncunit.introspection.frames import is_in_own_code
 from asyncunit.scope import Scope
-
-if sys.version_info >= (3, 12):
-    from signal import getsignal
-else:
-    from _signal import getsignal  # type: ignore[import-not-found,unused-ignore]
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

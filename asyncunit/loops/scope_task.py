@@ -105,26 +105,27 @@ class ScopeTask:
     closes: this one, where that is None.
     """
 
-    cancellation: BaseException | None = None
     cut_by: Scope | None = None
-    is_ending = False
-    put_back_with: OpenScope | None = None
-    # None before the first step, and once the task is done or given up: the next step makes a new one.
-    _task: Task[None] | None = None
-    # That of the task.
-    _coroutine: Coroutine[Any, Any, None] | None = None
-    # What the task awaits between two steps; one for each task.
-    _idle: _Idle | None = None
-    # The step that the task awaits; None between two steps.
-    _current: Step | None = None
-    # That step, from its first line to its last: what comes before and after is asyncunit's, and not to be cancelled.
-    _running: Step | None = None
-    # Of the step that is being run, where it has one.
-    _deadline: Deadline | None = None
-    # True while the scope's sync code runs: its context is then entered, and cannot be entered again.
-    _in_sync = False
 
-    def __init__(self, loop_runner: LoopRunner, scope: OpenScope) -> None:
+    def __init__(self, loop_runner: LoopRunner, scope: OpenScope, put_back_with: OpenScope | None = None) -> None:
+        # What each test asks for is set here, and not in the class: Python finds it sooner.
+        self.cancellation: BaseException | None = None
+        self.is_ending = False
+        self.put_back_with = put_back_with
+        # None before the first step, and once the task is done or given up: the next step makes a new one.
+        self._task: Task[None] | None = None
+        # That of the task.
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+        # What the task awaits between two steps; one for each task.
+        self._idle: _Idle | None = None
+        # The step that the task awaits; None between two steps.
+        self._current: Step | None = None
+        # That step, from its first line to its last: what is before and after is asyncunit's, and not to be cancelled.
+        self._running: Step | None = None
+        # Of the step that is being run, where it has one.
+        self._deadline: Deadline | None = None
+        # True while the scope's sync code runs: its context is then entered, and cannot be entered again.
+        self._in_sync = False
         self.loop_runner = loop_runner
         self.scope = scope
         # What is in force for the steps, whatever the scope is told later.
@@ -335,7 +336,7 @@ class ScopeTask:
                 self._unwatch(step)
             is_broken = step.error is not None or step.stray is not None or self.cancellation is not None
             following = step.continuation.next_step(step, is_broken=is_broken)
-        if isinstance(following, After):
+        if following is END_TASK or following is KEEP_TASK:
             self._finish(step)
             return following
         self._begin_next(step, following)
@@ -370,8 +371,8 @@ class ScopeTask:
 
     def _begin_next(self, step: Step, awaitable: Awaitable[Any]) -> Step:
         """Have what follows a step be the next that the task takes: whoever waits for the step waits for that too."""
-        following = Step(awaitable)
-        following.continuation, following.first = step.continuation, step.first or step
+        following = Step(awaitable, step.continuation)
+        following.first = step.first or step
         following.first.last = following
         self._inbox.insert(0, following)
         if self.loop_runner.virtual is not None:
@@ -397,7 +398,7 @@ class ScopeTask:
 
     def call_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``function`` outside the loop, in the scope's context, the loop being the thread's current one."""
-        if is_async_def(function) or self.runs_code:
+        if is_async_def(function) or self.runs_code():
             return function(*args, **kwargs)
         self.make_current()
         loop = self.loop_runner.loop
@@ -421,7 +422,6 @@ class ScopeTask:
         (self.put_back_with or self.scope).keep(current_loop, current_loop, set_event_loop)
         set_event_loop(self.loop_runner.loop)
 
-    @property
     def runs_code(self) -> bool:
         """Whether code of the scope is running: whoever asks has been called by it."""
         return self._in_sync or self._current is not None or self.loop_runner.loop.is_running()
@@ -439,10 +439,9 @@ class ScopeTask:
             discard(awaitable)
             interrupt.raise_deferred()
         watches = self._config.watches or self.loop_runner.virtual is not None
-        step = Step(awaitable)
+        step = Step(awaitable, continuation)
         if watches:
             step.awaitable = self.loop_runner.instrument.step_begins(loop, awaitable, self._config)
-        step.continuation = continuation
         self._post(step)
         if watches:
             self._drive_watched(step)
@@ -498,7 +497,7 @@ class ScopeTask:
         interrupt = self.loop_runner.interrupt
         interrupt.active = self
         try:
-            while not (step.last or step).done:
+            while True:
                 dead = None
                 try:
                     self._loop.run_forever()
@@ -508,10 +507,13 @@ class ScopeTask:
                     self._end_by(step.last or step, stray)
                 if dead is not None:  # not while it is handled: it would be the context of what is raised
                     self._end_deadlocked(step.last or step, dead)
+                last = step.last or step
+                if last.done:
+                    break
         finally:
             interrupt.active = None
-        if (step.last or step).last_call is not None:
-            self._stop_last_call(step.last or step)
+        if last.last_call is not None:
+            self._stop_last_call(last)
         if interrupt.is_pending:
             interrupt.is_pending = False
             self._take_interrupt(step)

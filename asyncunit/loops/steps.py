@@ -7,7 +7,7 @@ import inspect
 import types
 from asyncio import CancelledError, Future, Task, _register_task, _unregister_task
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.frames import generator_of
@@ -45,17 +45,9 @@ class Continuation(Protocol):
         """Take what a step has raised that was not the first."""
 
 
-class Part(NamedTuple):
-    """A step of a set-up that others may follow in the same run of the loop, because nothing sync stands between them.
-
-    ``begin`` makes what is to be awaited, and runs none of the user's lines; ``take`` is called with what that returns.
-    """
-
-    begin: Callable[[], Awaitable[Any]]
-    take: Callable[[Any], object]
-
-
-T = TypeVar("T")
+# A step of a set-up that others may follow in the same run of the loop, because nothing sync stands between them: what
+# makes the awaitable, and runs none of the user's lines; and what is called with its value, if anything is.
+Part = tuple[Callable[[], Awaitable[Any]], Callable[[Any], object] | None]
 
 
 class TearDown:
@@ -75,27 +67,28 @@ class Step:
     it was cancelled before it had begun.
     """
 
-    waiter: Future[None] | None = None
-    continuation: Continuation | None = None
-    last: Step | None = None
-    first: Step | None = None
-    expired: AsyncUnitError | None = None
-    last_call: Deadline | None = None
-    is_cancelled_by_caller = is_kept_from_beginning = False
-    done = False
-    value: Any = None
-    error: BaseException | None = None
-    stray: BaseException | None = None
+    is_cancelled_by_caller = False
 
-    # The task that takes the step, and whether it is out of the list of all tasks: it is while the step waits, so that
-    # code which cancels all other tasks, or counts them, finds its own alone.
-    task: Task[None] | None = None
     _is_unlisted = False
     _iterator: Any = None
     _given: tuple[Any] | None = None
 
-    def __init__(self, awaitable: Awaitable[Any]) -> None:
+    def __init__(self, awaitable: Awaitable[Any], continuation: Continuation | None = None) -> None:
+        # What each step is asked for is set here, and not in the class: Python finds it sooner.
         self.awaitable = self._written = awaitable
+        self.continuation = continuation
+        self.done = self.is_kept_from_beginning = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.stray: BaseException | None = None
+        self.waiter: Future[None] | None = None
+        self.last: Step | None = None
+        self.first: Step | None = None
+        self.expired: AsyncUnitError | None = None
+        self.last_call: Deadline | None = None
+        # The task that takes the step, and whether it is out of the list of all tasks: it is while the step waits, so
+        # that code which cancels all other tasks, or counts them, finds its own alone.
+        self.task: Task[None] | None = None
 
     # What ``await`` asks for: of the step, and of what it iterates over then, which is the step as well.
 

@@ -47,8 +47,6 @@ class OpenScope:
     ``function`` is the test itself where it is a plain function; None where it is a method, which its class has.
     """
 
-    hooks: Any = None
-    fixtures: Any = None
     notices: Any = None
     has_more = False
     is_over = False
@@ -56,8 +54,6 @@ class OpenScope:
     # What was set around the run when it opened, where pytest may set something meanwhile.
     around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
     made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None
-    # None until something is kept: a scope is opened for each test, and few of those keep anything.
-    _kept: dict[Hashable, Any] | None = None
     _closers: list[Callable[[], Sequence[Exception] | None]] | None = None
     # What has come into the context from wider scopes after it was copied.
     _spread: dict[contextvars.ContextVar[Any], Any] | None = None
@@ -65,6 +61,11 @@ class OpenScope:
     def __init__(
         self, scope: Scope, key: Hashable, context: contextvars.Context, within: OpenScope | None = None
     ) -> None:
+        # What each test asks for is set here, and not in the class: Python finds it sooner.
+        self.hooks: Any = None
+        self.fixtures: Any = None
+        # None until something is kept: a scope is opened for each test, and few of those keep anything.
+        self._kept: dict[Hashable, Any] | None = None
         self.scope = scope
         self.key = key
         self.within = within
@@ -186,7 +187,6 @@ class OpenScope:
                 self.context.run(variable.set, value)
                 spread[variable] = value
 
-    @property
     def has_anything_to_close(self) -> bool:
         """Whether there are hooks, fixtures, or anything that is kept."""
         return bool(self.hooks or self.fixtures or self._kept)

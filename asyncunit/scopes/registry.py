@@ -39,11 +39,13 @@ class Run:
     # Whether the cleanups of a class are to return the errors of its tear-down, too: pytest shows only one of both.
     takes_errors_of_class_at_once = False
     notices: Any = None
-    attempt: Any = None
     ran_once = 0
+    # Whether another run has begun inside this one, since `end_inside`.
+    has_inner = False
 
     def __init__(self, result: object, report: Callable[[OpenScope, Exception], None]) -> None:
         self.result = result
+        self.attempt: Any = None
         self.chain: list[OpenScope] = []
         self.report = report
         self.thread = threading.current_thread()
@@ -132,8 +134,8 @@ class Run:
         """Close a scope, after those inside it, and return what that raised. May be called twice."""
         errors: list[Exception] = []
         chain = self.chain
-        if chain and chain[-1] is open_scope and not open_scope.has_anything_to_close:
-            chain.pop()  # the short way, which most tests go
+        if chain and chain[-1] is open_scope and not open_scope.has_anything_to_close():
+            chain.pop()  # the short way
             return errors
         with printing_at_interrupt(open_scope, errors):
             while open_scope in chain:
@@ -171,7 +173,7 @@ class _Thread(threading.local):
         self.runs: list[Run] = []
 
 
-_thread = _Thread()
+this_thread = _Thread()
 # Every run that has not ended, of all threads, so that the end of the process can close them.
 _open: list[Run] = []
 # What multiprocessing is to call as this process ends; None until a run has begun while it was imported.
@@ -182,12 +184,12 @@ _inherited: list[object] = []
 
 def runs() -> list[Run]:
     """The runs of this thread that have not ended, outermost first."""
-    return _thread.runs
+    return this_thread.runs
 
 
 def innermost_run() -> Run | None:
     """The run of this thread that began last and has not ended, if there is one."""
-    return _thread.runs[-1] if _thread.runs else None
+    return this_thread.runs[-1] if this_thread.runs else None
 
 
 def all_runs() -> list[Run]:
@@ -200,14 +202,16 @@ def begin(run: Run) -> Run:
     if not _open:
         _close_at_exit()
     run.thread = threading.current_thread()
-    _thread.runs.append(run)
+    if this_thread.runs:
+        this_thread.runs[-1].has_inner = True
+    this_thread.runs.append(run)
     _open.append(run)
     return run
 
 
 def end(run: Run) -> None:
     """Close the scopes of a run, and of those that began inside it."""
-    own = _thread.runs if run in _thread.runs else [run]
+    own = this_thread.runs if run in this_thread.runs else [run]
     while run in own:
         innermost = own[-1]
         innermost.close()
@@ -219,8 +223,8 @@ def end(run: Run) -> None:
 
 def end_inside(run: Run) -> None:
     """End the runs of this thread that began inside a run."""
-    own = _thread.runs
-    while own[-1] is not run and run in own:
+    own, run.has_inner = this_thread.runs, False
+    while own and own[-1] is not run and run in own:
         end(own[-1])
 
 
@@ -229,7 +233,7 @@ def close_all() -> None:
 
     A test may have the finalizers of multiprocessing called, as processes that end do: then nothing has ended.
     """
-    if any(run.is_executed() for run in _thread.runs):
+    if any(run.is_executed() for run in this_thread.runs):
         _close_at_exit()
         return
     for run in reversed(_open.copy()):
@@ -252,9 +256,9 @@ def _close_at_exit() -> None:
 def _after_fork() -> None:
     global _finalizer  # noqa: PLW0603 - that of the parent does nothing in the child
     _finalizer = None
-    _inherited.append((_open.copy(), _thread.runs))
+    _inherited.append((_open.copy(), this_thread.runs))
     _open.clear()
-    _thread.runs = []
+    this_thread.runs = []
 
 
 if hasattr(os, "register_at_fork"):

@@ -236,3 +236,19 @@ def test_a_test_pickles_while_a_base_sets_it_up():
         async def test_x(self): ...
 
     assert run(Test).passed == ["test_x"]
+
+
+@pytest.mark.parametrize("base", [IsolatedAsyncioTestCase, unittest.TestCase])
+def test_the_cleanups_of_a_base_are_called_where_there_are_none(base):
+    seen = []
+
+    class Base(base):
+        def doCleanups(self):
+            seen.append(self._cleanups)
+            return super().doCleanups()
+
+    class Test(ClassLoopTestCase, Base):
+        async def test_x(self): ...
+
+    assert run(Test).wasSuccessful()
+    assert seen == [[]]

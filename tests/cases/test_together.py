@@ -2,10 +2,12 @@
 
 import asyncio
 import contextvars
+import gc
 import itertools
 import random
 import unittest
 import warnings
+import weakref
 
 import pytest
 
@@ -295,3 +297,27 @@ def test_failfast_stops_at_a_subtest_of_a_test_that_is_run_with_its_set_up():
     suite_of(Test).run(result)
     assert seen == [0, 1, "torn down"]
     assert len(result.failures) == 1
+
+
+def test_what_is_run_together_is_let_go_without_a_search_for_garbage():
+    class Value: ...
+
+    values = []
+
+    class Test(ClassLoopTestCase):
+        @asyncunit.fixture
+        async def value(self):
+            value = Value()
+            values.append(weakref.ref(value))
+            yield value
+
+        async def test(self): ...
+
+    result, suite = Result(), suite_of(Test)
+    gc.disable()
+    try:
+        suite.run(result)
+        assert result.wasSuccessful()
+        assert values[0]() is None
+    finally:
+        gc.enable()

@@ -61,10 +61,10 @@ def test_a_scope_is_named_as_unittest_names_it():
 @pytest.mark.parametrize("name", ["hooks", "fixtures"])
 def test_a_scope_knows_whether_it_has_anything_to_close(name):
     with_part, keeping = opened(), opened()
-    assert not with_part.has_anything_to_close
+    assert not with_part.has_anything_to_close()
     setattr(with_part, name, object())
-    assert with_part.has_anything_to_close
+    assert with_part.has_anything_to_close()
     keeping.keep("a", object, lambda _: None)
-    assert keeping.has_anything_to_close
+    assert keeping.has_anything_to_close()
     keeping.close()
-    assert not keeping.has_anything_to_close
+    assert not keeping.has_anything_to_close()
