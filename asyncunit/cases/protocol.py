@@ -16,13 +16,12 @@ import types
 import unittest
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
 from asyncunit.cases import run as runs
 from asyncunit.cases import suite
 from asyncunit.cases.running import AwaitingContext, CameOf, RunningTest
-from asyncunit.cases.under_schedules import attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
@@ -30,12 +29,14 @@ from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_functi
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.hooks import innermost_class
 from asyncunit.lifecycle.running import OpenTest
-from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import Part
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans.class_plan import parameter_note
+
+if TYPE_CHECKING:
+    from asyncunit.loops.attempts import Attempt
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -148,15 +149,12 @@ class StepsInScope(IsolatedAsyncioTestCase):
         Under schedules it is run once for each, until one fails.
         """
         class_scope = innermost_class(type(self))
-        if (
-            class_scope is not None
-            and class_scope.explores
-            and result is not None
-            and self._asyncunit_attempt is None
-            and (attempts := attempts_for(self, class_scope)) is not None
-        ):
-            run_under(attempts, self, result, functools.partial(StepsInScope.run, self))
-            return result
+        if class_scope is not None and class_scope.explores and result is not None and self._asyncunit_attempt is None:
+            from asyncunit.cases.under_schedules import attempts_for, run_under
+
+            if (attempts := attempts_for(self, class_scope)) is not None:
+                run_under(attempts, self, result, functools.partial(StepsInScope.run, self))
+                return result
         try:
             self._asyncunit_is_running = self._asyncunit_has_come = True
             # IsolatedAsyncioTestCase's adds nothing that is needed.

@@ -24,7 +24,6 @@ from asyncunit.errors import AsyncUnitWarning
 from asyncunit.introspection.tracebacks import report_on_stderr
 from asyncunit.lifecycle.cleanups import Cleanup
 from asyncunit.loops import watchdog
-from asyncunit.loops.attempts import ran_once
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -159,6 +158,8 @@ class UnittestRun(Run):
     def count_one_that_ran_once(self) -> None:  # noqa: D102 - see the base
         super().count_one_that_ran_once()
         if self.ran_once == 1:
+            from asyncunit.loops.attempts import ran_once
+
             self.at_end(lambda: sys.stderr.write(ran_once(self.ran_once) + "\n"))
 
     def _end_with(self, result: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import inspect
 import types
@@ -13,8 +14,6 @@ from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.leaked_tasks import end_tasks, exits, owners_of_tasks, refusals, settle
 from asyncunit.checks.left_callbacks import end_callbacks, owners_of_callbacks
-from asyncunit.checks.left_threads import left_threads, note_calls, note_threads
-from asyncunit.checks.unclosed_resources import close, findings_of, left_open, note_sockets, note_transports
 from asyncunit.checks.unhandled_errors import Unhandled, observer_on
 from asyncunit.config.parsing import Check
 from asyncunit.loops.loop import LoopRunner
@@ -28,6 +27,23 @@ Task = asyncio.Task[Any]
 _all_tasks = asyncio.all_tasks  # bound here, for a test may patch it
 
 
+# Imported when a scope that makes the check opens, for few suites do.
+
+
+@functools.cache
+def _resources() -> Any:
+    from asyncunit.checks import unclosed_resources
+
+    return unclosed_resources
+
+
+@functools.cache
+def _threads() -> Any:
+    from asyncunit.checks import left_threads
+
+    return left_threads
+
+
 def before(scope: OpenScope, loop_runner: LoopRunner) -> None:
     """Begin to look for what costs something, where the scope's ``fail_on`` says so."""
     costly = scope.config.costly
@@ -36,11 +52,13 @@ def before(scope: OpenScope, loop_runner: LoopRunner) -> None:
         observer_on(loop_runner).aside.append(Unhandled(owner, finding))
     python_warnings.listen(costly)
     if Check.UNCLOSED_RESOURCES in costly:
-        note_sockets()
-        note_transports(loop_runner.loop)
+        resources = _resources()
+        resources.note_sockets()
+        resources.note_transports(loop_runner.loop)
     if Check.LEFT_THREADS in costly:
-        note_threads(scope)
-        note_calls(loop_runner.loop)
+        threads = _threads()
+        threads.note_threads(scope)
+        threads.note_calls(loop_runner.loop)
 
 
 def after_test(
@@ -120,13 +138,14 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
     if looks_for_coroutines and case is not None:
         findings += _unawaited([thing for thing in vars(case).values() if type(thing) is types.CoroutineType])
     if looks_for_resources:
-        things = left_open(owner, case, loop_runner.loop if loop_runner.owner is owner else None)
-        findings += findings_of(owner, things)
+        resources = _resources()
+        things = resources.left_open(owner, case, loop_runner.loop if loop_runner.owner is owner else None)
+        findings += resources.findings_of(owner, things)
         if things and not loop_runner.loop.is_closed():
             observer_on(loop_runner).forget_generators(things)
             findings += _close_all(loop_runner, things)
     if Check.LEFT_THREADS in costly:
-        findings += left_threads(owner, loop_runner, case)
+        findings += _threads().left_threads(owner, loop_runner, case)
     if looks_for_resources or looks_for_coroutines:
         # What is young, at the end of a test: a whole collection takes a hundred times as long.
         gc.collect(2 if case is None else 1 if looks_for_resources else 0)
@@ -141,7 +160,7 @@ def _close_all(loop_runner: LoopRunner, things: list[Any]) -> list[Finding]:
     """Close what was left open; what that raised, and what refused to be closed."""
     raised: list[Exception] = []
     before = _all_tasks(loop_runner.loop)
-    loop_runner.run_aside(close(things, raised))
+    loop_runner.run_aside(_resources().close(things, raised))
     left = {task for task in _all_tasks(loop_runner.loop) - before if not task.done()}
     loop_runner.stubborn |= left
     loop_runner.run_aside(settle(set))

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asyncunit.introspection.frames import Place, caller
@@ -42,6 +41,8 @@ class PartsOfLoop:
     def put_back(self, loop: asyncio.AbstractEventLoop, executor: Any) -> None:
         """Give the loop that default executor again; in the place of its own it has a new one, which is the same."""
         if self.executor is not executor:
+            from concurrent.futures import ThreadPoolExecutor  # which takes time to import, and is seldom needed
+
             loop.set_default_executor(executor or ThreadPoolExecutor(thread_name_prefix="asyncio"))
             self.executor = executor
 

@@ -9,12 +9,10 @@ import logging
 import types
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.shut_down import PartsOfLoop
-from asyncunit.checks.slow_callbacks import SlowSteps
-from asyncunit.checks.unclosed_resources import noting_generators
 from asyncunit.config.parsing import Check
 from asyncunit.config.settings import Config
 from asyncunit.introspection.frames import Place, describe_task, represent
@@ -26,6 +24,9 @@ from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
 from asyncunit.scopes.contexts import came_from_outside, current_owner, owner_of
 from asyncunit.scopes.open_scope import OpenScope
+
+if TYPE_CHECKING:
+    from asyncunit.checks.slow_callbacks import SlowSteps
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -96,8 +97,14 @@ class Observer(Instrument):
         self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], config: Config
     ) -> Awaitable[T]:
         if Check.SLOW_CALLBACKS in config.costly:
+            from asyncunit.checks.slow_callbacks import SlowSteps
+
             self._slow_steps = SlowSteps(loop, self.add)
-        return noting_generators(awaitable) if Check.UNCLOSED_RESOURCES in config.costly else awaitable
+        if Check.UNCLOSED_RESOURCES in config.costly:
+            from asyncunit.checks.unclosed_resources import noting_generators
+
+            return noting_generators(awaitable)
+        return awaitable
 
     def step_ends(self) -> None:  # noqa: D102 - see the base
         if self._slow_steps is not None:

@@ -1,11 +1,13 @@
 """Where configuration is written: files, the environment, what a runner adds; the nearest wins."""
 
+# Without pathlib, which takes longer to import than any module of asyncunit's, and unittest does not need.
+# ruff: noqa: PTH109, PTH118, PTH120, PTH123
+
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from asyncunit.config.keys import KEYS, VARIABLES
 from asyncunit.config.parsing import LoopFactories, parse
@@ -18,7 +20,7 @@ ENVIRONMENT_PREFIX = "ASYNCUNIT_"
 
 
 def load(
-    start: Path | None = None,
+    start: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] = os.environ,
     ini: Mapping[str, object] | None = None,
     options: Mapping[str, object] | None = None,
@@ -31,7 +33,7 @@ def load(
     Raises ConfigurationError for an unknown key, a bad value, a file that cannot be read, and two files that
     both configure asyncunit in one directory.
     """
-    config = _from_files((start or Path.cwd()).resolve())
+    config = _from_files(os.path.realpath(start or os.getcwd()))
     for key, value in (ini or {}).items():
         config = _in_front(config, {key: value}, f"asyncunit_{key}")
     for variable, key, value in _environment(environ):
@@ -42,9 +44,9 @@ def load(
     return config
 
 
-def _from_files(start: Path) -> Config:
+def _from_files(start: str) -> Config:
     """What the files say that are nearest to ``start``."""
-    for directory in (start, *start.parents):
+    for directory in _upwards(start):
         found = [(path, table) for path, table in _tables(directory) if table is not None]
         if len(found) > 1:
             raise ConfigurationError(
@@ -56,12 +58,20 @@ def _from_files(start: Path) -> Config:
     return Config()
 
 
-def _of_file(path: Path, table: Mapping[str, object]) -> Config:
+def _upwards(directory: str) -> Iterator[str]:
+    """The directory, and those around it."""
+    while directory != (around := os.path.dirname(directory)):
+        yield directory
+        directory = around
+    yield directory
+
+
+def _of_file(path: str, table: Mapping[str, object]) -> Config:
     """What a file says; an error begins with the line."""
     config = Config()
     text = _read(path)
     for key, value in table.items():
-        config = _in_front(config, {key: value}, str(path), f"{path}{_line_of(key, text)}")
+        config = _in_front(config, {key: value}, path, f"{path}{_line_of(key, text)}")
     return config
 
 
@@ -97,25 +107,26 @@ def _check_names(names: Iterable[str], configured: LoopFactories | None, where: 
             )
 
 
-def _tables(directory: Path) -> Iterator[tuple[Path, Mapping[str, object] | None]]:
-    pyproject = directory / "pyproject.toml"
+def _tables(directory: str) -> Iterator[tuple[str, Mapping[str, object] | None]]:
+    pyproject = os.path.join(directory, "pyproject.toml")
     if "asyncunit" in (text := _read(pyproject)):
         yield pyproject, _toml_table(pyproject, text)
-    setup = directory / "setup.cfg"
+    setup = os.path.join(directory, "setup.cfg")
     if "[asyncunit]" in (text := _read(setup)):
         yield setup, _ini_section(setup, text)
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 
-def _toml_table(path: Path, text: str) -> Mapping[str, object] | None:
+def _toml_table(path: str, text: str) -> Mapping[str, object] | None:
     import tomllib
 
     try:
@@ -133,13 +144,13 @@ def _toml_table(path: Path, text: str) -> Mapping[str, object] | None:
     return table
 
 
-def _ini_section(path: Path, text: str) -> Mapping[str, object] | None:
+def _ini_section(path: str, text: str) -> Mapping[str, object] | None:
     import configparser
 
     # No section can have an empty name: what [DEFAULT] says is not for us alone, and would be taken for our keys.
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        parser.read_string(text, source=str(path))
+        parser.read_string(text, source=path)
     except configparser.Error as error:
         raise ConfigurationError(f"{path} is not a valid configuration file: {error}") from error
     return dict(parser["asyncunit"]) if parser.has_section("asyncunit") else None

@@ -11,7 +11,6 @@ import types
 import unittest
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 from asyncunit.errors import AsyncUnitError
@@ -109,7 +108,7 @@ def _is_of_start(frame: types.FrameType) -> bool:
 
 def without_loader(text: str) -> str:
     """The text of a traceback that unittest's loader has made of an error of asyncunit's, without their own lines."""
-    own = (str(Path(unittest.__file__).parent), str(Path(__file__).parent.parent))
+    own = (unittest.__path__[0], *sys.modules["asyncunit"].__path__)
     # Each entry is the line that names it, and what is shown of it; a line that is not indented ends them.
     return re.sub(
         r"^  File \"([^\"]+)\".*\n(?:    .*\n)*",

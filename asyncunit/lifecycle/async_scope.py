@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from asyncunit.checks.scope_end import after_scope, before
 from asyncunit.checks.unhandled_errors import Observer, observer_on
 from asyncunit.config.parsing import LoopFactory
 from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
 from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, as_errors, as_exception, call_hook, cut_short
-from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask, WideTask
 from asyncunit.scopes.open_scope import OpenScope
 from asyncunit.scopes.registry import Run, runs
+
+if TYPE_CHECKING:
+    from asyncunit.loops.attempts import Attempt
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

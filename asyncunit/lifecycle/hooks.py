@@ -7,7 +7,7 @@ import enum
 import functools
 import unittest
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import load
@@ -23,7 +23,6 @@ from asyncunit.lifecycle.async_scope import (
 )
 from asyncunit.lifecycle.cleanups import AsyncCleanup, Cleanup, call_without_task
 from asyncunit.lifecycle.fixtures import ClassFixtures, ScopeFixtures
-from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
@@ -32,6 +31,9 @@ from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
 from asyncunit.scopes.registry import Run
+
+if TYPE_CHECKING:
+    from asyncunit.loops.attempts import Attempt
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from asyncunit.checks.findings import judge
 from asyncunit.checks.scope_end import after_test, before
@@ -15,11 +16,13 @@ from asyncunit.lifecycle.async_scope import (
     unwind,
 )
 from asyncunit.lifecycle.cleanups import Exit, as_errors, cut_short, leave
-from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.scopes import registry
 from asyncunit.scopes.registry import Run
+
+if TYPE_CHECKING:
+    from asyncunit.loops.attempts import Attempt
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

@@ -38,7 +38,6 @@ from asyncunit.errors import (
 )
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
 from asyncunit.introspection.tracebacks import mark_as_reported
-from asyncunit.loops.attempts import Attempt
 from asyncunit.loops.instruments import Instrument, MakeInstrument
 from asyncunit.loops.interrupts import Interrupt, Running
 from asyncunit.loops.watchdog import Deadline
@@ -47,6 +46,7 @@ from asyncunit.scopes.contexts import given_to
 from asyncunit.scopes.open_scope import OpenScope
 
 if TYPE_CHECKING:
+    from asyncunit.loops.attempts import Attempt
     from asyncunit.loops.virtual_clock import VirtualClock
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line

@@ -12,12 +12,13 @@ import copy
 import functools
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.runner import call_and_report
 
-from asyncunit.loops.attempts import Attempt
+if TYPE_CHECKING:
+    from asyncunit.loops.attempts import Attempt
 
 __tracebackhide__ = True
 

@@ -15,6 +15,13 @@ def test_importing_asyncunit_imports_nothing_else_of_it(tmp_path):
     assert python("-c", code, cwd=tmp_path).stdout == "['asyncunit']\n"
 
 
+def test_what_few_suites_need_is_not_imported_with_the_test_cases(tmp_path):
+    heavy = ["checks.slow_callbacks", "checks.unclosed_resources", "checks.left_threads", "loops.schedules"]
+    heavy = [f"asyncunit.{name}" for name in (*heavy, "loops.trace", "loops.virtual_clock", "pytest_plugin")]
+    code = f"import sys, asyncunit; asyncunit.AsyncTestCase; print([name for name in {heavy} if name in sys.modules])"
+    assert python("-c", code, cwd=tmp_path).stdout == "[]\n"
+
+
 def test_every_public_name_is_handed_on_and_documented():
     assert asyncunit.__all__ == sorted(asyncunit._HOMES)
     for name in asyncunit.__all__:
