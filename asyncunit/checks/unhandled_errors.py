@@ -79,7 +79,7 @@ class Observer(Instrument):
         # While a step is run for which slow callbacks are to be looked for.
         self._slow_steps: SlowSteps | None = None
         # Async generators that have been reported, and say more when the loop closes.
-        self._forgotten: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._forgotten: weakref.WeakSet[Any] | None = None
         _observers[loop] = self
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = make_task
@@ -117,6 +117,7 @@ class Observer(Instrument):
     def loop_closed(self, loop: asyncio.AbstractEventLoop, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
         """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
         self.is_closed = True
+        self._own_handler, self._before = _nothing, None  # both a cycle, with each loop
         _observers.pop(loop, None)  # it refers to what refers to the loop, which would stay for good
         findings = [item.finding for item in self.take_all()]
         for task in left:
@@ -137,7 +138,8 @@ class Observer(Instrument):
         if not issubclass(type(error), BaseException):
             error = None
         generator = context.get("asyncgen")
-        if is_reported(error) or (generator is not None and generator in self._forgotten):
+        is_forgotten = self._forgotten is not None and generator is not None and generator in self._forgotten
+        if is_reported(error) or is_forgotten:
             return
         if self.is_ending and issubclass(
             type(error), asyncio.CancelledError
@@ -274,6 +276,8 @@ class Observer(Instrument):
 
     def forget_generators(self, things: Iterable[object]) -> None:
         """Hear no more of async generators that are in the report."""
+        if self._forgotten is None:
+            self._forgotten = weakref.WeakSet()
         self._forgotten.update(thing for thing in things if isinstance(thing, types.AsyncGeneratorType))
 
     # Settings.
@@ -363,6 +367,10 @@ def _both(one: _Handler, other: _Handler | None) -> _Handler:
             other(loop, context)
 
     return handle
+
+
+def _nothing(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
+    """What stands for the handler of a loop that is closed."""
 
 
 class _Taken(logging.NullHandler):

@@ -1,8 +1,8 @@
 """What a trivial test costs with each base class: python -m tests.benchmarks.trivial
 
 The classes are run in turn, round after round, in one process. What counts is the least median of each, and the ratios
-say more than the times. With ``--scale``, what a test costs in runs of 1,000 to 50,000 tests, and what the process
-holds then.
+say more than the times. With ``--scale``, what a test costs in runs of 1,000 to 100,000 tests, and what the process
+holds then; and what it takes to set up and tear down each of 500 and of 5,000 classes.
 """
 
 import asyncio
@@ -104,6 +104,19 @@ def make_leaving(base: type, leave: object, tests: int = TESTS // 8):
     return type("Leaving", (base,), {"pool": Pool()} | {f"test_{number}": leave for number in range(tests)})
 
 
+def make_bare(tests: int = TESTS // 4):
+    """A class of tests that have a loop made, run and closed, by asyncio.Runner."""
+
+    async def nothing():
+        pass
+
+    def bare_test(self):
+        with asyncio.Runner() as runner:
+            runner.run(nothing())
+
+    return type("Bare", (unittest.TestCase,), {f"test_{number}": bare_test for number in range(tests)})
+
+
 class Clock(unittest.TestResult):
     """Notes when each test ends."""
 
@@ -132,6 +145,7 @@ def compare() -> None:
     classes = {
         "unittest.TestCase, sync test": make(unittest.TestCase, is_async=False),
         "IsolatedAsyncioTestCase": make(unittest.IsolatedAsyncioTestCase, tests=TESTS // 8),
+        "unittest.TestCase, asyncio.Runner in each test": make_bare(),
         "AsyncTestCase (function)": make(asyncunit.AsyncTestCase, tests=TESTS // 4),
         "ClassLoopTestCase": make(asyncunit.ClassLoopTestCase),
         "ModuleLoopTestCase": make(asyncunit.ModuleLoopTestCase),
@@ -187,11 +201,25 @@ def define() -> None:
     print(f"\nA class of 2,000 tests and 50 fixtures is defined in {time.perf_counter() - began:.2f} seconds.")
 
 
+def measure_classes(classes: int) -> float:
+    """Microseconds for each class of a run, which has one test, and is defined before."""
+    made = [make(asyncunit.ClassLoopTestCase, tests=1) for _ in range(classes)]
+    suite = unittest.TestSuite(unittest.TestLoader().loadTestsFromTestCase(cls) for cls in made)
+    result = Clock()
+    result.startTestRun()
+    began = time.perf_counter()
+    suite.run(result)
+    took = time.perf_counter() - began
+    result.stopTestRun()
+    assert result.wasSuccessful(), result.errors
+    return took / classes * 1e6
+
+
 def scale() -> None:
     print(f"Python {sys.version.split()[0]}: ClassLoopTestCase\n")
     print(f"{'tests':>7} {'µs a test':>10} {'KiB more':>9} {'open files':>11}")
     measure(make(asyncunit.ClassLoopTestCase, tests=1_000))
-    for tests in (1_000, 5_000, 20_000, 50_000):
+    for tests in (1_000, 5_000, 20_000, 50_000, 100_000):
         cls = make(asyncunit.ClassLoopTestCase, tests=tests)
         cost = measure(cls)
         gc.collect()
@@ -203,6 +231,9 @@ def scale() -> None:
         tracemalloc.stop()
         files = len(os.listdir("/dev/fd"))
         print(f"{tests:7} {cost:10.1f} {more:9.1f} {files:11}")
+    print(f"\n{'classes':>7} {'µs each':>10}")
+    for classes in (500, 5_000):
+        print(f"{classes:7} {measure_classes(classes):10.1f}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 import asyncunit
 from asyncunit import AsyncTestCase
-from asyncunit.checks.unhandled_errors import Observer
+from asyncunit.checks.unhandled_errors import Observer, observer_of
 from asyncunit.introspection.tracebacks import is_reported, mark_as_reported
 from asyncunit.scopes.contexts import owner_of
 from tests.conftest import fail, open_scope
@@ -312,3 +312,20 @@ def test_a_loop_of_a_test_that_has_failed_is_let_go():
     del result
     gc.collect()
     assert not loops
+
+
+def test_what_looks_on_at_a_loop_is_let_go_with_it_without_a_search_for_garbage():
+    observers = []
+
+    class Test(AsyncTestCase):
+        async def test(self):
+            observers.append(weakref.ref(observer_of(asyncio.get_running_loop())))
+
+    result, suite = Result(), suite_of(Test)
+    gc.disable()
+    try:
+        suite.run(result)
+        assert result.wasSuccessful()
+        assert observers[0]() is None
+    finally:
+        gc.enable()
