@@ -13,7 +13,7 @@ import contextvars
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncunit.cases.suite import has_module_hooks
 from asyncunit.checks.findings import warn_of
@@ -31,7 +31,6 @@ from asyncunit.introspection.functions import (
 from asyncunit.introspection.tracebacks import print_all
 from asyncunit.lifecycle.async_scope import async_scope_of
 from asyncunit.lifecycle.fixtures import ScopeFixtures
-from asyncunit.loops.attempts import Attempt, attempts_of
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
@@ -51,6 +50,9 @@ from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
+
+if TYPE_CHECKING:
+    from asyncunit.loops.attempts import Attempt
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -364,6 +366,8 @@ class ItemRunner:
             return None
         config, scope = found
         if scope is Scope.FUNCTION:
+            from asyncunit.loops.attempts import attempts_of
+
             return attempts_of(config)
         if config.schedules > 1 or config.schedule is not None:
             self._run.count_one_that_ran_once()
