@@ -187,12 +187,18 @@ class LoopRunner:
             mark_as_reported(error)
             self.instrument.raised_between_steps(error)
 
-    def run_aside(self, coroutine: Coroutine[Any, Any, None]) -> Task[None]:
-        """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task."""
+    def run_aside(self, coroutine: Coroutine[Any, Any, None], *, is_last: bool = False) -> Task[None]:
+        """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task.
+
+        What is short is not watched: one turn of the loop, and two where it is the last that the loop runs.
+        """
         loop = self.loop
         task = Task(_stopping(loop, coroutine), loop=loop, context=given_to(None))
         _unregister_task(task)  # it is nobody's: what ends may look for all other tasks
-        loop.call_soon(loop.stop)
+        if is_last:
+            loop.call_soon(loop.call_soon, loop.stop)
+        else:
+            loop.call_soon(loop.stop)
         self._run_loop()
         if not task.done():  # it has something to wait for, so it is worth to be watched
             bound = Deadline(CLOSE_TIMEOUT, lambda: f"closing the loop of the scope '{self.owner}'", self._stop_waiting)
@@ -234,7 +240,7 @@ class LoopRunner:
             scope_task.end()
         left: set[Task[Any]] = set()
         try:
-            shut_down = self.run_aside(_shut_down(loop, left, self.stubborn))
+            shut_down = self.run_aside(_shut_down(loop, left, self.stubborn), is_last=True)
         finally:
             loop.close()
             for scope_task in list(self.scope_tasks):

@@ -44,6 +44,12 @@ def test_a_factory_that_gives_no_new_loop_is_an_error(wrong):
         LoopRunner(open_scope(), factory)
 
 
+def test_closing_a_loop_on_which_nothing_is_left_is_not_watched(scope, loop_runner, monkeypatch):
+    monkeypatch.setattr(runner, "Deadline", None)
+    scope.run(asyncio.sleep(0))
+    assert loop_runner.close() == []
+
+
 def test_closing_ends_tasks_generators_and_executor(scope, loop_runner):
     ended = []
 
