@@ -13,6 +13,7 @@ import pytest
 
 import asyncunit
 from asyncunit import AsyncTestCase, ClassLoopTestCase
+from asyncunit.scopes import registry
 from tests.support import Result, suite_of
 
 PARTS = ["fixture", "asyncSetUp", "test", "asyncTearDown", "cleanup", "after the fixture"]
@@ -272,9 +273,12 @@ def test_debug_tears_down_nothing_after_an_error():
         async def asyncTearDown(self):
             events.append("torn down")
 
+    case = Test("test")
     with pytest.raises(ValueError, match="boom"):
-        Test("test").debug()
+        case.debug()
     assert events == []
+    case.doCleanups()
+    assert registry.runs() == []
 
 
 def test_failfast_stops_at_a_subtest_of_a_test_that_is_run_with_its_set_up():
