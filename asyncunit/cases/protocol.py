@@ -27,7 +27,7 @@ from asyncunit.introspection import functions
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
 from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
-from asyncunit.lifecycle.hooks import innermost_class
+from asyncunit.lifecycle.hooks import exploring, innermost_class
 from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
@@ -148,11 +148,11 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
         Under schedules it is run once for each, until one fails.
         """
-        class_scope = innermost_class(type(self))
-        if class_scope is not None and class_scope.explores and result is not None and self._asyncunit_attempt is None:
+        if exploring and result is not None and self._asyncunit_attempt is None:
             from asyncunit.cases.under_schedules import attempts_for, run_under
 
-            if (attempts := attempts_for(self, class_scope)) is not None:
+            class_scope = innermost_class(type(self))
+            if class_scope is not None and (attempts := attempts_for(self, class_scope)) is not None:
                 run_under(attempts, self, result, functools.partial(StepsInScope.run, self))
                 return result
         try:

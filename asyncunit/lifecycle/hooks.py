@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
+# The open classes of which a test is to follow schedules: asked before each test, and mostly there is none.
+exploring: list[ClassScope] = []
+
 _UP = AsyncScopeState.UP  # asked for each test, and slow to find on an enum up to Python 3.11
 
 
@@ -269,8 +272,8 @@ class ClassScope(HookedScope):
         self.fixtures = fixtures
         # Of those tests for which it is another than the class's.
         self.configs = loop_choice.configs_of_tests(cls, choice.configs[0])
-        # Whether any of its tests is to follow schedules.
-        self.explores = any(config.explores for config in (choice.configs[0], *self.configs.values()))
+        if any(config.explores for config in (choice.configs[0], *self.configs.values())):
+            exploring.append(self)
         if fixtures is not None:
             ScopeFixtures(open_scope).seen = fixtures.values
 
@@ -327,6 +330,8 @@ class ClassScope(HookedScope):
 
     def close(self) -> list[Exception]:
         """Run what is left of the tear-down and the cleanups, and return what that raised."""
+        if self in exploring:
+            exploring.remove(self)
         if self.state is HookState.SET_UP:  # the run was interrupted, or went elsewhere
             self.errors += self.attempt(self.cls.tearDownClass)
         if self.async_scope is not None:
