@@ -39,6 +39,7 @@ from asyncunit.plans.fixture_graph import Node, is_shared
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
+from asyncunit.pytest_plugin.case_errors import raise_others
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth_of_fixture, is_set_up_by_case
@@ -124,6 +125,8 @@ class ItemRunner:
                 run.paths[str(path[-1][1])] = path
                 if self._is_case and _stands_where_found(cls, str(path[-1][1])):
                     run.paths[cls.__module__] = path
+        if self._is_case:
+            raise_others(item)
         self._policies.come_to(item, self._collected.surroundings(item).policy)
         plan = self._collected.plan_of(item)
         if self._is_case:

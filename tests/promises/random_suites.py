@@ -318,11 +318,6 @@ def _of_pytest(report: Path) -> dict[str, str]:
     return found
 
 
-def _has_test_with_two_errors(text: str) -> bool:
-    titles = re.findall(r"^(?:ERROR|FAIL): (test.*)$", text, re.M)
-    return len(titles) != len(set(titles))
-
-
 def differences(one: Outcome, other: Outcome) -> list[str]:
     names = {*one.verdicts, *other.verdicts}
     many = {name.partition("[")[0] for name in names if "[" in name}
@@ -332,12 +327,8 @@ def differences(one: Outcome, other: Outcome) -> list[str]:
         if ".test_f" in test or ".test_" in test.partition(".Test")[2]
         if one.verdict_of(test) != other.verdict_of(test)
     ]
-    lost = one.errors - other.errors
-    if _has_test_with_two_errors(one.output):
-        # pytest tells of the second error of a test case in the place of what comes up as it is torn down.
-        lost = {error for error in lost if not error.startswith("wide")}
-    if lost or other.errors - one.errors:
-        found.append(f"errors: {sorted(lost)}, {sorted(other.errors - one.errors)}")
+    if one.errors != other.errors:
+        found.append(f"errors: {sorted(one.errors - other.errors)}, {sorted(other.errors - one.errors)}")
     if one.events != other.events:
         index = next(
             (index for index, pair in enumerate(zip(one.events, other.events, strict=False)) if pair[0] != pair[1]),
