@@ -85,6 +85,8 @@ class ItemRunner:
         self._given: dict[int, tuple[OpenPytestFixture, Callable[[], None]]] = {}
         # The definition whose fixture has failed in a way that is not to be told to the next who asks for it.
         self._to_forget: Any = None
+        # Those whose set-up was cancelled, which the next test is to try again.
+        self._cut: list[tuple[Any, OpenPytestFixture]] = []
 
     def _tear_down_with_node(self, open_scope: OpenScope, tear_down: Callable[[], object]) -> None:
         """Have that called as pytest leaves the node of a scope."""
@@ -109,6 +111,8 @@ class ItemRunner:
             for open_scope in run.chain:
                 if isinstance(open_scope.fixtures, ScopeFixtures):
                     open_scope.fixtures.forget_errors()
+        if self._cut:
+            self._forget_cut(item)
         self._item = item
         run.result = item
         if item.parent is not self._parent:
@@ -133,6 +137,19 @@ class ItemRunner:
             self._leave_other_loops_of_case(item)
         elif plan is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
+
+    def _forget_cut(self, item: Any) -> None:
+        """Have what was cancelled as it was set up be tried again, unless this is but another variant of the same test.
+
+        Under unittest, the variants of a test function are a class, for which it is set up once.
+        """
+        if item is not self._item and _variants_of(item) == _variants_of(self._item):
+            return
+        cut, self._cut = self._cut, []
+        for definition, opened in cut:
+            last, finish = self._given[id(definition)]
+            if last is opened:
+                finish()
 
     def _leave_other_loops(self, item: Any, plan: FunctionPlan) -> None:
         """Have pytest let go of those of its fixtures that live on another loop: it keeps one value at a time."""
@@ -225,7 +242,9 @@ class ItemRunner:
         try:
             return self._set_up_opened(found, node, opened, request, call, finish)
         except BaseException:
-            if opened.was_cut or not opened.has_begun:
+            if opened.was_cut:
+                self._cut.append((definition, opened))
+            elif not opened.has_begun:
                 self._to_forget = definition
             raise
 
@@ -499,6 +518,13 @@ def _refuse(fixture: Fixture[Any] | None, request: Any, **_: object) -> None:
         f"the {fixture} is set up by the test case {request.cls.__qualname__} itself, after the fixtures of pytest's, "
         f"one of which asks for it. Declare that one with asyncunit.fixture, too."
     )
+
+
+def _variants_of(item: Any) -> object:
+    """The test function that an item is a variant of, for the loops that it runs on."""
+    callspec = getattr(item, "callspec", None)
+    factory = None if callspec is None else callspec.params.get(loop_factories.PARAM)
+    return item.parent, getattr(item, "originalname", item.name), factory
 
 
 def _bound(function: Any, instance: object) -> Any:

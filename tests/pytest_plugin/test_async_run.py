@@ -326,6 +326,33 @@ def test_a_fixture_of_functions_that_has_failed_is_not_set_up_again_for_a_case_a
     assert outcomes(result) == {"passed": 2, "failed": 2, "errors": 4}
 
 
+def test_a_fixture_that_was_cut_is_tried_once_for_all_variants_of_a_test_function(run):
+    result = run(
+        """
+        ups = []
+
+        @asyncunit.fixture(scope="session")
+        async def cut():
+            ups.append("cut")
+            if len(ups) < 3:
+                asyncio.current_task().cancel()
+                await asyncio.sleep(0)
+            yield
+
+        @asyncunit.fixture(params=["a", "b"])
+        def letter(request): return request.param
+
+        @pytest.mark.parametrize("number", [1, 2])
+        async def test_numbers(number, cut): pass
+        async def test_letters(letter, cut): pass
+        async def test_last(cut, letter):
+            assert ups == ["cut", "cut", "cut"]
+        """,
+        "--asyncunit-mode=auto",
+    )
+    assert outcomes(result) == {"passed": 2, "errors": 4}
+
+
 # As pytest-rerunfailures does it.
 RERUNS = """
     from _pytest.runner import runtestprotocol
