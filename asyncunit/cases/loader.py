@@ -24,6 +24,7 @@ from asyncunit.errors import AsyncUnitError, DefinitionError
 from asyncunit.introspection.tracebacks import without_loader
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import variants
+from asyncunit.plans.loop_choice import ask_for_case
 from asyncunit.plans.untaken import functions_of, is_test, spoken_for, untaken
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -41,7 +42,10 @@ def _tests_of_function(
         # What asyncunit says of a definition names its place; the way to where that was found is nobody's.
         shown = error.with_traceback(None) if isinstance(error, AsyncUnitError) else error
         return [failing(module.__name__, name, shown)]
-    found = [test for each in cases_of(case, _config(), takes_all=True) for test in _tests_of_case(loader, each)]
+    cases = cases_of(case, _config(), takes_all=True)
+    for each in cases:
+        ask_for_case(each)
+    found = [test for each in cases for test in _tests_of_case(loader, each)]
     return [test for test in found if _is_wanted(loader, test)]
 
 

@@ -67,6 +67,10 @@ CHOSEN = "_asyncunit_chosen"
 # What the fixtures of another runner need that a class uses there.
 _asked_by_pytest: weakref.WeakKeyDictionary[type, plans.Demand] = weakref.WeakKeyDictionary()
 
+# What the test functions of each module ask for, by their names.
+_asked_by_functions: weakref.WeakKeyDictionary[types.ModuleType, dict[str, Callable[[Config], LoopChoice]]]
+_asked_by_functions = weakref.WeakKeyDictionary()
+
 # What was chosen last for the hooks of each module, and under which configuration of the run: all of its classes ask.
 _chosen_for_modules: weakref.WeakKeyDictionary[types.ModuleType, tuple[Config, LoopChoice | None]]
 _chosen_for_modules = weakref.WeakKeyDictionary()
@@ -116,9 +120,9 @@ def choose(cls: type, config: Config) -> LoopChoice:
 
 
 def choose_for_module(name: str, config: Config) -> LoopChoice | None:
-    """The widest loop that a class defined in the module asks for, on which its own hooks run.
+    """The widest loop that a class defined in the module asks for, or a test function, on which its own hooks run.
 
-    None where no class asks for one that lasts for the module, and the module has no async hook to run on it.
+    None where nothing asks for one that lasts for the module, and the module has no async hook to run on it.
     """
     module = sys.modules.get(name)
     known = None if module is None else _chosen_for_modules.get(module)
@@ -138,6 +142,19 @@ def ask(cls: type, demand: plans.Demand) -> None:
         _forget_module_of(cls)
 
 
+def ask_for_function(module_name: str, name: str, choose_alone: Callable[[Config], LoopChoice]) -> None:
+    """Note what a test function of a module asks for, whatever stands around it, by the configuration of the run."""
+    module = sys.modules.get(module_name)
+    if module is not None:
+        _asked_by_functions.setdefault(module, {})[name] = choose_alone
+        _chosen_for_modules.pop(module, None)
+
+
+def ask_for_case(cls: type) -> None:
+    """Note that a class is run which stands for a test function, and is not in its module."""
+    ask_for_function(cls.__module__, cls.__qualname__, functools.partial(_choose_alone, cls))
+
+
 def _forget_module_of(cls: type) -> None:
     """Have the loop of the class's module be chosen anew, because the class asks for something else now."""
     module = sys.modules.get(cls.__module__)
@@ -147,13 +164,17 @@ def _forget_module_of(cls: type) -> None:
 
 def _choose_for_module(name: str, config: Config) -> LoopChoice | None:
     asked = [_choose_alone(cls, config) for cls in _classes_of(name)]
-    lasting = [choice for choice in asked if choice.scope >= Scope.MODULE]
+    has_hook = module_hook(name) is not None
+    functions = _asked_by_functions.get(sys.modules[name], {}) if has_hook and name in sys.modules else {}
+    of_functions = [choose_alone(config) for choose_alone in functions.values()]
+    lasting = [choice for choice in (*asked, *of_functions) if choice.scope >= Scope.MODULE]
     if lasting:
         return max(lasting, key=lambda choice: (choice.scope, choice.explicit))
-    if module_hook(name) is None:
+    if not has_hook:
         return None
     of_module = config_of_module(name, config)
-    factory = asked[0].factory if asked else of_module.clocked(of_module.loop_factory)
+    first = next(iter((*asked, *of_functions)), None)
+    factory = of_module.clocked(of_module.loop_factory) if first is None else first.factory
     reason = f"inferred from {name}.{module_hook(name)}"
     return LoopChoice(Scope.MODULE, factory, (of_module, of_module, config), reason, explicit=False)
 

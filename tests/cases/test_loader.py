@@ -357,3 +357,30 @@ def test_several_loop_factories_are_an_error_where_nobody_makes_a_class_for_each
     with module_of(text, "example_unmade") as module:
         (error,) = run(unittest.TestLoader().loadTestsFromModule(module)).raised
     assert "from asyncunit import load_tests  or run  python -m asyncunit" in str(error[1])
+
+
+def test_functions_have_a_say_in_the_loop_of_the_hooks_of_their_module():
+    text = """
+class Loop(asyncio.SelectorEventLoop): pass
+
+loops = []
+def note(): loops.append(asyncio.get_running_loop())
+
+async def asyncSetUpModule(): note()
+@asyncunit.fixture(scope="session")
+async def pool(): note()
+async def test_1(): note()
+async def test_2(pool): note()
+"""
+    with module_of(text, "example_say") as module:
+        result = run(AsyncTestLoader("auto").loadTestsFromModule(module))
+        assert (len(result.passed), result.raised) == (2, [])
+        assert len(module.loops) == 4
+        assert len(set(module.loops)) == 1
+    text = text.replace(
+        "async def test_2(pool): note()", "asyncunit_settings = asyncunit.settings(loop_factories={'one': Loop})"
+    )
+    with module_of(text, "example_say") as module:
+        result = run(AsyncTestLoader("auto").loadTestsFromModule(module))
+        assert (len(result.passed), result.raised) == (1, [])
+        assert {type(loop) for loop in module.loops} == {module.Loop}
