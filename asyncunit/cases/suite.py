@@ -20,7 +20,7 @@ from asyncunit.errors import ConfigurationError, DefinitionError
 from asyncunit.introspection.functions import class_name, is_async_function
 from asyncunit.lifecycle.fixtures import ClassFixtures
 from asyncunit.lifecycle.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of, innermost_class
-from asyncunit.loops.loop import refuse_running_loop
+from asyncunit.loops.loop import LoopRunner, refuse_running_loop
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
 from asyncunit.plans.loop_choice import MODULE_HOOKS, LoopChoice
@@ -167,6 +167,18 @@ def set_up_class(cls: type[unittest.TestCase], sync_hook: Callable[[], object]) 
         scope.open_loop()
     scope.set_up(sync_hook)
     module.take_cleanups()
+
+
+@runs.interruptible
+def set_up_module_for_function(name: str) -> LoopRunner | None:
+    """Have the async hooks of a module be called for a test function of it that is no test case; return their loop."""
+    run = runs.current_run(in_hook=True)
+    path = run.path_of_module(name)
+    # What is open inside it stays open, if it is the function's.
+    open_scope = next((each for each in run.chain if (each.scope, each.key) == path[-1]), None) or run.enter(path)
+    module: ModuleScope = open_scope.hooks or ModuleScope(run, open_scope, name, runs.module_cleanups)
+    module.attempt_set_up(module.ensure)
+    return None if module.async_scope is None else module.async_scope.scope_task.loop_runner
 
 
 @runs.interruptible

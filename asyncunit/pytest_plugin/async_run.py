@@ -11,12 +11,14 @@ import pytest
 
 from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.tracebacks import print_within
+from asyncunit.plans.loop_choice import module_hook
 from asyncunit.plans.params import param_sets_of
 from asyncunit.pytest_plugin import debugging
 from asyncunit.pytest_plugin.detection import has_async_tests, is_case
 from asyncunit.pytest_plugin.effective_markers import EffectiveMarkers
 from asyncunit.pytest_plugin.fixture_plans import param_of
 from asyncunit.pytest_plugin.loop_factories import PARAM, LoopFactories
+from asyncunit.pytest_plugin.module_hooks import declare_hooks
 from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, is_default
 
 if TYPE_CHECKING:
@@ -53,15 +55,20 @@ class AsyncRun:
 
     def prepare_cases(self, module: Any, cases: list[type]) -> None:
         """Have the test cases of a module know what markers say of them, and its async hooks be called."""
-        if not cases:
+        has_hook = module_hook(module.__name__) is not None
+        if not cases and not has_hook:
             return
         from asyncunit.cases import suite
         from asyncunit.pytest_plugin import markers
 
         markers.read_markers(module, cases)
         # pytest looks through a module's hooks for each of its tests.
-        if suite.has_module_hooks(module) and any(not case.__module__.startswith("asyncunit.") for case in cases):
+        if has_hook or (
+            suite.has_module_hooks(module) and any(not case.__module__.startswith("asyncunit.") for case in cases)
+        ):
             suite.front_hooks_of_module(module.__name__)
+        if has_hook:
+            declare_hooks(module, self.collected)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

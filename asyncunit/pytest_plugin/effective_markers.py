@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asyncunit.config.keys import ASYNCIO_MARKER
-from asyncunit.errors import AsyncUnitError, AsyncUnitWarning
+from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.functions import written_of
 from asyncunit.plans import loop_choice
 from asyncunit.plans.class_plan import Demand
@@ -20,6 +20,7 @@ from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import depth_of_fixture, leave_to_case, order_fixtures
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.markers import effective
+from asyncunit.pytest_plugin.module_hooks import join_hooks
 from asyncunit.pytest_plugin.nodes import depth_of
 from asyncunit.scope import Scope
 
@@ -32,8 +33,6 @@ class EffectiveMarkers:
     def __init__(self, collected: Collected, mark: Any) -> None:
         self._collected = collected
         self._mark = mark
-        # The modules of which it was said that pytest does not call their async hooks for functions.
-        self._told_of: set[str] = set()
 
     def mark(self, items: Iterable[Any]) -> list[Any]:
         """Have each item say in the marker ``asyncunit`` what is in force for it.
@@ -45,13 +44,14 @@ class EffectiveMarkers:
             by_parent.setdefault(node, []).extend(group)
         above = {each for node in by_parent for each in node.listchain()[:-1]}
         refused = []
+        of_functions = [own for node, own in by_parent.items() if not is_case(getattr(node, "obj", None))]
+        join_hooks(self._collected, of_functions)
         for node, own in by_parent.items():
             if is_case(getattr(node, "obj", None)):
                 self._mark_case(node, own)
             else:
                 for item in own:
                     order_fixtures(item)
-                self._tell_of_uncalled_hook(own)
                 refused += self._mark_functions(node, own, is_innermost=node not in above)
         return refused
 
@@ -73,22 +73,6 @@ class EffectiveMarkers:
                 markers[id(plan)] = self._marker(plan)
             self._mark_function(item, plan, markers[id(plan)])
         return refused
-
-    def _tell_of_uncalled_hook(self, items: list[Any]) -> None:
-        """Say that an async hook of a module is not called for the functions beside it."""
-        item = next((each for each in items if (plan := self._collected.plan_of(each)) and not plan.is_asyncio), None)
-        name = str(getattr(getattr(item, "module", None), "__name__", None))
-        hook = loop_choice.module_hook(name)
-        if item is None or hook is None or name in self._told_of:
-            return
-        self._told_of.add(name)
-        item.warn(
-            AsyncUnitWarning(
-                f"{name}.{hook} is not called for test functions under pytest, as for {item.name}, only for "
-                f"the module's test cases. Write it as a fixture of the module:  @asyncunit.fixture(scope='module', "
-                f"autouse=True)"
-            )
-        )
 
     def _mark_function(self, item: Any, plan: FunctionPlan, marker: Any) -> None:
         """Have an item say what is in force for it, and that it is pytest-asyncio's kind of test if it is."""

@@ -14,7 +14,7 @@ from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
 from asyncunit.config.settings import ATTRIBUTE, Config, settings_of, settings_of_module
 from asyncunit.errors import LoopScopeError
 from asyncunit.introspection.functions import is_plain, written_of
-from asyncunit.plans.loop_choice import config_of_module
+from asyncunit.plans.loop_choice import config_of_module, module_hook
 from asyncunit.pytest_plugin.asyncio_compat import Ownership
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, PytestFixtures, depth_needed
 from asyncunit.pytest_plugin.markers import check_agreement, parse_asyncio_marker, parse_marker
@@ -37,6 +37,8 @@ def is_async_test(item: Any) -> bool:
 class FunctionPlan(NamedTuple):
     """What is known of a test function that asyncunit runs: see `asyncunit.pytest_plugin.run.Position`.
 
+    ``explicit`` is true where it names the scope of its loop, or what it stands in does.
+
     ``fixtures`` are the async ones that it asks for. ``reason`` says why it runs on its loop. ``is_asyncio`` is true
     where it has pytest-asyncio's meaning. ``marker`` is the one that was read, and ``own_markers`` are how many of it
     and of the other plugin's the test bears itself.
@@ -52,6 +54,7 @@ class FunctionPlan(NamedTuple):
     marker: Any
     own_markers: int = 0
     is_sync: bool = False
+    explicit: bool = False
 
     @property
     def path(self) -> ScopePath:
@@ -106,6 +109,8 @@ class Collected:
         # What `mark` has put on items, and the plans of those whose markers say something else now.
         self._marked: dict[Any, list[Any]] = {}
         self._changed: dict[Any, FunctionPlan] = {}
+        # The scopes of the loops that the async hooks of modules run on, and with these their functions.
+        self.hook_scopes: dict[str, Scope] = {}
 
     def plan_of(self, item: Any) -> FunctionPlan | None:
         """The plan of an item; None where it is not an async test function of asyncunit's."""
@@ -163,6 +168,15 @@ class Collected:
         """Put a marker on an item that is not the user's."""
         item.add_marker(marker, append=append)
         self._marked.setdefault(item, []).append(item.own_markers[-1 if append else 0])
+
+    def put(self, item: Any, plan: FunctionPlan) -> None:
+        """Have an item be planned like that."""
+        key = item._fixtureinfo
+        plans = self._plans if id(key) in self._plans else self._others
+        if item in self._changed:
+            self._changed[item] = plan
+        else:
+            plans[id(key)] = key, plan
 
     def shared_plan(self, items: Sequence[Any], *, is_innermost: bool) -> FunctionPlan | None:
         """The one plan of all items that stand in a parent, which can say for them what is in force; else None.
@@ -252,7 +266,10 @@ class Collected:
                 depth, reason = needed, f"as it says; it is the package of the {each.fixture}"
             elif needed < depth and not is_sync:
                 raise _too_narrow(explicit, each, scope_nodes)
-        return FunctionPlan(
+        of_module = depth_of(Scope.MODULE, scope_nodes)
+        if explicit is not None and depth > of_module and not is_sync:
+            _check_hook(explicit, str(scope_nodes[of_module - 1].key))
+        plan = FunctionPlan(
             scope_nodes,
             depth,
             config,
@@ -262,6 +279,19 @@ class Collected:
             is_asyncio=False,
             marker=marker,
             is_sync=is_sync,
+            explicit=explicit is not None,
+        )
+        return self.join_hook(plan) if self.hook_scopes else plan
+
+    def join_hook(self, plan: FunctionPlan) -> FunctionPlan:
+        """The plan, on the loop of the async hooks of its module where that lasts longer."""
+        name = str(plan.scope_nodes[depth_of(Scope.MODULE, plan.scope_nodes) - 1].key)
+        scope = self.hook_scopes.get(name)
+        depth = plan.depth if scope is None or plan.explicit else depth_of(scope, plan.scope_nodes)
+        return (
+            plan._replace(depth=depth, reason=f"inferred from {name}.{module_hook(name)}")
+            if depth < plan.depth
+            else plan
         )
 
     def _plan_for_asyncio(
@@ -348,6 +378,16 @@ def _too_narrow(explicit: Scope | None, found: PytestFixture, scope_nodes: tuple
         f'the {needed}. Write  @pytest.mark.asyncunit(loop_scope="{needed}")  or leave loop_scope out, and it is '
         f"inferred."
     )
+
+
+def _check_hook(explicit: Scope, module: str) -> None:
+    """Raise LoopScopeError where a loop is narrower than the one that the async hooks of its module need."""
+    hook = module_hook(module)
+    if hook is not None:
+        raise LoopScopeError(
+            f'it has loop_scope = "{explicit}", but {module}.{hook} needs a loop that lasts for the module. Write  '
+            f'@pytest.mark.asyncunit(loop_scope="module")  or leave loop_scope out, and it is inferred.'
+        )
 
 
 def _count(marks: Iterable[Any]) -> int:

@@ -45,6 +45,7 @@ from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth_of_fixture, is_set_up_by_case
 from asyncunit.pytest_plugin.fixtures import OpenPytestFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
+from asyncunit.pytest_plugin.module_hooks import failure_of_module, sync_hooks_of
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outermost_folder_of
 from asyncunit.pytest_plugin.policies import POLICY, Policies
 from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_scope_task
@@ -233,6 +234,9 @@ class ItemRunner:
 
     def _set_up(self, found: PytestFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         definition = found.definition
+        if not self._is_case and (failure := failure_of_module(self._run, self._scope_nodes_of(self._item))):
+            self._to_forget = definition  # nothing is set up in a module whose own set-up has failed
+            raise failure
         node = self._collected.fixtures.node_of(found, self._item)
         opened = OpenPytestFixture(self._run, node, stays=found.is_declared and is_shared(node))
         finish = functools.partial(definition.finish, request)
@@ -246,7 +250,18 @@ class ItemRunner:
                 self._cut.append((definition, opened))
             elif not opened.has_begun:
                 self._to_forget = definition
+            if not self._is_case and found.fixture.scope >= Scope.MODULE:
+                self._set_up_module()
             raise
+
+    def _set_up_module(self) -> None:
+        """Have the sync hooks of the item's module be called although a fixture has failed that comes before them."""
+        hooks = sync_hooks_of(self._item)
+        if hooks is not None:
+            try:
+                self._item._request.getfixturevalue(hooks)
+            except Exception as error:
+                self._run.pending.append(error)
 
     def _set_up_opened(
         self,

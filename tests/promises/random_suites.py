@@ -127,10 +127,12 @@ class Writer:
         yield from self.import_of(around)
         outer = self.visible(*(self.of_conftests[name] for name in around))
         has_hooks = self.chance(0.4)
-        self.has_functions = not has_hooks and self.chance(0.6)
+        self.has_functions = self.chance(0.6)
         short = self.module.rpartition(".")[2]
-        if has_hooks:
-            yield from self.hooks("Module", "", f"{short}")
+        hooks = list(self.hooks("Module", "", f"{short}")) if has_hooks else []
+        if hooks and not any(line.startswith("async ") for line in hooks):
+            self.has_functions = False  # pytest has its own order for these
+        yield from hooks
         fixtures: list[Fixture] = outer
         for each in outer.copy():
             if self.chance(0.15):
@@ -143,7 +145,7 @@ class Writer:
             yield "class Mixin:"
             for number in range(self.random.randint(1, 3)):
                 yield from self.fixture(f"mixin_{number}", mixins, [*fixtures, *mixins], "    ", f"{short}.")
-        for number in range(self.random.randint(1, 3)):
+        for number in range(self.random.randint(0 if self.has_functions else 1, 3)):
             yield from self.case(f"Test{'ABC'[number]}", list(fixtures), mixins)
         if self.has_functions:
             for number in range(self.random.randint(1, 3)):

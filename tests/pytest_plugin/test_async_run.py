@@ -1158,23 +1158,6 @@ def test_a_test_case_that_is_imported_stands_in_the_module_that_imports_it(run, 
     assert shown == ["own setUp", "own asyncSetUp", "base", "own", "own asyncTearDown", "own tearDown"]
 
 
-def test_it_is_said_once_that_an_async_hook_of_a_module_is_not_called_for_functions(run):
-    text = """
-        async def asyncSetUpModule(): pass
-
-        async def test_1(): pass
-        async def test_2(): pass
-
-        class TestGroup:
-            async def test_3(self): pass
-    """
-    result = run(text, "--asyncunit-mode=auto")
-    assert outcomes(result) == {"passed": 3, "warnings": 1}
-    result.stdout.fnmatch_lines("*asyncSetUpModule is not called for test functions under pytest, as for test_1, only*")
-    result = run(text.replace("async def test_", "def test_"), "--asyncunit-mode=auto")
-    assert outcomes(result) == {"passed": 3}
-
-
 def test_the_hooks_of_a_module_are_called_that_has_no_test_case_but_an_imported_one(run):
     base = """
     import asyncunit
