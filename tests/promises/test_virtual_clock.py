@@ -346,9 +346,12 @@ def test_what_is_left_when_a_loop_closes_is_bound_in_real_time(report_of):
         """
 @asyncunit.settings(clock="virtual", background_tasks=["*.linger"])
 class TestIt(asyncunit.ClassLoopTestCase):
+    kept = []  # what it waits for, so that a task that waits is no garbage
+
     async def linger(self):
+        self.kept.append(asyncio.Event())
         try:
-            await asyncio.Event().wait()
+            await self.kept[0].wait()
         finally:
             await asyncio.sleep(3600)  # longer than the five seconds that closing may take
             print("it came to its end")
