@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import selectors
+import sys
 import types
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,10 +48,10 @@ class Wait:
 
 
 # What a DeadlockError says first.
-NOTHING_CAN_HAPPEN = (
-    "no task is ready, no timer is set, nothing outside the event loop is in flight, and no other thread is alive. "
-    "What the tasks of the loop wait for:"
+NOTHING_IS_LEFT = (
+    "no task is ready, no timer is set, nothing outside the event loop is in flight, and no other thread is alive."
 )
+NOTHING_CAN_HAPPEN = f"{NOTHING_IS_LEFT} What the tasks of the loop wait for:"
 
 # What a report calls each task.
 Names = Mapping[asyncio.Task[Any], str]
@@ -58,6 +61,32 @@ def describe_deadlock(loop: asyncio.AbstractEventLoop) -> str:
     """What each task of the loop waits for, where nothing can happen any more, and which wait for each other."""
     waits = find_waits(_all_tasks(loop))
     return "\n".join([f"Nothing can happen: {NOTHING_CAN_HAPPEN}", *describe_waits(waits), *describe_cycle(waits)])
+
+
+def nothing_can_wake(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether nothing can wake a loop with the real clock; False as well where that cannot be told.
+
+    A loop does not say what it is to call, nor what it watches; the garbage collector knows what it refers to.
+    """
+    if sys.platform != "linux":
+        return False
+    from asyncunit.loops.others import Others, children, runs, signals_may_come
+
+    referents = gc.get_referents(loop)
+    held = [value for other in referents for value in (other.values() if type(other) is dict else (other,))]
+    watching = [thing for thing in held if issubclass(type(thing), selectors.BaseSelector)]
+    if len(watching) != 1 or len(watching[0].get_map()) > 1:  # one is its own, by which other threads wake it
+        return False
+    queued = [thing for queue in held if type(queue) in (list, deque) for thing in queue]
+    for handle in queued:
+        if issubclass(type(handle), asyncio.Handle) and not handle.cancelled() and not _is_loops_own(handle, loop):
+            return False
+    return not (Others().threads() or signals_may_come() or any(runs(pid) for pid in children()))
+
+
+def _is_loops_own(handle: asyncio.Handle, loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether it calls a method of the loop itself, which reads by what it was woken."""
+    return any(type(other) is types.MethodType and other.__self__ is loop for other in gc.get_referents(handle))
 
 
 def find_waits(tasks: Iterable[asyncio.Task[Any]]) -> list[Wait]:

@@ -28,7 +28,14 @@ from asyncunit.errors import AsyncUnitError, DeadlockError, LoopScopeError, Runn
 from asyncunit.introspection.frames import describe_task, places_of_task
 from asyncunit.introspection.functions import discard, is_async_def, is_awaitable
 from asyncunit.introspection.tracebacks import is_error, mark_as_reported, stand_at, trim
-from asyncunit.loops.deadlock import NOTHING_CAN_HAPPEN, describe_cycle, describe_waits, find_waits
+from asyncunit.loops.deadlock import (
+    NOTHING_CAN_HAPPEN,
+    NOTHING_IS_LEFT,
+    describe_cycle,
+    describe_waits,
+    find_waits,
+    nothing_can_wake,
+)
 from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, current_loop, keep_unfinished
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Continuation, Step
 from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting, warn_of_held_clock
@@ -612,6 +619,7 @@ class ScopeTask:
         if step is not self._current or self._deadline is None or self._deadline.is_debugged():
             return
         step.expired = TestTimeoutError(f"{self.scope}: the time of a step is over")
+        is_dead = self.loop_runner.virtual is None and nothing_can_wake(self._loop)
         can_end = self._cancel_late()
         self._deadline.extend(CLOSE_TIMEOUT)
         step.last_call = self._call_later(CLOSE_TIMEOUT, step, self._give_up, step)
@@ -620,6 +628,8 @@ class ScopeTask:
         lines = [f"{self.scope}: {step.name} did not end within its timeout of {timeout:g} seconds."]
         if self.loop_runner.virtual is not None:
             lines.append(self.loop_runner.virtual.describe_time())
+        if is_dead:
+            lines.append(f"It would never have ended: {NOTHING_IS_LEFT}")
         lines += [*waiting(names.items()), *describe_cycle(find_waits(names))]
         step.expired.args = ("\n".join(lines),)
         if self._task is not None and (places := places_of_task(self._task)):

@@ -403,3 +403,30 @@ def test_functions_of_pytests_and_their_fixtures(mode, tmp_path):
     report = done.stdout + done.stderr
     assert "1 failed, 2 passed" in report, report
     assert "DeadlockError: test_it.py::test_dead" in report or "DeadlockError: test_dead" in report, report
+
+
+def test_with_the_real_clock_a_timeout_says_where_nothing_could_have_ended_it(report_of):
+    status, report = report_of("""
+@asyncunit.settings(timeout=0.2)
+class TestIt(asyncunit.AsyncTestCase):
+    async def test_event(self):
+        await asyncio.Event().wait()
+
+    async def test_timer(self):
+        asyncio.get_running_loop().call_later(60, print)
+        await asyncio.Event().wait()
+
+    async def test_socket(self):
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            await asyncio.get_running_loop().sock_accept(listening)
+
+    async def test_turns(self):
+        while True:
+            await asyncio.sleep(0)
+""")
+    assert status
+    ended = r"did not end within its timeout of 0.2 seconds\."
+    said = r".*It would never have ended: no task is ready, no timer is set"
+    assert len(re.findall(ended, report)) >= 4
+    assert set(re.findall(rf"(\w+)\(\) {ended}\n{said}", report)) == {"test_event"}
