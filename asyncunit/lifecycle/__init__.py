@@ -22,7 +22,9 @@ sync is called outside the loop, in the same context.
     │   fixtures that the test names         a step each
     │ _callTestMethod
     │   the test itself                           a step      the test itself                           a step
-    │     ├─ next_step: the tear-downs of fixtures that come next are steps of the same run of the loop
+    │     ├─ next_step: what is async and stands together are steps of one run of the loop, until one fails: the set-up
+    │     │  of fixtures, asyncSetUp, the test, asyncTearDown, the tear-down of fixtures. What came of a test that was
+    │     │  run with its set-up is kept (`came_of_test`), until unittest asks for it here
     │     └─ END_TASK: nothing is left to be run in the task, so it ends in that run of the loop, too
     │ _callTearDown                                          pytest_runtest_teardown
     │   asyncTearDown; tearDown              a step each       each fixture in pytest's order         a step
@@ -47,9 +49,11 @@ What ends a test early does so in this order, whatever it was:
     a signal handler raises   that step alone ends by it; the tear-down follows
     Ctrl-C                    as a cancellation; then all open scopes are closed; after the second, nothing more is
 
-Three things are carried from one call to the next, and nothing else is:
+What is carried from one call to the next:
 
     ScopeTask.cancellation    the cancellation that goes through what the scope has entered, or what became of it
     LoopRunner.broken         the scope tasks whose wider scope was cancelled; `unwind` empties it
     LoopRunner.stubborn       tasks that refuse to end: the loop is replaced at the end of the test, or of the scope
+    RunningTest.came_of_test  what the test has returned or raised, where it was run with its set-up
+    Interrupt.is_deferred     a Ctrl-C that came between two steps: raised before the next, or when the call is over
 """
