@@ -41,8 +41,7 @@ from asyncunit.introspection.tracebacks import mark_as_reported
 from asyncunit.loops.instruments import Instrument, MakeInstrument
 from asyncunit.loops.interrupts import Interrupt, Running
 from asyncunit.loops.watchdog import Deadline
-from asyncunit.loops.wrong_loop import know
-from asyncunit.scopes.contexts import given_to
+from asyncunit.scopes.contexts import given_to, remember_owner
 from asyncunit.scopes.open_scope import OpenScope
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ class LoopRunner:
         self.loop = self.runner.get_loop()
         self.virtual = cast("VirtualClock", self.loop) if self._is_virtual else None
         self.instrument: Any = self._instrument_of(self.loop, self.owner)
-        know(self.loop, self.owner)
+        remember_owner(self.loop, self.owner)
 
     def report_closed_by_user(self) -> LoopClosedError:
         """The error to raise where somebody else has closed the loop; from the second on it is a repeated one."""

@@ -7,14 +7,13 @@ import contextlib
 import gc
 import re
 import traceback
-import weakref
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeGuard
+from typing import TypeGuard
 
 from asyncunit.introspection.frames import is_ours
 from asyncunit.introspection.tracebacks import all_of
 from asyncunit.scope import Scope
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.contexts import remembered_owner
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -25,23 +24,6 @@ _RUNNING = (
     "event loop is already running",
     "while another loop is running",
 )
-
-
-class _Known(NamedTuple):
-    """What is to be said of the scope that closes a loop: its name and those of the scopes around it, and its class."""
-
-    path: tuple[tuple[Scope, str], ...]
-    class_name: str | None
-
-
-# The loops that asyncunit has made; also those that are closed, as long as anything refers to them.
-_known: weakref.WeakKeyDictionary[Loop, _Known] = weakref.WeakKeyDictionary()
-
-
-def know(loop: Loop, owner: OpenScope) -> None:
-    """Remember whose a loop is."""
-    class_name = next((scope.key.__qualname__ for scope in owner.outwards() if isinstance(scope.key, type)), None)
-    _known[loop] = _Known(owner.names, class_name)
 
 
 def explain(error: BaseException, loop: Loop) -> None:
@@ -58,7 +40,7 @@ def _note(error: Exception, loop: Loop) -> str | None:
     text = str(error)
     if "different" in text:
         here = _came_up_on(error, text, loop)
-        if here is None or here not in _known:
+        if here is None or remembered_owner(here) is None:
             return _about_another_runner(here, loop)
         loop = here
     if "different loop" in text or "wasn't used with future" in text or "than the current one" in text:
@@ -150,7 +132,7 @@ def _about_closed(loop: Loop, error: BaseException) -> str | None:
 
 
 def _name(loop: Loop) -> str:
-    owner = _known.get(loop)
+    owner = remembered_owner(loop)
     closed = ", which is closed" if loop.is_closed() else ""
     if owner is None:
         return f"a loop that asyncunit has not made ({loop!r})"
@@ -159,7 +141,7 @@ def _name(loop: Loop) -> str:
 
 def _share(loop: Loop, other: Loop | None) -> str:
     """How to have both on one loop."""
-    mine, theirs = _known.get(loop), None if other is None else _known.get(other)
+    mine, theirs = remembered_owner(loop), None if other is None else remembered_owner(other)
     if mine is None or theirs is None:
         return "Make it on this loop: in the test, in asyncSetUp, or in a fixture."
     if mine.path[0] == theirs.path[0]:

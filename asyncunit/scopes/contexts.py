@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import weakref
 from collections.abc import Coroutine, Generator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import MARK, Mark, OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -35,6 +37,28 @@ def owner_of_context(context: contextvars.Context) -> OpenScope | None:
     """Whose it is what is made in the context."""
     mark: Mark = context.get(MARK, _NOBODYS)
     return next(iter(mark), None)
+
+
+class Owner(NamedTuple):
+    """What messages say of an owner: its name and those of the scopes around it, and its class."""
+
+    path: tuple[tuple[Scope, str], ...]
+    class_name: str | None
+
+
+# Of what has no context; it is kept as long as anything refers to the thing, and so outlives the scope.
+_remembered: weakref.WeakKeyDictionary[object, Owner] = weakref.WeakKeyDictionary()
+
+
+def remember_owner(thing: object, owner: OpenScope) -> None:
+    """Note whose a thing is that has no context, as a loop has none."""
+    class_name = next((scope.key.__qualname__ for scope in owner.outwards() if isinstance(scope.key, type)), None)
+    _remembered[thing] = Owner(owner.names, class_name)
+
+
+def remembered_owner(thing: object) -> Owner | None:
+    """What messages say of the owner that was noted, also after its scope has ended."""
+    return _remembered.get(thing)
 
 
 def came_from_outside(task: Any) -> bool:
