@@ -1,10 +1,12 @@
-"""The hooks of a run of pytest in which something is async."""
+"""The hooks of a run of pytest in which something is async; what it has collected, drawn as a plan."""
 
 from __future__ import annotations
 
 import functools
+import sys
+import unittest
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -20,10 +22,12 @@ from asyncunit.pytest_plugin.fixture_plans import param_of
 from asyncunit.pytest_plugin.loop_factories import PARAM, LoopFactories
 from asyncunit.pytest_plugin.module_hooks import declare_hooks
 from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, is_default
+from asyncunit.scope import Scope
 
 if TYPE_CHECKING:
+    from asyncunit.cases.plan_tree import Outline
     from asyncunit.pytest_plugin.asyncio_compat import Ownership
-    from asyncunit.pytest_plugin.function_plans import Collected
+    from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
     from asyncunit.pytest_plugin.items import ItemRunner
 
 __tracebackhide__ = True
@@ -46,6 +50,15 @@ class AsyncRun:
         self._cases: _CaseCollection | None = None
         if config.getoption("usepdb", False) or config.getoption("trace", False):
             config.pluginmanager.register(_Debugging(config), "asyncunit-debugging")
+
+    def draw_plan(self, session: pytest.Session) -> None:
+        """Draw what was collected, as ``python -m asyncunit plan`` draws suites; an error in it fails the run."""
+        from asyncunit.cases.plan_tree import write
+
+        drawn = _plan_of(session.items, self.collected)
+        sys.stdout.write("\n")
+        write(drawn, sys.stdout)
+        session.testsfailed += drawn.has_errors
 
     def expect_cases(self) -> None:
         """There is a test case among what is collected now."""
@@ -287,3 +300,39 @@ class _Debugging:
             debugging.postpone(item)
         if self._is_traced:
             item.instance._asyncunit_substitute_of = functools.partial(debugging.stopping, stop=pytest.set_trace)
+
+
+# The plan.
+
+
+def _plan_of(items: Iterable[Any], collected: Collected) -> Outline:
+    """The tree of what pytest has collected."""
+    from asyncunit.cases.plan_tree import Outline, add_case
+
+    session = Outline("session", "")
+    for item in items:
+        cls = getattr(item, "cls", None)
+        if cls is not None and issubclass(cls, unittest.TestCase):
+            add_case(session, cls, item.name, collected.ownership.config)
+        elif hasattr(item, "module"):
+            _add_function(session, item.module.__name__, cls, item.name, collected.plan_of(item))
+        else:
+            session.child("test", item.nodeid)
+    return session
+
+
+def _add_function(session: Outline, module: str, cls: type | None, name: str, plan: FunctionPlan | None) -> None:
+    """Add a test function as pytest has collected it; ``plan`` is None where it is not asyncunit's."""
+    from asyncunit.cases.plan_tree import module_of, relative
+
+    package, around = module_of(session, module)
+    at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: around}
+    if cls is not None:
+        around = around.child("class", cls.__qualname__)
+        at[Scope.CLASS] = around
+    test = around.child("test", name)
+    if plan is None:
+        return
+    test.loop, test.why = str(plan.loop_scope), relative(plan.reason)
+    for found in plan.fixtures:
+        at.get(found.fixture.scope, test).set_up([found.fixture.name])

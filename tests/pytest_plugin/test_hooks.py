@@ -106,7 +106,7 @@ def test_runs_inside_tests_have_one_copy_of_asyncunit_and_asyncio(pytester):
 def test_without_async_tests_no_more_than_options_and_detection_is_imported(pytester):
     plugin = [
         "pytest_plugin",
-        *(f"pytest_plugin.{name}" for name in ("asyncio_stand_in", "detection", "hooks", "options")),
+        *(f"pytest_plugin.{name}" for name in ("asyncio_stand_in", "detection", "options")),
     ]
     house = ["asyncunit", *(f"asyncunit.{name}" for name in ("config", "config.keys", *plugin))]
     pytester.makepyfile(
