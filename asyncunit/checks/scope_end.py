@@ -1,4 +1,4 @@
-"""Which checks are made at the end of a scope, and in which order."""
+"""Which checks are made while a step runs, and at the end of a scope, and in which order."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ import functools
 import gc
 import inspect
 import types
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.leaked_tasks import end_tasks, exits, owners_of_tasks, refusals, settle
 from asyncunit.checks.left_callbacks import end_callbacks, owners_of_callbacks
-from asyncunit.checks.unhandled_errors import Unhandled, observer_on
+from asyncunit.checks.unhandled_errors import Observer, Unhandled, observer_on
 from asyncunit.config.parsing import Check
+from asyncunit.config.settings import Config
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import OpenScope
 
+if TYPE_CHECKING:
+    from asyncunit.checks.slow_callbacks import SlowSteps
+
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
+T = TypeVar("T")
 Task = asyncio.Task[Any]
 
 _all_tasks = asyncio.all_tasks  # bound here, for a test may patch it
@@ -42,6 +47,30 @@ def _threads() -> Any:
     from asyncunit.checks import left_threads
 
     return left_threads
+
+
+class Watch(Observer):
+    """What is seen of one loop, and what the costly checks look for while a step runs."""
+
+    # While a step is run for which slow callbacks are to be looked for.
+    _slow_steps: SlowSteps | None = None
+
+    def step_begins(  # noqa: D102 - see the base
+        self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], config: Config
+    ) -> Awaitable[T]:
+        if Check.SLOW_CALLBACKS in config.costly:
+            from asyncunit.checks.slow_callbacks import SlowSteps
+
+            self._slow_steps = SlowSteps(loop, self.add)
+        if Check.UNCLOSED_RESOURCES in config.costly:
+            noting: Awaitable[T] = _resources().noting_generators(awaitable)
+            return noting
+        return awaitable
+
+    def step_ends(self) -> None:  # noqa: D102 - see the base
+        if self._slow_steps is not None:
+            self._slow_steps.stop()
+            self._slow_steps = None
 
 
 def before(scope: OpenScope, loop_runner: LoopRunner) -> None:

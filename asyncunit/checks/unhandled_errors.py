@@ -8,13 +8,12 @@ import gc
 import logging
 import types
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.shut_down import PartsOfLoop
 from asyncunit.config.parsing import Check
-from asyncunit.config.settings import Config
 from asyncunit.introspection.frames import Place, describe_task, represent
 from asyncunit.introspection.tracebacks import is_reported
 from asyncunit.loops.instruments import Instrument
@@ -24,9 +23,6 @@ from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
 from asyncunit.scopes.contexts import came_from_outside, current_owner, owner_of
 from asyncunit.scopes.open_scope import OpenScope
-
-if TYPE_CHECKING:
-    from asyncunit.checks.slow_callbacks import SlowSteps
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -38,7 +34,6 @@ _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 _DESTROYED = "Task was destroyed but it is pending"
 
 
-T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 # What is seen of each loop of asyncunit's.
@@ -76,8 +71,6 @@ class Observer(Instrument):
         self.test: OpenScope | None = None
         self.lingering: list[OpenScope] = []
         self.is_closed = False
-        # While a step is run for which slow callbacks are to be looked for.
-        self._slow_steps: SlowSteps | None = None
         # Async generators that have been reported, and say more when the loop closes.
         self._forgotten: weakref.WeakSet[Any] | None = None
         _observers[loop] = self
@@ -92,24 +85,6 @@ class Observer(Instrument):
             loop.set_task_factory(factory)
 
     # What the loop runner and the tasks of scopes tell.
-
-    def step_begins(  # noqa: D102 - see the base
-        self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], config: Config
-    ) -> Awaitable[T]:
-        if Check.SLOW_CALLBACKS in config.costly:
-            from asyncunit.checks.slow_callbacks import SlowSteps
-
-            self._slow_steps = SlowSteps(loop, self.add)
-        if Check.UNCLOSED_RESOURCES in config.costly:
-            from asyncunit.checks.unclosed_resources import noting_generators
-
-            return noting_generators(awaitable)
-        return awaitable
-
-    def step_ends(self) -> None:  # noqa: D102 - see the base
-        if self._slow_steps is not None:
-            self._slow_steps.stop()
-            self._slow_steps = None
 
     def raised_between_steps(self, error: BaseException) -> None:  # noqa: D102 - see the base
         self.add(None, Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error))

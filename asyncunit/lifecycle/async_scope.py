@@ -7,8 +7,8 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from asyncunit.checks.scope_end import after_scope, before
-from asyncunit.checks.unhandled_errors import Observer, observer_on
+from asyncunit.checks.scope_end import Watch, after_scope, before
+from asyncunit.checks.unhandled_errors import observer_on
 from asyncunit.config.parsing import LoopFactory
 from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
 from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, as_errors, as_exception, call_hook, cut_short
@@ -147,7 +147,7 @@ def check_what_was_handed_on(owner: OpenScope, loop_runner: LoopRunner) -> None:
 
 def loop_in(run: Run, owner: OpenScope, factory: LoopFactory | None, attempt: Attempt | None = None) -> LoopRunner:
     """The loop that an open scope owns: made by the first that needs it, closed with the scope."""
-    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory, attempt, Observer), LoopRunner.close)
+    loop = owner.keep((LoopRunner, factory), lambda: LoopRunner(owner, factory, attempt, Watch), LoopRunner.close)
     for error in replace_closed_loop(run, loop):
         run.report(owner, error)
     return loop
