@@ -13,7 +13,6 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
@@ -33,18 +32,18 @@ _NEXT = ("cr_await", "gi_yieldfrom", "ag_await")
 _LOCKS = (asyncio.Lock, asyncio.Semaphore)
 
 
-@dataclass(eq=False)
 class Wait:
     """What one task waits for. ``whom`` are the tasks that could end it, as far as that can be told.
 
     ``on`` is the object of asyncio whose method waits; ``lock`` is the same where it is one that another task holds.
     """
 
-    task: asyncio.Task[Any]
-    what: str = ""
-    on: object = None
-    lock: object = None
-    whom: list[asyncio.Task[Any]] = field(default_factory=list)
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.what = ""
+        self.on: object = None
+        self.lock: object = None
+        self.whom: list[asyncio.Task[Any]] = []
 
 
 # What a DeadlockError says first.

@@ -28,14 +28,6 @@ from asyncunit.errors import AsyncUnitError, DeadlockError, LoopScopeError, Runn
 from asyncunit.introspection.frames import describe_task, places_of_task
 from asyncunit.introspection.functions import discard, is_async_def, is_awaitable
 from asyncunit.introspection.tracebacks import is_error, mark_as_reported, stand_at, trim
-from asyncunit.loops.deadlock import (
-    NOTHING_CAN_HAPPEN,
-    NOTHING_IS_LEFT,
-    describe_cycle,
-    describe_waits,
-    find_waits,
-    nothing_can_wake,
-)
 from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, current_loop, keep_unfinished
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Continuation, Step
 from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting, warn_of_held_clock
@@ -618,8 +610,10 @@ class ScopeTask:
         """End a step that takes too long."""
         if step is not self._current or self._deadline is None or self._deadline.is_debugged():
             return
+        from asyncunit.loops import deadlock
+
         step.expired = TestTimeoutError(f"{self.scope}: the time of a step is over")
-        is_dead = self.loop_runner.virtual is None and nothing_can_wake(self._loop)
+        is_dead = self.loop_runner.virtual is None and deadlock.nothing_can_wake(self._loop)
         can_end = self._cancel_late()
         self._deadline.extend(CLOSE_TIMEOUT)
         step.last_call = self._call_later(CLOSE_TIMEOUT, step, self._give_up, step)
@@ -629,8 +623,8 @@ class ScopeTask:
         if self.loop_runner.virtual is not None:
             lines.append(self.loop_runner.virtual.describe_time())
         if is_dead:
-            lines.append(f"It would never have ended: {NOTHING_IS_LEFT}")
-        lines += [*waiting(names.items()), *describe_cycle(find_waits(names))]
+            lines.append(f"It would never have ended: {deadlock.NOTHING_IS_LEFT}")
+        lines += [*waiting(names.items()), *deadlock.describe_cycle(deadlock.find_waits(names))]
         step.expired.args = ("\n".join(lines),)
         if self._task is not None and (places := places_of_task(self._task)):
             stand_at(places[0], step.expired)
@@ -654,6 +648,8 @@ class ScopeTask:
 
     def _end_deadlocked(self, step: Step, dead: DeadlockError) -> None:
         """End a step that nothing can wake any more; give up one that has gone on in spite of that."""
+        from asyncunit.loops import deadlock
+
         current = self._current
         if current is None or self._task is None:
             step.done, step.error = True, dead
@@ -662,9 +658,9 @@ class ScopeTask:
             self._give_up(current)
             return
         names = self._names_of_tasks()
-        waits = find_waits(names)
-        lines = [f"{self.scope}: {step.name} can never end: {NOTHING_CAN_HAPPEN}"]
-        lines += [*describe_waits(waits, names), *describe_cycle(waits)]
+        waits = deadlock.find_waits(names)
+        lines = [f"{self.scope}: {step.name} can never end: {deadlock.NOTHING_CAN_HAPPEN}"]
+        lines += [*deadlock.describe_waits(waits, names), *deadlock.describe_cycle(waits)]
         text = "\n".join(lines)
         current.expired = DeadlockError(text)
         current.last_call = self._call_later(CLOSE_TIMEOUT, current, self._give_up, current)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import types
@@ -200,18 +199,30 @@ def _is_running(cls: type) -> bool:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Request:
     """What a fixture is told of who asks for it, when it names ``request`` as a parameter. The terms are pytest's.
 
     ``cls`` is the test class and ``instance`` the test; both are None where the fixture outlives them.
     """
 
-    scope: str
-    cls: type | None
-    instance: object | None
-    _fixture: Fixture[Any]
-    _chosen: tuple[object, ...] | None
+    __slots__ = ("_chosen", "_fixture", "cls", "instance", "scope")
+
+    def __init__(
+        self,
+        scope: str,
+        cls: type | None,
+        instance: object | None,
+        fixture: Fixture[Any],
+        chosen: tuple[object, ...] | None,
+    ) -> None:
+        self.scope = scope
+        self.cls = cls
+        self.instance = instance
+        self._fixture = fixture
+        self._chosen = chosen
+
+    def __repr__(self) -> str:
+        return f"<Request of {self._fixture}: scope={self.scope!r}, cls={self.cls!r}, instance={self.instance!r}>"
 
     @property
     def param(self) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import enum
 import itertools
 import keyword
@@ -25,14 +24,22 @@ Ids = Iterable[object] | Callable[[Any], object] | None
 ATTRIBUTE = "__asyncunit_parametrize__"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Param:
     """One set of values, and what is said of it; see `param`."""
 
-    values: tuple[object, ...]
-    id: str | None = None
-    skip: str | None = None
-    expected_failure: bool = False
+    __slots__ = ("expected_failure", "id", "skip", "values")
+
+    def __init__(
+        self,
+        values: tuple[object, ...],
+        id: str | None = None,  # noqa: A002 - pytest's word
+        skip: str | None = None,
+        expected_failure: bool = False,
+    ) -> None:
+        self.values = values
+        self.id = id
+        self.skip = skip
+        self.expected_failure = expected_failure
 
 
 class ParamSet(NamedTuple):
@@ -162,7 +169,8 @@ def parse_params(
     ]
     # Tools split the name of a test at its dots.
     texts = [text.replace(".", "_") for text in _ids(names, params, ids, what)]
-    return tuple(dataclasses.replace(given, id=text) for given, text in zip(params, unique(texts), strict=True))
+    named = zip(params, unique(texts), strict=True)
+    return tuple(Param(given.values, text, given.skip, given.expected_failure) for given, text in named)
 
 
 def _parse_param(names: tuple[str, ...], value: object, what: str, *, is_many: bool) -> Param:

@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from asyncunit import ConfigurationError
@@ -14,7 +12,7 @@ def test_the_keys_stand_in_the_order_of_the_alphabet_and_each_is_explained_in_a_
 
 
 def test_every_key_has_a_place_in_the_configuration():
-    assert set(KEYS) <= {field.name for field in dataclasses.fields(Config)}
+    assert set(KEYS) <= set(Config.__annotations__)
 
 
 @pytest.mark.parametrize("key", KEYS)
