@@ -200,7 +200,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     def _asyncunit_report(self, test: RunningTest, errors: Sequence[BaseException]) -> Any:
         """Have unittest report each of the errors, and run what is still among the cleanups."""
-        test.leave_behind(errors)
+        test.tell_later(errors)
         return super().doCleanups()
 
     def _callSetUp(self) -> None:
@@ -368,8 +368,10 @@ class StepsInScope(IsolatedAsyncioTestCase):
 
     def _callTearDown(self) -> None:
         test = self._asyncunit_test
-        if test is not None and (test.tear_down_steps or test.tear_down_errors) and not test.is_postponed:
-            test.leave_behind(test.tear_down())
+        if test is None or (scope_task := test.scope_task) is None or test.is_postponed:
+            return
+        if test.tear_down_steps or scope_task.scope.untold:
+            test.tell_later(test.tear_down())
 
     def _callCleanup(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         test = self._asyncunit_test

@@ -49,9 +49,8 @@ class RunningTest(OpenTest):
     """One test case while it runs.
 
     ``tear_down_steps`` are the tear-down hooks that are still to be run: none before the set-up has succeeded. If
-    ``is_async_tear_down``, one of them needs the task of the test. ``tear_down_errors`` is what the async one has
-    raised, if it was run with the test.
-    ``fixtures`` is None where the class has none, nor values to run tests with.
+    ``is_async_tear_down``, one of them needs the task of the test. ``fixtures`` is None where the class has none, nor
+    values to run tests with.
     """
 
     # Whether a subtest of the test has failed while it was run with its set-up.
@@ -87,7 +86,6 @@ class RunningTest(OpenTest):
         self._tear_down_steps_of_set_up = self.tear_down_steps
         # The parts of the set-up that are to follow at once.
         self._ahead: list[Part] = []
-        self.tear_down_errors: list[BaseException] = []
 
     def open(self, class_scope: ClassScope) -> ScopeTask:
         """Set up what the test needs of its class, and open its own scope inside."""
@@ -130,7 +128,7 @@ class RunningTest(OpenTest):
             return
         if is_error(failure, asyncio.CancelledError):
             raise self.cut_short(failure)
-        self.leave_behind(self.tear_down())
+        self.tell_later(self.tear_down())
         raise failure
 
     # All that is async and stands together takes one run of the loop, step by step. Once a step fails, the rest is run
@@ -216,13 +214,11 @@ class RunningTest(OpenTest):
             self._set_up_error = error
         elif doing is _TEST:
             self.came_of_test = CameOf(None, error)
-        elif doing is _TEAR_DOWN and self.scope_task is not None:
+        elif (scope_task := self.scope_task) is not None:  # the tear-down of a hook, or of a fixture
             if is_error(error, asyncio.CancelledError):
-                self.tear_down_errors += also_cancelled(self.scope_task, error)
+                scope_task.scope.tell_later(also_cancelled(scope_task, error))
             else:
-                self.tear_down_errors.append(error)
-        elif self.fixtures is not None:
-            self.fixtures.step_failed(error)
+                scope_task.scope.tell_later([error])
 
     def _after_test(self, *, went_well: bool) -> Awaitable[Any] | After:
         """The tear-down of a fixture, where nothing else is to be run before it; else what becomes of the task."""
@@ -242,12 +238,11 @@ class RunningTest(OpenTest):
     def tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""
         scope_task = self.scope_task
-        errors: list[BaseException] = []
         if scope_task is None:
-            return errors
+            return []
         scope_task.is_ending = True
         self.tear_down_hook = None
-        errors, self.tear_down_errors = self.tear_down_errors, errors
+        errors: list[BaseException] = scope_task.scope.take_untold()
         while self.tear_down_steps:
             try:
                 self.tear_down_steps.pop(0)()
@@ -278,7 +273,7 @@ class RunningTest(OpenTest):
     def finish(self) -> list[BaseException]:  # noqa: D102 - see the base
         return self.finish_own() + super().finish()
 
-    def leave_behind(self, errors: Sequence[BaseException]) -> None:
+    def tell_later(self, errors: Sequence[BaseException]) -> None:
         """Have unittest report each of the errors, which could not be raised where it came up: as that of a cleanup."""
         for error in reversed(errors):
             self._case.addCleanup(_raise, error)

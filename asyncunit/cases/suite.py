@@ -64,11 +64,7 @@ def prepare_class(module: ModuleScope, cls: type[unittest.TestCase]) -> tuple[Lo
     configure(module.run, choice)
     fixtures = fixtures_of(module.run, cls, choice)
     if fixtures is not None:
-        try:
-            fixtures.set_up(Scope.MODULE)
-        except Exception:
-            module.errors += fixtures.take_errors()
-            raise
+        fixtures.set_up(Scope.MODULE)
     return choice, fixtures
 
 

@@ -52,6 +52,7 @@ What ends a test early does so in this order, whatever it was:
 What is carried from one call to the next:
 
     ScopeTask.cancellation    the cancellation that goes through what the scope has entered, or what became of it
+    OpenScope.untold          errors of the scope that are still to be reported; `close` returns what nobody has taken
     LoopRunner.broken         the scope tasks whose wider scope was cancelled; `unwind` empties it
     LoopRunner.stubborn       tasks that refuse to end: the loop is replaced at the end of the test, or of the scope
     RunningTest.came_of_test  what the test has returned or raised, where it was run with its set-up

@@ -11,9 +11,9 @@ from typing import Any
 
 from asyncunit.errors import LoopScopeError, raise_all
 from asyncunit.introspection.functions import class_name
-from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
+from asyncunit.introspection.tracebacks import printing_at_interrupt
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
-from asyncunit.lifecycle.cleanups import Exit, also_cancelled, as_exception, cut_short, leave
+from asyncunit.lifecycle.cleanups import Exit, as_exception, cut_short, leave
 from asyncunit.lifecycle.fixture_setup import AsyncExit, begin_in_task, make
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask
@@ -156,7 +156,6 @@ class ClassFixtures:
     ``values`` are those of the fixtures that all of its tests use, and ``by_name`` those of them that tests read as
     attributes, but for what a hook of the class has put in the place of one. ``loop_runner`` is the loop that the tests
     share: one of the class's own is known once the class has opened it, and None stands for one for each test.
-    ``errors`` are those that could not be raised where they came up, because another one was.
     """
 
     def __init__(self, run: Run, cls: type, plan: Plan, choice: LoopChoice, loop_runner: LoopRunner | None) -> None:
@@ -164,7 +163,6 @@ class ClassFixtures:
         self.plan = plan
         self.values: dict[Node, Any] = {}
         self.by_name: dict[str, Any] = {}
-        self.errors: list[Exception] = []
         self.loop_runner = loop_runner
         self._run = run
         self._choice = choice
@@ -199,14 +197,10 @@ class ClassFixtures:
         if cut is not None:
             # `obtain` lets no cancellation through but that of a task on the loop.
             assert self.loop_runner is not None
-            *others, reason = unwind(self._run, self.loop_runner) or [cut_short(self._run.chain[-1], cut)]
-            self.errors += others
+            innermost = self._run.chain[-1]
+            *others, reason = unwind(self._run, self.loop_runner) or [cut_short(innermost, cut)]
+            innermost.tell_later(others)
             raise reason
-
-    def take_errors(self) -> list[Exception]:
-        """The errors that are still to be reported, once."""
-        errors, self.errors = self.errors, []
-        return errors
 
     def obtain(self, node: Node, values: Mapping[Node, Any], chosen: Mapping[Node, Param]) -> Any:
         """The value of a fixture that is wider than a test: made on the first call, found on the next.
@@ -282,7 +276,7 @@ class TestFixtures:
     ``clean_up`` runs what a tear-down has registered as cleanups, before the next one, and returns what that raised.
     """
 
-    __slots__ = ("_case", "_clean_up", "_errors", "_of_class", "_scope_task", "_values", "exits", "plan")
+    __slots__ = ("_case", "_clean_up", "_of_class", "_scope_task", "_values", "exits", "plan")
 
     def __init__(
         self,
@@ -295,7 +289,6 @@ class TestFixtures:
     ) -> None:
         self.plan = plan
         self.exits: list[Exit] = []
-        self._errors: list[BaseException] = []
         self._of_class = of_class
         self._case = case
         self._scope_task = scope_task
@@ -371,16 +364,9 @@ class TestFixtures:
         async_scope: Coroutine[Any, Any, None] = exit_.leave()
         return async_scope
 
-    def step_failed(self, error: BaseException) -> None:
-        """Take what that raised; the rest is left for `tear_down`."""
-        if is_error(error, CancelledError):
-            self._errors += also_cancelled(self._scope_task, error)
-        else:
-            self._errors.append(error)
-
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
-        errors, self._errors = self._errors, []
+        errors = self._scope_task.scope.take_untold()
         if self.exits:  # mostly, all have been called by then
             with printing_at_interrupt(self._scope_task.scope, errors):
                 while self.exits:

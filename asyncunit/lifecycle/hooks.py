@@ -56,9 +56,8 @@ class HookState(enum.Enum):
 class HookedScope:
     """An open class or module whose hooks are run: the sync ones outside the loop, the async ones in its task.
 
-    ``async_scope`` is None until something of it needs a loop. ``errors`` are those that could not be raised where they
-    came up, because another one was; they are returned by `close`. ``in_hook`` is true while a sync hook of it runs:
-    each is called by `call_hook`.
+    ``async_scope`` is None until something of it needs a loop. ``in_hook`` is true while a sync hook of it runs: each
+    is called by `call_hook`.
     """
 
     def __init__(self, run: Run, open_scope: OpenScope) -> None:
@@ -66,7 +65,6 @@ class HookedScope:
         self.open_scope = open_scope
         self.async_scope: AsyncScope | None = None
         self.state = HookState.NOT_CALLED
-        self.errors: list[Exception] = []
         self.in_hook = False
         open_scope.hooks = self
 
@@ -104,13 +102,12 @@ class HookedScope:
         finally:
             self.in_hook = False
 
-    def attempt(self, step: Callable[[], object]) -> list[Exception]:
-        """Take a step of the tear-down, and return what it raised."""
+    def attempt(self, step: Callable[[], object]) -> None:
+        """Take a step of the tear-down; what it raises is to be reported."""
         try:
             step()
         except Exception as error:
-            return [error]
-        return []
+            self.open_scope.tell_later([error])
 
     def set_up_async(self) -> None:
         """Set up the async scope; raises what a timeout or a task group made of a cancellation in its place."""
@@ -128,12 +125,12 @@ class HookedScope:
                 raise
             failure = error
         if failure is not None:
-            self.errors += async_scope.break_down()  # unittest does no cleanups in the middle of a class
+            self.open_scope.tell_later(async_scope.break_down())  # unittest does no cleanups in the middle of a class
             failure.add_note(f"Raised as the scope '{self.open_scope}' was set up anew after it had broken down.")
             raise failure
         if async_scope.scope_task.cancellation is not None:
             first, *others = self.unwind()
-            self.errors += others
+            self.open_scope.tell_later(others)
             raise first
 
     def unwind(self) -> list[Exception]:
@@ -142,11 +139,6 @@ class HookedScope:
             return []
         loop = self.async_scope.scope_task.loop_runner
         return unwind(self.run, loop) + replace_closed_loop(self.run, loop)
-
-    def take_errors(self) -> list[Exception]:
-        """The errors that are still to be reported, once."""
-        errors, self.errors = self.errors, []
-        return errors
 
     def no_loop(self, what: str) -> LoopScopeError:
         """The error for what needs a loop where this scope has none."""
@@ -223,29 +215,27 @@ class ModuleScope(HookedScope):
         self.run.report_all([failure, *self.run.leave(self.open_scope)], f"setUpModule ({self.name})")
         return False
 
-    def close(self) -> list[Exception]:
-        """Run what is left of the tear-down and the cleanups, and return what that raised."""
+    def close(self) -> None:
+        """Run what is left of the tear-down, and the cleanups; what that raises is to be reported."""
         if self.async_scope is not None:
-            self.errors += self.async_scope.tear_down()
+            self.open_scope.tell_later(self.async_scope.tear_down())
         if self.state is HookState.SET_UP and self.sync_tear_down is not None:
             self.state = HookState.TORN_DOWN
-            self.errors += self.attempt(functools.partial(self.call_hook, self.sync_tear_down))
-        return self.clean_up()
+            self.attempt(functools.partial(self.call_hook, self.sync_tear_down))
+        self.clean_up()
 
-    def clean_up(self) -> list[Exception]:
-        """Run the cleanups, and return what they raised, with what else is still to be reported."""
+    def clean_up(self) -> None:
+        """Run the cleanups; what they raise is to be reported."""
         self.take_cleanups()
         while self._cleanups:
             function, args, kwargs = self._cleanups.pop()
             is_ours = isinstance(function, AsyncCleanup)
-            self.errors += self.attempt(
-                function if is_ours else functools.partial(self.call, function, *args, **kwargs)
-            )
+            self.attempt(function if is_ours else functools.partial(self.call, function, *args, **kwargs))
             self.take_cleanups()
         if self.early_error is not None:
-            self.errors.append(self.early_error[1])
+            self.open_scope.tell_later(self.early_error[1:])
             self.early_error = None
-        return self.take_errors() + self.unwind()
+        self.open_scope.tell_later(self.unwind())
 
     def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base
         return LoopScopeError(
@@ -317,38 +307,36 @@ class ClassScope(HookedScope):
 
     def tear_down(self, sync_hook: Callable[[], object]) -> None:
         """Run both tear-down hooks, whatever the first one raises."""
-        errors = self.async_scope.tear_down() if self.async_scope is not None else []
+        if self.async_scope is not None:
+            self.open_scope.tell_later(self.async_scope.tear_down())
         if self.state is HookState.SET_UP:
             self.state = HookState.TORN_DOWN
-            errors += self.attempt(functools.partial(self.call_hook, sync_hook))
-        if errors and self.run.takes_errors_of_class_at_once:
-            self.errors += errors
-        elif errors:
-            first, *others = errors
-            self.errors += others
+            self.attempt(functools.partial(self.call_hook, sync_hook))
+        if self.open_scope.untold and not self.run.takes_errors_of_class_at_once:
+            first, *others = self.open_scope.take_untold()
+            self.open_scope.tell_later(others)
             raise first
 
-    def close(self) -> list[Exception]:
-        """Run what is left of the tear-down and the cleanups, and return what that raised."""
+    def close(self) -> None:
+        """Run what is left of the tear-down, and the cleanups; what that raises is to be reported."""
         if self in exploring:
             exploring.remove(self)
         if self.state is HookState.SET_UP:  # the run was interrupted, or went elsewhere
-            self.errors += self.attempt(self.cls.tearDownClass)
+            self.attempt(self.cls.tearDownClass)
         if self.async_scope is not None:
-            self.errors += self.async_scope.tear_down()
-        return self.clean_up()
+            self.open_scope.tell_later(self.async_scope.tear_down())
+        self.clean_up()
 
-    def clean_up(self) -> list[Exception]:
-        """Run the cleanups, and return what they raised, with what else is still to be reported."""
+    def clean_up(self) -> None:
+        """Run the cleanups; what they raise is to be reported."""
         if self.state is not HookState.NOT_CALLED:
             # unittest's own: asyncunit's leaves the class, which calls this.
             try:
                 unittest.TestCase.doClassCleanups.__func__(self.cls)  # type: ignore[attr-defined]
             finally:
-                self.errors += [info[1] for info in self.cls.tearDown_exceptions]  # type: ignore[attr-defined]
-        if self.fixtures is not None:
-            self.errors += self.fixtures.take_errors()
-        return self.take_errors() + self.unwind()
+                errors: list[Any] = self.cls.tearDown_exceptions  # type: ignore[attr-defined]
+                self.open_scope.tell_later(info[1] for info in errors)
+        self.open_scope.tell_later(self.unwind())
 
     def no_loop(self, what: str) -> LoopScopeError:  # noqa: D102 - see the base
         name = self.cls.__qualname__

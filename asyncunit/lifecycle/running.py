@@ -65,14 +65,15 @@ class OpenTest:
             errors += leave(self.outer.pop())
         return errors
 
-    def leave_behind(self, errors: Sequence[BaseException]) -> None:
+    def tell_later(self, errors: Sequence[BaseException]) -> None:
         """Have errors reported that could not be raised where they came up."""
-        raise NotImplementedError
+        if self.scope_task is not None:
+            self.scope_task.scope.tell_later(errors)
 
     def cut_short(self, cause: asyncio.CancelledError, *, is_expected: bool = False) -> BaseException:
         """Run what is left of a cancelled test, and return what is to be raised for it.
 
-        That is what a timeout or a task group made of the cancellation. Any other error that comes up is left behind;
+        That is what a timeout or a task group made of the cancellation. Any other error that comes up is told later;
         so is that of a wider scope, where the test is expected to fail: nobody expects that.
         """
         scope_task = self.scope_task
@@ -94,7 +95,7 @@ class OpenTest:
                 "The test's own task was cancelled, and not by a timeout, a task group or a cancel scope; or the test "
                 "raised CancelledError itself."
             )
-        self.leave_behind(errors)
+        self.tell_later(errors)
         return reason
 
     def unwind(self) -> list[Exception]:

@@ -62,7 +62,7 @@ class Position(NamedTuple):
 
 
 class FunctionTest(OpenTest):
-    """One test function while it runs. ``errors`` are those that could not be raised where they came up.
+    """One test function while it runs.
 
     ``is_called_often`` is true where it is called more than once, as by hypothesis.
     """
@@ -74,7 +74,6 @@ class FunctionTest(OpenTest):
         self._function = function
         self.position = position
         self.name = name
-        self.errors: list[BaseException] = []
         self._case = types.SimpleNamespace()
         # Those on loops that are not the test's.
         self._others: list[ScopeTask] = []
@@ -146,12 +145,8 @@ class FunctionTest(OpenTest):
         """There is no step that could fail."""
         raise error
 
-    def leave_behind(self, errors: Sequence[BaseException]) -> None:  # noqa: D102 - see the base
-        self.errors += errors
-
     def close(self) -> list[Exception]:  # noqa: D102 - see the base
-        errors: list[Any] = self.errors
-        self.errors = []
+        errors = [] if self.scope_task is None else self.scope_task.scope.take_untold()
         for other in self._others:
             if other.end() is not None and not other.loop_runner.loop.is_closed():
                 other.loop_runner.turn()

@@ -9,13 +9,13 @@ import contextvars
 import functools
 import types
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from asyncunit.config.settings import Config
 from asyncunit.introspection.frames import Place
 from asyncunit.introspection.functions import class_name
-from asyncunit.introspection.tracebacks import printing_at_interrupt
+from asyncunit.introspection.tracebacks import print_all
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -41,6 +41,10 @@ class OpenScope:
     alive, with the place where each was made; None until there is one. ``notices``, of the widest scope, take the
     warnings that are to be shown when all scopes of the run are closed; None where they are to be shown at once.
 
+    ``untold`` are errors of the scope that could not be raised where they came up, mostly because another one was:
+    `tell_later` puts them in, and who reports errors of the scope next takes all of them out, by `take_untold`. `close`
+    returns what nobody has taken.
+
     ``has_more`` is true once what a narrower scope has made went over to it, for it keeps that: `take`.
 
     Of a test, ``is_over`` is true once it has run to its end: what comes up of it later is too late for its own report.
@@ -51,6 +55,7 @@ class OpenScope:
     has_more = False
     is_over = False
     function: Any = None
+    untold: tuple[Any, ...] = ()
     # What was set around the run when it opened, where pytest may set something meanwhile.
     around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
     made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None
@@ -188,26 +193,39 @@ class OpenScope:
                 spread[variable] = value
 
     def has_anything_to_close(self) -> bool:
-        """Whether there are hooks, fixtures, or anything that is kept."""
-        return bool(self.hooks or self.fixtures or self._kept)
+        """Whether there are hooks, fixtures, anything that is kept, or errors that are still to be reported."""
+        return bool(self.hooks or self.fixtures or self._kept or self.untold)
+
+    def tell_later(self, errors: Iterable[BaseException]) -> None:
+        """Have errors be reported with the next ones of the scope, or when it is closed."""
+        self.untold += tuple(errors)
+
+    def take_untold(self) -> list[Any]:
+        """The errors that are still to be reported, once."""
+        untold = list(self.untold)
+        if untold:
+            del self.untold
+        return untold
 
     def close(self) -> list[Exception]:
-        """Close the hooks, the fixtures and what is kept, and return what that raised.
+        """Close the hooks, the fixtures and what is kept; return what that raised, and what is still to be reported.
 
         May be called twice, also to go on where Ctrl-C interrupted it.
         """
-        errors: list[Exception] = []
-        with printing_at_interrupt(self, errors):
+        try:
             if self.hooks is not None:
-                errors += self.hooks.close()
+                self.hooks.close()
             if self.fixtures is not None:
-                errors += self.fixtures.close()
+                self.tell_later(self.fixtures.close())
                 if self.hooks is not None:
-                    errors += self.hooks.clean_up()
+                    self.hooks.clean_up()
             while self._closers:
                 try:
-                    errors += self._closers.pop()() or ()
+                    self.tell_later(self._closers.pop()() or ())
                 except Exception as error:
-                    errors.append(error)
-            self._kept = None  # what is kept refers to the scope
-        return errors
+                    self.tell_later([error])
+        except KeyboardInterrupt:
+            print_all(self, self.take_untold())
+            raise
+        self._kept = None  # what is kept refers to the scope
+        return self.take_untold()

@@ -68,3 +68,28 @@ def test_a_scope_knows_whether_it_has_anything_to_close(name):
     assert keeping.has_anything_to_close()
     keeping.close()
     assert not keeping.has_anything_to_close()
+
+
+def test_an_error_that_is_still_to_be_reported_is_taken_once_or_returned_when_the_scope_closes():
+    scope, first, second = opened(), ValueError("first"), ValueError("second")
+    scope.tell_later([first])
+    scope.tell_later([second])
+    assert scope.has_anything_to_close()
+    assert scope.take_untold() == [first, second]
+    assert scope.take_untold() == []
+    assert not scope.has_anything_to_close()
+    scope.tell_later([first])
+    assert (scope.close(), scope.close()) == ([first], [])
+
+
+def test_what_is_still_to_be_reported_is_printed_where_ctrl_c_interrupts_the_closing(capsys):
+    def close(_):
+        raise KeyboardInterrupt
+
+    scope = opened()
+    scope.keep("a", object, close)
+    scope.keep("b", object, lambda _: [ValueError("boom")])
+    with pytest.raises(KeyboardInterrupt):
+        scope.close()
+    assert capsys.readouterr().err.count("ValueError: boom") == 1
+    assert scope.close() == []
