@@ -85,15 +85,14 @@ class PytestFixtures:
 
     def __init__(self, ownership: Ownership) -> None:
         self._ownership = ownership
-        # By the id of the definition, which is kept so that its id stays its own.
-        self._known: dict[int, tuple[Any, PytestFixture | None]] = {}
+        # By their definitions.
+        self._known: dict[Any, PytestFixture | None] = {}
 
     def find(self, definition: Any) -> PytestFixture | None:
         """The fixture of pytest's, if it is async and asyncunit's to run."""
-        found = self._known.get(id(definition))
-        if found is None:
-            found = self._known[id(definition)] = definition, self._find(definition)
-        return found[1]
+        if definition not in self._known:
+            self._known[definition] = self._find(definition)
+        return self._known[definition]
 
     def _find(self, definition: Any) -> PytestFixture | None:
         function = written_of(definition.func)

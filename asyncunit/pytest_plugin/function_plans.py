@@ -326,12 +326,12 @@ class Collected:
     def _survey(self, item: Any) -> _Surroundings:
         scope_nodes = scope_nodes_of(item)
         marked = reversed(list(item.parent.iter_markers_with_node(MARKER)))
-        said = {id(at): parse_marker(mark, at.nodeid) for at, mark in marked}
+        said = {at: parse_marker(mark, at.nodeid) for at, mark in marked}
         config = self.ownership.config
         configs = []
         explicit = None
         for scope_node in scope_nodes:
-            of_node = said.get(id(scope_node.node), {}) if scope_node.node is not None else {}
+            of_node = said.get(scope_node.node, {})
             if scope_node.scope is Scope.MODULE:
                 written = settings_of_module(scope_node.key)
                 config = self._merge(config_of_module(scope_node.key, config), of_node, written, scope_node.node.nodeid)

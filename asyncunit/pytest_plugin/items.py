@@ -82,8 +82,8 @@ class ItemRunner:
         self._put_loop_back: Callable[[], object] | None = None
         # The test function that pytest has come to, while its scope is open.
         self._test: FunctionTest | None = None
-        # By the id of a definition: the fixture whose value pytest has, and what has pytest let go of it.
-        self._given: dict[int, tuple[OpenPytestFixture, Callable[[], None]]] = {}
+        # By its definition: the fixture whose value pytest has, and what has pytest let go of it.
+        self._given: dict[Any, tuple[OpenPytestFixture, Callable[[], None]]] = {}
         # The definition whose fixture has failed in a way that is not to be told to the next who asks for it.
         self._to_forget: Any = None
         # Those whose set-up was cancelled, which the next test is to try again.
@@ -148,7 +148,7 @@ class ItemRunner:
             return
         cut, self._cut = self._cut, []
         for definition, opened in cut:
-            last, finish = self._given[id(definition)]
+            last, finish = self._given[definition]
             if last is opened:
                 finish()
 
@@ -165,7 +165,7 @@ class ItemRunner:
             return
         definitions = item._fixtureinfo.name2fixturedefs
         used = [definitions[name][-1] for name in item.fixturenames if name in definitions]
-        found = [self._collected.fixtures.find_for(each, is_case=True) for each in used if id(each) in self._given]
+        found = [self._collected.fixtures.find_for(each, is_case=True) for each in used if each in self._given]
         at_home = [each for each in found if each is not None and self._home_of(each) is not None]
         if not at_home:
             return
@@ -177,7 +177,7 @@ class ItemRunner:
 
     def _home_of(self, found: PytestFixture) -> LoopRunner | None:
         """The loop on which a fixture is whose value pytest has; None where it has none, or one that is on no loop."""
-        opened, _ = self._given.get(id(found.definition), (None, None))
+        opened, _ = self._given.get(found.definition, (None, None))
         open_fixture = None if opened is None else opened.open_fixture
         if open_fixture is None or open_fixture.async_scope is None:
             return None
@@ -189,7 +189,7 @@ class ItemRunner:
         owner = chain[depth - 1] if depth <= len(chain) else None
         home = self._home_of(found)
         if home is not None and (home.owner is not owner or home.factory is not factory):
-            _, finish = self._given[id(found.definition)]
+            _, finish = self._given[found.definition]
             self._run.is_moving = True
             try:
                 finish()
@@ -242,7 +242,7 @@ class ItemRunner:
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
         request.addfinalizer(opened.tear_down)
-        self._given[id(definition)] = opened, finish
+        self._given[definition] = opened, finish
         try:
             return self._set_up_opened(found, node, opened, request, call, finish)
         except BaseException:

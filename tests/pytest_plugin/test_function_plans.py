@@ -13,6 +13,12 @@ def mark(name="asyncunit", *args, **kwargs):
     return types.SimpleNamespace(name=name, args=args, kwargs=kwargs)
 
 
+class Fake(types.SimpleNamespace):
+    """As much of an object of pytest's as is asked for; what it stands for has a hash, too."""
+
+    __hash__, __eq__ = object.__hash__, object.__eq__
+
+
 class Parent:
     def iter_markers_with_node(self, name):
         return []
@@ -31,9 +37,7 @@ class Node:
         self.obj = obj
         self._fixtureinfo = types.SimpleNamespace(name2fixturedefs={each.argname: [each] for each in definitions})
         self.parent = Parent()
-        self.session = types.SimpleNamespace(
-            _fixturemanager=types.SimpleNamespace(getfixturedefs=lambda name, node: None)
-        )
+        self.session = Fake(_fixturemanager=types.SimpleNamespace(getfixturedefs=lambda name, node: None))
 
     def listchain(self):
         return [self.session, self]
@@ -43,7 +47,7 @@ class Node:
 
 
 def definition(function, scope="function", name="value"):
-    return types.SimpleNamespace(func=function, scope=scope, argname=name, baseid="", node=None)
+    return Fake(func=function, scope=scope, argname=name, baseid="", node=None)
 
 
 async def coroutine_function():

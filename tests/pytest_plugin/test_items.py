@@ -8,7 +8,7 @@ from asyncunit.pytest_plugin.function_plans import Collected
 from asyncunit.pytest_plugin.items import ItemRunner
 from asyncunit.pytest_plugin.loop_factories import PARAM
 from asyncunit.scopes import registry
-from tests.pytest_plugin.test_function_plans import Node, mark, ownership
+from tests.pytest_plugin.test_function_plans import Fake, Node, mark, ownership
 
 
 class Item(Node):
@@ -23,7 +23,7 @@ class Item(Node):
         self.parent = parent or self.parent
 
     def listchain(self):
-        return [types.SimpleNamespace(own_markers=[], addfinalizer=lambda finalizer: None), self]
+        return [Fake(own_markers=[], addfinalizer=lambda finalizer: None), self]
 
 
 @pytest.fixture
@@ -98,6 +98,6 @@ def test_what_a_failed_test_has_left_is_reported_when_it_is_left(items, collecte
 
 
 def test_fixtures_that_are_not_async_are_pytests_to_run(items, collected):
-    definition = types.SimpleNamespace(func=lambda: 1, scope="function", argname="value", baseid="")
+    definition = Fake(func=lambda: 1, scope="function", argname="value", baseid="")
     items.come_to(Item(running_loop))
     assert items.in_place_of(definition, types.SimpleNamespace(instance=None)) is None
