@@ -321,9 +321,14 @@ def _too_narrow(cls: type, scope: Scope, what: str, needed: Scope) -> LoopScopeE
         other = "use AsyncTestCase as the base"
     fix: str = getattr(cls, "_asyncunit_fix", f'Write in {cls.__qualname__}:  loop_scope = "{{scope}}"')
     fix = fix.replace("{scope}", str(needed))  # there may be other braces in the name of the class
+    return too_narrow(class_with_place(cls), f'"{scope}"{source}', what, needed, f"{fix}  or {other}")
+
+
+def too_narrow(who: str, said: str, what: str, needed: Scope, fix: str) -> LoopScopeError:
+    """The error for a loop scope that is named where something needs a wider one."""
     return LoopScopeError(
-        f'{class_with_place(cls)} has loop_scope = "{scope}"{source}, but {what} needs a loop that lasts for the '
-        f"{needed}. {fix}  or {other}, and it is inferred."
+        f"{who} has loop_scope = {said}, but {what} needs a loop that lasts for the {needed}. {fix}, and it is "
+        f"inferred."
     )
 
 

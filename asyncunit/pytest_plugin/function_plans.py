@@ -14,7 +14,7 @@ from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
 from asyncunit.config.settings import ATTRIBUTE, Config, settings_of, settings_of_module
 from asyncunit.errors import LoopScopeError
 from asyncunit.introspection.functions import is_plain, written_of
-from asyncunit.plans.loop_choice import config_of_module, module_hook
+from asyncunit.plans.loop_choice import config_of_module, module_hook, too_narrow
 from asyncunit.pytest_plugin.asyncio_compat import Ownership
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, PytestFixtures, depth_needed
 from asyncunit.pytest_plugin.markers import check_agreement, parse_asyncio_marker, parse_marker
@@ -265,10 +265,12 @@ class Collected:
             elif needed < depth and explicit is Scope.PACKAGE is scope_nodes[needed - 1].scope:
                 depth, reason = needed, f"as it says; it is the package of the {each.fixture}"
             elif needed < depth and not is_sync:
-                raise _too_narrow(explicit, each, scope_nodes)
+                raise _too_narrow(explicit, f"the {each.fixture}, which it uses,", scope_nodes[needed - 1].scope)
         of_module = depth_of(Scope.MODULE, scope_nodes)
         if explicit is not None and depth > of_module and not is_sync:
-            _check_hook(explicit, str(scope_nodes[of_module - 1].key))
+            module = str(scope_nodes[of_module - 1].key)
+            if (hook := module_hook(module)) is not None:
+                raise _too_narrow(explicit, f"{module}.{hook}", Scope.MODULE)
         plan = FunctionPlan(
             scope_nodes,
             depth,
@@ -370,24 +372,9 @@ class Collected:
         return min(plan.depth, needed)
 
 
-def _too_narrow(explicit: Scope | None, found: PytestFixture, scope_nodes: tuple[ScopeNode, ...]) -> LoopScopeError:
-    depth = depth_needed(found, scope_nodes)
-    needed = scope_nodes[depth - 1].scope if depth <= len(scope_nodes) else Scope.FUNCTION
-    return LoopScopeError(
-        f'it has loop_scope = "{explicit}", but the {found.fixture}, which it uses, needs a loop that lasts for '
-        f'the {needed}. Write  @pytest.mark.asyncunit(loop_scope="{needed}")  or leave loop_scope out, and it is '
-        f"inferred."
-    )
-
-
-def _check_hook(explicit: Scope, module: str) -> None:
-    """Raise LoopScopeError where a loop is narrower than the one that the async hooks of its module need."""
-    hook = module_hook(module)
-    if hook is not None:
-        raise LoopScopeError(
-            f'it has loop_scope = "{explicit}", but {module}.{hook} needs a loop that lasts for the module. Write  '
-            f'@pytest.mark.asyncunit(loop_scope="module")  or leave loop_scope out, and it is inferred.'
-        )
+def _too_narrow(explicit: Scope | None, what: str, needed: Scope) -> LoopScopeError:
+    fix = f'Write  @pytest.mark.asyncunit(loop_scope="{needed}")  or leave loop_scope out'
+    return too_narrow("it", f'"{explicit}"', what, needed, fix)
 
 
 def _count(marks: Iterable[Any]) -> int:

@@ -491,9 +491,7 @@ class ItemRunner:
 
     def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
         """The loop factory that an item runs with."""
-        callspec = getattr(item, "callspec", None)
-        configured = plan.config.loop_factory
-        factory = configured if callspec is None else callspec.params.get(loop_factories.PARAM, configured)
+        factory = loop_factories.factory_of(item, plan)
         policy = None if factory is not None else self._collected.surroundings(item).policy
         return plan.config.clocked(factory if policy is None else self._policies.factory_of(item, policy))
 

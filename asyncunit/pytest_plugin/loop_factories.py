@@ -21,6 +21,13 @@ _HOOK = "pytest_asyncunit_loop_factories"
 _ASYNCIO_HOOK = "pytest_asyncio_loop_factories"
 
 
+def factory_of(item: Any, plan: FunctionPlan) -> Any:
+    """The loop factory that an item runs with, but for its clock; None where nobody names any."""
+    callspec = getattr(item, "callspec", None)
+    configured = plan.config.loop_factory
+    return configured if callspec is None else callspec.params.get(PARAM, configured)
+
+
 class LoopFactories:
     """Those of one run of pytest; ``config`` is pytest's."""
 

@@ -21,7 +21,7 @@ from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import declared
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
-from asyncunit.pytest_plugin.loop_factories import PARAM
+from asyncunit.pytest_plugin.loop_factories import factory_of
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, is_function
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -62,7 +62,7 @@ def declare_hooks(module: Any, collected: Collected) -> None:
 def _check(item: Any, plan: FunctionPlan, loop_runner: LoopRunner) -> None:
     """Raise LoopScopeError where a test is on another loop than the hooks of its module."""
     owner = loop_runner.owner
-    if plan.loop_scope is not owner.scope or _factory_of(item, plan) is not loop_runner.factory:
+    if plan.loop_scope is not owner.scope or plan.config.clocked(factory_of(item, plan)) is not loop_runner.factory:
         name = item.module.__name__
         raise LoopScopeError(
             f"{item.nodeid} runs on the {plan.loop_scope} loop ({plan.reason}), but {name}."
@@ -70,13 +70,6 @@ def _check(item: Any, plan: FunctionPlan, loop_runner: LoopRunner) -> None:
             f"functions share one loop. Leave loop_scope and loop factories out, or write the same for all of the "
             f"module."
         )
-
-
-def _factory_of(item: Any, plan: FunctionPlan) -> Any:
-    """The loop factory that a test function runs with."""
-    configured = plan.config.loop_factory
-    callspec = getattr(item, "callspec", None)
-    return plan.config.clocked(configured if callspec is None else callspec.params.get(PARAM, configured))
 
 
 def _tear_down_first(item: Any, request: pytest.FixtureRequest, seen: set[str]) -> None:
@@ -153,5 +146,5 @@ def _choice_of(collected: Collected, item: Any, plan: FunctionPlan) -> LoopChoic
     """What a test function asks for."""
     config, run_config = plan.config, collected.ownership.config
     of_module = plan.configs[depth_of(Scope.MODULE, plan.scope_nodes) - 1]
-    factory = _factory_of(item, plan)
+    factory = config.clocked(factory_of(item, plan))
     return LoopChoice(plan.loop_scope, factory, (config, of_module, run_config), plan.reason, plan.explicit)
