@@ -20,7 +20,7 @@ from asyncunit.pytest_plugin.fixture_plans import PytestFixture, PytestFixtures,
 from asyncunit.pytest_plugin.markers import check_agreement, parse_asyncio_marker, parse_marker
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, is_function, outer_depth_of, scope_nodes_of
 from asyncunit.pytest_plugin.policies import overriding_policy
-from asyncunit.scope import Scope, ScopePath
+from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -55,11 +55,6 @@ class FunctionPlan(NamedTuple):
     own_markers: int = 0
     is_sync: bool = False
     explicit: bool = False
-
-    @property
-    def path(self) -> ScopePath:
-        """The scopes around the test."""
-        return tuple((scope_node.scope, scope_node.key) for scope_node in self.scope_nodes)
 
     @property
     def loop_scope(self) -> Scope:

@@ -46,7 +46,7 @@ from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth
 from asyncunit.pytest_plugin.fixtures import OpenPytestFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.module_hooks import failure_of_module, sync_hooks_of
-from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outermost_folder_of
+from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outermost_folder_of, path_of
 from asyncunit.pytest_plugin.policies import POLICY, Policies
 from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_scope_task
 from asyncunit.scope import Scope
@@ -121,11 +121,7 @@ class ItemRunner:
             cls: Any = getattr(item, "cls", None)
             run.cls = cls
             self._is_case = is_case(cls)
-            path = tuple(
-                (scope_node.scope, scope_node.key)
-                for scope_node in self._scope_nodes_of(item)
-                if scope_node.scope is not Scope.CLASS
-            )
+            path = tuple(each for each in path_of(self._scope_nodes_of(item)) if each[0] is not Scope.CLASS)
             if len(path) > 1:
                 run.paths[str(path[-1][1])] = path
                 if self._is_case and _stands_where_found(cls, str(path[-1][1])):
@@ -203,11 +199,7 @@ class ItemRunner:
             self._put_loop_back()
             self._put_loop_back = None
         if nextitem is not None and nextitem.parent is not item.parent:
-            scope_nodes = self._scope_nodes_of(nextitem)
-            for open_scope, scope_node in zip(list(run.chain), scope_nodes, strict=False):
-                if (open_scope.scope, open_scope.key) != (scope_node.scope, scope_node.key):
-                    run.pending += run.leave(open_scope)
-                    break
+            run.leave_all_but(path_of(self._scope_nodes_of(nextitem)))
         if run.pending:
             raise_all(run.take_pending(), f"after {item.nodeid}")
 
@@ -339,9 +331,9 @@ class ItemRunner:
     def _position_of_case(self, item: Any) -> Position:
         """Where a test case stands."""
         choice, scope_nodes = loop_choice.choose(item.cls, self._run.config), self._scope_nodes_of(item)
-        path = tuple((scope_node.scope, scope_node.key) for scope_node in scope_nodes)
         configs = [choice.config_at(scope_node.scope) for scope_node in scope_nodes]
-        return Position(path, depth_of(choice.scope, scope_nodes), choice.factory, choice.configs[0], configs)
+        depth = depth_of(choice.scope, scope_nodes)
+        return Position(path_of(scope_nodes), depth, choice.factory, choice.configs[0], configs)
 
     def _runner_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]
@@ -485,7 +477,7 @@ class ItemRunner:
         factory = self._factory_of(item, plan)
         position = self._positions.get((id(plan), factory))
         if position is None:
-            position = Position(plan.path, plan.depth, factory, plan.config, plan.configs)
+            position = Position(path_of(plan.scope_nodes), plan.depth, factory, plan.config, plan.configs)
             self._positions[id(plan), factory] = position
         return position
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from asyncunit.scope import Scope, path_of_module
+from asyncunit.scope import Scope, ScopePath, path_of_module
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -40,6 +40,11 @@ def scope_nodes_of(item: Any) -> tuple[ScopeNode, ...]:
     if cls is not None:
         scope_nodes.append(ScopeNode(Scope.CLASS, cls, next(node for node in reversed(chain) if _is(node, "Class"))))
     return tuple(scope_nodes)
+
+
+def path_of(scope_nodes: tuple[ScopeNode, ...]) -> ScopePath:
+    """These scopes, as a run enters them."""
+    return tuple((scope_node.scope, scope_node.key) for scope_node in scope_nodes)
 
 
 def outermost_folder_of(item: Any) -> Any:

@@ -82,15 +82,19 @@ class Run:
 
     def enter(self, path: ScopePath) -> OpenScope:
         """Close the open scopes that are not on ``path``, innermost first, and open the rest of it."""
+        self.leave_all_but(path)
+        for scope, key in path[len(self.chain) :]:
+            self.open(scope, key)
+        return self.chain[-1]
+
+    def leave_all_but(self, path: ScopePath) -> None:
+        """Close the open scopes that are not on ``path``, innermost first."""
         depth = 0
         for open_scope, (scope, key) in zip(self.chain, path, strict=False):
             if open_scope.scope is not scope or open_scope.key != key:
                 break
             depth += 1
         self._close_to(depth)
-        for scope, key in path[depth:]:
-            self.open(scope, key)
-        return self.chain[-1]
 
     def path_of_module(self, name: str) -> ScopePath:
         """The scopes around the module of this name, and its own."""
