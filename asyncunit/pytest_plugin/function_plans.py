@@ -165,13 +165,10 @@ class Collected:
         self._marked.setdefault(item, []).append(item.own_markers[-1 if append else 0])
 
     def put(self, item: Any, plan: FunctionPlan) -> None:
-        """Have an item be planned like that."""
+        """Have an item be planned like that, before `plan_again`."""
         key = item._fixtureinfo
         plans = self._plans if id(key) in self._plans else self._others
-        if item in self._changed:
-            self._changed[item] = plan
-        else:
-            plans[id(key)] = key, plan
+        plans[id(key)] = key, plan
 
     def shared_plan(self, items: Sequence[Any], *, is_innermost: bool) -> FunctionPlan | None:
         """The one plan of all items that stand in a parent, which can say for them what is in force; else None.
@@ -203,15 +200,14 @@ class Collected:
 
     def plan_for_fixtures(self, item: Any) -> FunctionPlan:
         """The plan of any item, by which its async fixtures are set up."""
+        if (plan := self.plan_of(item)) is not None:
+            return plan
         key = item._fixtureinfo
-        if item in self._changed:
-            return self._changed[item]
-        found = self._plans.get(id(key)) or self._others.get(id(key))
-        if found is None:
+        if id(key) not in self._others:
             function = getattr(item, "obj", None)
             plan = self._plan(item, function, self.surroundings(item), is_asyncio=False, is_sync=True)
-            found = self._others[id(key)] = key, plan
-        return found[1]
+            self._others[id(key)] = key, plan
+        return self._others[id(key)][1]
 
     # Which loop.
 

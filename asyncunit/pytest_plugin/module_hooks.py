@@ -128,7 +128,7 @@ def join_hooks(collected: Collected, groups: Iterable[Sequence[Any]]) -> None:
         if loop_choice.module_hook(name) is None:
             continue
         for item in filter(is_function, items):
-            plan = collected.plan_of(item) or collected.plan_for_fixtures(item)
+            plan = collected.plan_for_fixtures(item)
             if not plan.is_asyncio:
                 _order_hooks(item)
                 found.append((name, item, plan))
