@@ -8,10 +8,9 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from asyncunit.errors import LoopClosedError
 from asyncunit.introspection.functions import is_async_def
 from asyncunit.introspection.tracebacks import is_error
-from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, leave
+from asyncunit.lifecycle.cleanups import AsyncCleanup, leave, to_tell
 from asyncunit.lifecycle.fixtures import TestFixtures
 from asyncunit.lifecycle.hooks import ClassScope, loop_of
 from asyncunit.lifecycle.running import OpenTest
@@ -215,10 +214,7 @@ class RunningTest(OpenTest):
         elif doing is _TEST:
             self.came_of_test = CameOf(None, error)
         elif (scope_task := self.scope_task) is not None:  # the tear-down of a hook, or of a fixture
-            if is_error(error, asyncio.CancelledError):
-                scope_task.scope.tell_later(also_cancelled(scope_task, error))
-            else:
-                scope_task.scope.tell_later([error])
+            scope_task.scope.tell_later(to_tell(scope_task, error))
 
     def _after_test(self, *, went_well: bool) -> Awaitable[Any] | After:
         """The tear-down of a fixture, where nothing else is to be run before it; else what becomes of the task."""
@@ -244,15 +240,8 @@ class RunningTest(OpenTest):
         self.tear_down_hook = None
         errors: list[BaseException] = scope_task.scope.take_untold()
         while self.tear_down_steps:
-            try:
-                self.tear_down_steps.pop(0)()
-            except asyncio.CancelledError as error:
-                errors += also_cancelled(scope_task, error)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                if not (is_error(error, LoopClosedError) and error.is_repeated):
-                    errors.append(error)
+            for error in leave(self.tear_down_steps.pop(0)):
+                errors += to_tell(scope_task, error)
         return errors
 
     def clean_up(self) -> list[BaseException]:

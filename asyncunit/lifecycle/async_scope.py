@@ -11,7 +11,7 @@ from asyncunit.checks.scope_end import Watch, after_scope, before
 from asyncunit.checks.unhandled_errors import observer_on
 from asyncunit.config.parsing import LoopFactory
 from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
-from asyncunit.lifecycle.cleanups import AsyncCleanup, also_cancelled, as_errors, as_exception, call_hook, cut_short
+from asyncunit.lifecycle.cleanups import AsyncCleanup, as_errors, as_exception, call_hook, cut_short, leave, to_tell
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask, WideTask
 from asyncunit.scopes.open_scope import OpenScope
@@ -77,7 +77,7 @@ class AsyncScope:
             if self.tear_down_hook is not None and not self.scope_task.loop_runner.is_interrupted:
                 call_hook(self.scope_task, self.tear_down_hook)
         except asyncio.CancelledError as error:
-            return also_cancelled(self.scope_task, error)
+            return to_tell(self.scope_task, error)
         except (Exception, SystemExit) as error:
             return [as_exception(error, self.scope_task.scope)]
         return []
@@ -88,10 +88,7 @@ class AsyncScope:
         errors = self.tear_down()
         with printing_at_interrupt(self.scope_task.scope, errors):
             while self._cleanups:
-                try:
-                    self._cleanups.pop()()
-                except Exception as error:
-                    errors.append(error)
+                errors += [as_exception(error, self.scope_task.scope) for error in leave(self._cleanups.pop())]
         if self.scope_task.scope.fixtures is not None:
             errors += self.scope_task.scope.fixtures.tear_down(self)
         self.state = AsyncScopeState.BROKEN

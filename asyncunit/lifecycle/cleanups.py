@@ -24,7 +24,7 @@ Cleanup = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]
 Exit = Callable[[], None]
 
 
-def leave(exit_: Exit) -> list[BaseException]:
+def leave(exit_: Callable[[], object]) -> list[BaseException]:
     """Call what tears something down, and return what that raised."""
     try:
         exit_()
@@ -121,8 +121,10 @@ def put_behind(error: BaseException, earlier: BaseException) -> BaseException:
     return error
 
 
-def also_cancelled(scope_task: ScopeTask, error: CancelledError) -> list[Exception]:
-    """Let a cancellation go through what the scope holds; where one does already, this one is an error of its own."""
+def to_tell(scope_task: ScopeTask, error: BaseException) -> list[Any]:
+    """What is to be reported of an error: a cancellation goes through what the scope holds, where none does already."""
+    if not is_error(error, CancelledError):
+        return [error]
     return [] if scope_task.cancelled(error) else [cut_short(scope_task.scope, error)]
 
 

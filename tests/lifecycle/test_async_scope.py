@@ -95,6 +95,15 @@ def test_every_error_of_closing_is_returned(async_scopes):
     assert async_scope.close() == []
 
 
+def test_whatever_a_cleanup_raises_the_others_are_run_where_a_scope_is_broken_down(async_scopes, events):
+    async_scope = async_scopes[-1]
+    async_scope.add(AsyncCleanup(async_scope.scope_task, events.append, "other"))
+    async_scope.add(AsyncCleanup(async_scope.scope_task, pytest.fail, "boom"))  # no Exception
+    [error] = async_scope.break_down()
+    assert (type(error), type(error.__cause__)) == (CutShortError, pytest.fail.Exception)
+    assert events[-1] == "other"
+
+
 @pytest.mark.parametrize("index", range(4))
 def test_a_crash_of_what_a_scope_holds_breaks_it_and_those_inside_it_down(
     run, loop_runner, async_scopes, events, index
