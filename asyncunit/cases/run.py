@@ -355,9 +355,9 @@ def stop(finish: Callable[[], object] | None = None) -> None:
         if finish is not None and not Interrupt.nothing_more_is_waited_for():
             finish()
     except BaseException:
-        run.chain.clear()
+        run.abandon()
         raise
     finally:
         if Interrupt.nothing_more_is_waited_for():
-            run.chain.clear()
+            run.abandon()
         registry.end(run)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from asyncunit.errors import raise_all
-from asyncunit.introspection.tracebacks import printing_at_interrupt, report_on_stderr
+from asyncunit.introspection.tracebacks import print_all, printing_at_interrupt, report_on_stderr
 from asyncunit.scope import Scope, ScopePath, path_of_module
 from asyncunit.scopes.open_scope import OpenScope
 
@@ -157,6 +157,12 @@ class Run:
         """Close all that is open, innermost first. May be called twice, also to go on where Ctrl-C interrupted it."""
         self.is_closing = True
         self._close_to(0)
+
+    def abandon(self) -> None:
+        """Close nothing any more; what is still to be reported goes to stderr."""
+        for open_scope in self.chain:
+            print_all(open_scope, open_scope.take_untold())
+        self.chain.clear()
 
     def finish(self) -> None:
         """Call what is to be called at the end, the last first; the run is no more among those that have not ended."""

@@ -140,6 +140,15 @@ def test_closing_calls_back_when_all_is_closed_once(run, closed):
     assert closed == [Scope.SESSION, ("end", [])]
 
 
+def test_a_run_that_is_abandoned_closes_nothing_and_prints_what_is_still_to_be_reported(run, closed, capsys):
+    enter(run, PATH, closed)
+    run.chain[1].tell_later([ValueError("boom")])
+    run.abandon()
+    run.close()
+    assert closed == []
+    assert capsys.readouterr().err.count("ValueError: boom") == 1
+
+
 def test_closing_can_go_on_where_it_was_interrupted(run, closed):
     enter(run, PATH[:3], closed)
     watch(run.open(Scope.CLASS, "C"), closed, KeyboardInterrupt())
