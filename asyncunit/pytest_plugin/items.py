@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from asyncunit.cases.suite import has_module_hooks
 from asyncunit.checks.findings import warn_of
 from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
 from asyncunit.config.settings import Config
@@ -544,5 +543,7 @@ def _stands_where_found(cls: type, module: str) -> bool:
 
     Only that module's hooks are called by pytest. Where there are none, those of the class's own can be run.
     """
+    from asyncunit.cases.suite import has_module_hooks  # a run of functions alone has no use for it
+
     own, found_in = (has_module_hooks(sys.modules.get(name)) for name in (cls.__module__, module))
     return found_in or not own
