@@ -9,7 +9,8 @@ What is true of each of them:
 - A step may come later than asyncio would take it, never earlier: each goes through the loop's own queue first. Only
   when all has run that was queued before it, it is one of those to choose from.
 - Callbacks that are no steps of tasks keep their order.
-- After a bare yield, as that of ``sleep(0)``, all that was ready has a step before the task that yielded.
+- After a bare yield, as that of ``sleep(0)``, all that was ready has a step before the task that yielded. What the task
+  has made ready in its last step before goes on in asyncio's order.
 - Nobody waits for more than a bounded number of steps.
 - The order depends on nothing but the number and what the tasks do: on no id, no hash, no set, no version of Python.
 
@@ -26,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Sized
 from contextvars import Context, copy_context
 from functools import cache
+from itertools import pairwise
 from random import Random
 from threading import get_ident
 from time import perf_counter_ns
@@ -55,11 +57,24 @@ _TURNS = 5
 
 
 class Step:
-    """A step that a task is to take. ``arrived`` and ``since`` say when it became one of those to choose from: after
-    how many others, and after how many steps were taken. These and ``is_taken`` are set then.
+    """A step that a task is to take. ``arrived`` and ``since`` say when it became ready: after how many others, and
+    after how many steps were taken. These and ``is_taken`` are set then.
+
+    A step that is held back is ``next`` of another one, and not among those to choose from until that one is taken.
     """
 
-    __slots__ = ("args", "arrived", "callback", "context", "is_taken", "is_yield", "since", "task")
+    __slots__ = (
+        "args",
+        "arrived",
+        "callback",
+        "context",
+        "is_held_back",
+        "is_taken",
+        "is_yield",
+        "next",
+        "since",
+        "task",
+    )
 
     arrived: int
     since: int
@@ -73,6 +88,8 @@ class Step:
         self.args: Any = args
         self.context: Any = context
         self.is_yield = is_yield
+        self.next: Step | None = None
+        self.is_held_back = False
 
     def __lt__(self, other: Step) -> bool:
         return self.arrived < other.arrived
@@ -271,6 +288,8 @@ class OrderedTurns(Turns):
         self._batch: list[Step] | None = None
         self._handle: Handle | None = None
         self._is_stepping = False
+        # While a step is taken: all those that it has made ready so far, but for those after a bare yield.
+        self._made: list[Step] = []
         # What the selector of the loop watches, itself included; None where that is not known.
         self.watched: Sized | None = None
         # True once asyncio's own order is followed again.
@@ -290,6 +309,11 @@ class OrderedTurns(Turns):
         """A task is to be stepped. The handle may be that of several steps: asyncio does not look at it."""
         state = self._tasks.get(ref(task)) or self._meet(task)
         step = Step(state, callback, args, context, not args and current_task(loop) is task)
+        if self._is_stepping:
+            if step.is_yield:
+                self._line_up()
+            else:
+                self._made.append(step)
         if self._batch is not None and self._handle is not None:
             self._batch.append(step)
             return self._handle
@@ -304,6 +328,15 @@ class OrderedTurns(Turns):
 
     def _new_priority(self) -> float:
         return self._order.new_priority()
+
+    def _line_up(self) -> None:
+        """Let what the step that is taken has made ready go on in its order: the step ends with a bare yield.
+
+        What is held back becomes ready before any of these is taken, as they are all queued before the next turn.
+        """
+        for step, following in pairwise(self._made):
+            step.next = following
+            following.is_held_back = True
 
     def _arrive(self, batch: list[Step]) -> None:
         """All has run that was queued before these steps."""
@@ -324,9 +357,10 @@ class OrderedTurns(Turns):
         step.arrived = self._arrived
         step.since = self.steps
         self._arrived += 1
-        self._ready += 1
         self._arrivals.append(step)
-        self._order.add(step)
+        if not step.is_held_back:
+            self._ready += 1
+            self._order.add(step)
 
     def _queue_turn(self) -> None:
         is_patient = self._order.is_patient()
@@ -345,7 +379,11 @@ class OrderedTurns(Turns):
             return
         step = self._choose()
         step.is_taken = True
-        self._ready -= 1
+        if step.next is None:
+            self._ready -= 1
+        else:
+            self._order.add(step.next)
+            step.next = None
         if self._yielded:
             self._release()
         self._is_stepping = True
@@ -354,6 +392,7 @@ class OrderedTurns(Turns):
         finally:
             self._is_stepping = False
             self._batch = self._handle = None
+            self._made.clear()
             step.callback = step.args = step.context = None  # the task is not to be held while this is still in a line
             if self._ready and not self._is_over:
                 self._queue_turn()

@@ -5,6 +5,7 @@ import hashlib
 import sys
 import threading
 import weakref
+from itertools import pairwise
 
 import pytest
 
@@ -192,6 +193,98 @@ def test_after_a_bare_yield_all_that_was_ready_has_had_its_turn(schedule):
         await asyncio.sleep(0)
         assert sorted(begun) == ["a", "b", "c"]
         await asyncio.wait(others)
+
+    run(main(), schedule)
+
+
+@pytest.mark.parametrize("schedule", range(41))
+def test_before_a_bare_yield_what_the_step_has_made_ready_keeps_its_order(schedule):
+    """Tasks that it has created, and tasks that it has woken, whatever callbacks come in between."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        noise = [asyncio.create_task(races.replies(9)) for _ in range(3)]
+        await races.replies(2)
+        log, event = [], asyncio.Event()
+
+        async def one(name):
+            log.append(name)
+            await event.wait()
+            log.append(name.upper())
+            await races.replies(2)
+
+        others = [asyncio.create_task(one("a")), asyncio.create_task(one("b"))]
+        loop.call_soon(int)
+        others.append(asyncio.create_task(one("c")))
+        await asyncio.sleep(0)
+        assert log == ["a", "b", "c"]
+        others.append(asyncio.create_task(one("d")))
+        event.set()
+        await asyncio.sleep(0)
+        assert log[3:] == ["d", "D", "A", "B", "C"]
+        await asyncio.wait(noise + others)
+
+    run(main(), schedule)
+
+
+def beginnings(wait):
+    """In which orders three tasks of one step begin, and a fourth one of another step goes on, where so is waited."""
+
+    async def main():
+        log = []
+
+        async def begin(name):
+            log.append(name)
+            await races.reply()
+
+        async def go_on():
+            for _ in range(6):
+                await races.reply()
+                log.append(".")
+
+        other = asyncio.create_task(go_on())
+        await races.reply()
+        others = [asyncio.create_task(begin(name)) for name in "abc"]
+        await wait()
+        await asyncio.wait([other, *others])
+        return "".join(log)
+
+    return [run(main(), schedule)[0] for schedule in range(1, 101)]
+
+
+def test_without_a_bare_yield_tasks_of_one_step_begin_in_any_order():
+    found = {log.replace(".", "") for log in beginnings(races.reply)}
+    assert found == {"abc", "acb", "bac", "bca", "cab", "cba"}
+
+
+def test_other_tasks_go_on_between_those_that_keep_their_order():
+    found = {log.strip(".") for log in beginnings(lambda: asyncio.sleep(0))}
+    assert {log.replace(".", "") for log in found} == {"abc"}
+    assert {"abc", "a.bc", "ab.c", "a.b.c", "a...bc"} <= found
+
+
+@pytest.mark.parametrize("schedule", range(41))
+def test_after_so_many_bare_yields_all_has_run_that_follows_in_so_many_turns(schedule):
+    """Each task of a chain is woken by a callback of the one before it."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        noise = [asyncio.create_task(races.replies(20)) for _ in range(3)]
+        await races.replies(2)
+        woken = []
+
+        async def link(before, future):
+            if before is not None:
+                await before
+            woken.append(None)
+            loop.call_soon(future.set_result, None)
+
+        futures = [None, *(loop.create_future() for _ in range(5))]
+        links = [asyncio.create_task(link(*args)) for args in pairwise(futures)]
+        for number in range(5):
+            await asyncio.sleep(0)
+            assert len(woken) > number // 2  # a callback and a step for each link
+        await asyncio.wait(noise + links)
 
     run(main(), schedule)
 
