@@ -9,8 +9,9 @@ What is true of each of them:
 - A step may come later than asyncio would take it, never earlier: each goes through the loop's own queue first. Only
   when all has run that was queued before it, it is one of those to choose from.
 - Callbacks that are no steps of tasks keep their order.
-- After a bare yield, as that of ``sleep(0)``, all that was ready has a step before the task that yielded. What the task
-  has made ready in its last step before goes on in asyncio's order.
+- After a bare yield, as that of ``sleep(0)``, all that was ready has a step before the task that yielded, and so have
+  those that yielded before. So after ``n`` bare yields in a row all has run that asyncio would have run in ``n`` turns.
+- What a task has made ready in the step that ends with a bare yield goes on in asyncio's order.
 - Nobody waits for more than a bounded number of steps.
 - The order depends on nothing but the number and what the tasks do: on no id, no hash, no set, no version of Python.
 
@@ -282,6 +283,8 @@ class OrderedTurns(Turns):
         self._ready = 0
         # Steps after a bare yield, each with the number of those that had become ready before it, and go first.
         self._yielded: deque[tuple[int, Step]] = deque()
+        # The last one of these that has become ready. The next one waits for it.
+        self._released: Step | None = None
         # While a step is taken: those that it has made ready since the last callback that it has queued, and the handle
         # by which they become ready together. None where the next one needs a handle of its own: always outside of a
         # step, where callbacks of I/O and timers may come between two.
@@ -413,10 +416,14 @@ class OrderedTurns(Turns):
         return arrivals[0]
 
     def _release(self) -> None:
-        """Let those go on whose bare yield has given all that was ready a step."""
-        oldest = self._oldest().arrived if self._ready else self._arrived
-        while self._yielded and self._yielded[0][0] <= oldest:
-            self._admit(self._yielded.popleft()[1])
+        """Let the first of those that yielded go on, if all has had a step that was ready then."""
+        if self._released is not None and not self._released.is_taken:
+            return
+        before, step = self._yielded[0]
+        if not self._ready or before <= self._oldest().arrived:
+            self._yielded.popleft()
+            self._released = step
+            self._admit(step)
 
     def finish(self) -> None:
         """Follow asyncio's own order from here on."""
@@ -437,6 +444,7 @@ class OrderedTurns(Turns):
         super().drop()
         self._arrivals.clear()
         self._yielded.clear()
+        self._released = None
         self._order = RandomWalk(lambda: 0.0)
         self._ready = 0
 

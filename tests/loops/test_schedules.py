@@ -289,6 +289,45 @@ def test_after_so_many_bare_yields_all_has_run_that_follows_in_so_many_turns(sch
     run(main(), schedule)
 
 
+@pytest.mark.parametrize("schedule", range(41))
+def test_after_so_many_bare_yields_a_task_that_yields_too_has_gone_on_as_often(schedule):
+    async def main():
+        noise = [asyncio.create_task(races.replies(30)) for _ in range(3)]
+        steps = []
+
+        async def step():
+            while len(steps) < 100:
+                steps.append(None)
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(step())
+        for wait in range(5):
+            await races.replies(wait)
+            before = len(steps)
+            for number in range(1, 6):
+                await asyncio.sleep(0)
+                assert len(steps) - before >= number
+        await asyncio.wait([*noise, other])
+
+    run(main(), schedule)
+
+
+def test_tasks_that_do_nothing_but_yield_keep_the_order_in_which_they_began():
+    async def step(name, log):
+        for _ in range(3):
+            log.append(name)
+            await asyncio.sleep(0)
+
+    async def main():
+        log = []
+        await asyncio.gather(*(step(name, log) for name in "abc"))
+        return "".join(log)
+
+    orders = [run(main(), schedule)[0] for schedule in range(1, 41)]
+    assert all(order == 3 * order[:3] for order in orders)
+    assert len(set(orders)) == 6
+
+
 @pytest.mark.parametrize("schedule", range(1, 41))
 def test_nobody_waits_for_ever(schedule):
     """Two tasks that poll do not keep a third one from going on."""
