@@ -105,7 +105,11 @@ def make_leaving(base: type, leave: object, tests: int = TESTS // 8):
 
 
 def make_bare(tests: int = TESTS // 4):
-    """A class of tests that have a loop made, run and closed, by asyncio.Runner."""
+    """A class of tests that have a loop made, run and closed, by asyncio.Runner.
+
+    It is of a module of its own. In this one asyncunit handles Ctrl-C, and asyncio.Runner then leaves that alone, which
+    is part of what it does for each test in a suite without asyncunit.
+    """
 
     async def nothing():
         pass
@@ -114,7 +118,8 @@ def make_bare(tests: int = TESTS // 4):
         with asyncio.Runner() as runner:
             runner.run(nothing())
 
-    return type("Bare", (unittest.TestCase,), {f"test_{number}": bare_test for number in range(tests)})
+    members: dict[str, object] = {f"test_{number}": bare_test for number in range(tests)}
+    return type("Bare", (unittest.TestCase,), members | {"__module__": "tests.benchmarks.bare"})
 
 
 class Clock(unittest.TestResult):
