@@ -23,6 +23,7 @@ from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
 from asyncunit.scopes.contexts import came_from_outside, current_owner, owner_of
 from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.registry import runs
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -35,9 +36,6 @@ _DESTROYED = "Task was destroyed but it is pending"
 
 
 E = TypeVar("E", bound=BaseException)
-
-# What is seen of each loop of asyncunit's.
-_observers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Observer] = weakref.WeakKeyDictionary()
 
 
 class Unhandled(NamedTuple):
@@ -73,7 +71,6 @@ class Observer(Instrument):
         self.is_closed = False
         # Async generators that have been reported, and say more when the loop closes.
         self._forgotten: weakref.WeakSet[Any] | None = None
-        _observers[loop] = self
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = make_task
         # How the loop was set before a test, by all that had run on it; None before the first.
@@ -89,11 +86,10 @@ class Observer(Instrument):
     def raised_between_steps(self, error: BaseException) -> None:  # noqa: D102 - see the base
         self.add(None, Finding(Check.UNHANDLED_ERRORS, f"A task raised {error!r}", None, error))
 
-    def loop_closed(self, loop: asyncio.AbstractEventLoop, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
+    def loop_closed(self, _loop: asyncio.AbstractEventLoop, left: Iterable[asyncio.Task[Any]]) -> list[Exception]:
         """What has reached the exception handler of the loop and was not reported, and tasks that are nobody's."""
         self.is_closed = True
         self._own_handler, self._before = _nothing, None  # both a cycle, with each loop
-        _observers.pop(loop, None)  # it refers to what refers to the loop, which would stay for good
         findings = [item.finding for item in self.take_all()]
         for task in left:
             if came_from_outside(task):
@@ -310,8 +306,14 @@ def observer_on(loop_runner: LoopRunner) -> Observer:
 
 
 def observer_of(loop: asyncio.AbstractEventLoop | None) -> Observer | None:
-    """What is seen of a loop; None where that is closed, or not one of asyncunit's."""
-    return None if loop is None or loop.is_closed() else _observers.get(loop)
+    """What is seen of a loop; None where that is closed, or no open scope of this thread has it.
+
+    It is searched for: to remember it with each loop takes as long as a tenth of a trivial test, and few ask.
+    """
+    if loop is None or loop.is_closed():
+        return None
+    kept = (thing for run in runs() for open_scope in run.chain for thing in open_scope.all_kept())
+    return next((observer_on(each) for each in kept if isinstance(each, LoopRunner) and each.loop is loop), None)
 
 
 def expecting(

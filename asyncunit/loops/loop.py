@@ -16,7 +16,6 @@ from asyncio import (
     Task,
     _unregister_task,
     all_tasks,
-    current_task,
     get_event_loop,
     get_running_loop,
     new_event_loop,
@@ -136,12 +135,19 @@ class LoopRunner:
         self.stubborn: set[Task[Any]] = set()
         self.scope_tasks: set[OnLoop] = set()
         self.exits: list[BaseException] = []
-        # Not by a method of its own: a cycle of references for each loop is much to collect.
-        self.runner = Runner(loop_factory=functools.partial(_made_by, self._made_by))
-        self.loop = self.runner.get_loop()
+        self._runner: Runner | None = None
+        self.loop = _made_by(self._made_by)
         self.virtual = cast("VirtualClock", self.loop) if self._is_virtual else None
         self.instrument: Any = self._instrument_of(self.loop, self.owner)
         remember_owner(self.loop, self.owner)
+
+    @property
+    def runner(self) -> Runner:
+        """A runner that has the loop, made when it is asked for: IsolatedAsyncioTestCase has one, few ask for it."""
+        if self._runner is None:
+            loop = self.loop  # not `self`: a cycle of references
+            self._runner = Runner(loop_factory=lambda: loop)
+        return self._runner
 
     def report_closed_by_user(self) -> LoopClosedError:
         """The error to raise where somebody else has closed the loop; from the second on it is a repeated one."""
@@ -189,14 +195,13 @@ class LoopRunner:
     def run_aside(self, coroutine: Coroutine[Any, Any, None], *, is_last: bool = False) -> Task[None]:
         """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task.
 
-        What is short is not watched: one turn of the loop, and two where it is the last that the loop runs.
+        What is short is not watched: one turn of the loop, and two where it is the last that the loop runs. That
+        coroutine stops the loop by itself, which takes less than two callbacks.
         """
         loop = self.loop
         task = Task(_stopping(loop, coroutine), loop=loop, context=given_to(None))
         _unregister_task(task)  # it is nobody's: what ends may look for all other tasks
-        if is_last:
-            loop.call_soon(loop.call_soon, loop.stop)
-        else:
+        if not is_last:
             loop.call_soon(loop.stop)
         self._run_loop()
         if not task.done():  # it has something to wait for, so it is worth to be watched
@@ -245,14 +250,15 @@ class LoopRunner:
             for scope_task in list(self.scope_tasks):
                 scope_task.abandon()
         errors: list[Exception] = []
-        again = all_tasks(loop) - {shut_down} - self.stubborn
+        again = all_tasks(loop) - self.stubborn
         if not shut_down.done() or again:
             errors.append(self._unfinished_error(shut_down, (left | again) - self.stubborn))
         else:
             shut_down.result()
         for task in self.stubborn:
             keep_unfinished(task)
-        errors += self._exit_errors()
+        if self.exits:
+            errors += self._exit_errors()
         errors += self.instrument.loop_closed(loop, left)
         return errors
 
@@ -356,14 +362,15 @@ async def _stopping(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, None
 
 async def _shut_down(loop: AbstractEventLoop, left: set[Task[Any]], stubborn: set[Task[Any]]) -> None:
     """End tasks, async generators and the executor; ``left`` is filled with the tasks that have been cancelled."""
-    own = current_task()
     await sleep(0)  # lets the tasks of scopes that were told to end do so
-    await _end(lambda: all_tasks(loop) - {own}, left, stubborn)
-    for task in left - stubborn:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            loop.call_exception_handler(
-                {"message": "unhandled exception while the loop closed", "exception": error, "task": task}
-            )
+    loop.stop()  # after this turn, the second; what is not done by then is watched
+    if all_tasks(loop):  # the one that runs this is not among them
+        await _end(functools.partial(all_tasks, loop), left, stubborn)
+        for task in left - stubborn:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                loop.call_exception_handler(
+                    {"message": "unhandled exception while the loop closed", "exception": error, "task": task}
+                )
     await loop.shutdown_asyncgens()
     # Without its own timeout, which Python 3.11 does not have, and which would wait beyond ours.
     await loop.shutdown_default_executor()

@@ -42,8 +42,15 @@ def owner_of_context(context: contextvars.Context) -> OpenScope | None:
 class Owner(NamedTuple):
     """What messages say of an owner: its name and those of the scopes around it, and its class."""
 
-    path: tuple[tuple[Scope, str], ...]
+    scope: Scope
+    name: str
+    around: tuple[tuple[Scope, str], ...]
     class_name: str | None
+
+    @property
+    def path(self) -> tuple[tuple[Scope, str], ...]:
+        """The name of the scope, and of those around it."""
+        return ((self.scope, self.name), *self.around)
 
 
 # Of what has no context; it is kept as long as anything refers to the thing, and so outlives the scope.
@@ -52,8 +59,12 @@ _remembered: weakref.WeakKeyDictionary[object, Owner] = weakref.WeakKeyDictionar
 
 def remember_owner(thing: object, owner: OpenScope) -> None:
     """Note whose a thing is that has no context, as a loop has none."""
-    class_name = next((scope.key.__qualname__ for scope in owner.outwards() if isinstance(scope.key, type)), None)
-    _remembered[thing] = Owner(owner.names, class_name)
+    scope: OpenScope | None = owner
+    while scope is not None and not isinstance(scope.key, type):
+        scope = scope.within
+    class_name = None if scope is None else scope.key.__qualname__  # type: ignore[attr-defined]
+    around = () if owner.within is None else owner.within.names
+    _remembered[thing] = Owner(owner.scope, owner.name, around, class_name)
 
 
 def remembered_owner(thing: object) -> Owner | None:

@@ -180,6 +180,10 @@ class OpenScope:
         """What is kept under ``key``, or None."""
         return None if self._kept is None else self._kept.get(key)
 
+    def all_kept(self) -> list[Any]:
+        """All that is kept."""
+        return [] if self._kept is None else list(self._kept.values())
+
     def take_over(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:
         """Have the context see what has changed in that of a wider scope, where nothing narrower says otherwise."""
         spread = self._spread = {} if self._spread is None else self._spread

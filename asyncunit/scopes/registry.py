@@ -121,7 +121,10 @@ class Run:
 
     def innermost(self, scope: Scope) -> OpenScope:
         """The open scope of that kind; of several packages, the one that stands inside the others."""
-        return next(open_scope for open_scope in reversed(self.chain) if open_scope.scope is scope)
+        for open_scope in reversed(self.chain):
+            if open_scope.scope is scope:
+                return open_scope
+        raise LookupError(f"no scope of that kind is open: {scope}")
 
     @contextmanager
     def spreading(self, open_scope: OpenScope) -> Iterator[None]:

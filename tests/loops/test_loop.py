@@ -50,6 +50,29 @@ def test_closing_a_loop_on_which_nothing_is_left_is_not_watched(scope, loop_runn
     assert loop_runner.close() == []
 
 
+def test_what_is_left_to_be_called_has_two_turns_as_the_loop_closes(loop_runner):
+    """Such as that of a transport, which tells its protocol in the next turn that the connection is lost."""
+    called = []
+
+    def call(number):
+        called.append(number)
+        loop_runner.loop.call_soon(call, number + 1)
+
+    loop_runner.loop.call_soon(call, 1)
+    assert loop_runner.close() == []
+    assert called == [1, 2]
+
+
+def test_there_is_one_runner_of_each_loop(loop_runner):
+    first = loop_runner.runner
+    assert first.get_loop() is loop_runner.loop
+    assert loop_runner.runner is first
+    loop_runner.close()
+    loop_runner.renew()
+    assert loop_runner.runner.get_loop() is loop_runner.loop is not first.get_loop()
+    loop_runner.close()
+
+
 def test_closing_ends_tasks_generators_and_executor(scope, loop_runner):
     ended = []
 
