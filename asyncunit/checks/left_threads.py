@@ -52,7 +52,8 @@ def note_threads(owner: OpenScope) -> None:
     global _is_noting  # noqa: PLW0603 - an audit hook is for the whole process, and cannot be removed
     if not _is_noting:
         _is_noting = True
-        sys.addaudithook(_hear)
+        if _SAYS_IT:
+            sys.addaudithook(_hear)  # for all that the interpreter says, which takes time
         _known.update(weakref.ref(thread, _known.discard) for thread in threading.enumerate())
     if owner.within is not None:
         _note_new(owner.within)

@@ -11,7 +11,7 @@ import sys
 import threading
 import types
 import warnings
-from typing import Any
+from typing import Any, Final
 
 from asyncunit.checks.findings import Finding
 from asyncunit.config.parsing import Check
@@ -21,6 +21,10 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 # A pattern that is nobody else's, for a filter takes the place of one that is equal to it.
 _EVERY_TEXT = "(?#asyncunit)"
+
+# Asked for each test, and slow to find on an enum up to Python 3.11.
+_RESOURCES: Final = Check.UNCLOSED_RESOURCES
+_COROUTINES: Final = Check.UNAWAITED_COROUTINES
 
 # The lines that a coroutine remembers of where it was called.
 _ORIGIN_DEPTH = 1
@@ -50,13 +54,13 @@ class _Listener:
     def listen(self, wanted: frozenset[Check]) -> None:
         """Take what these checks look for, in this thread. A runner or a test may have put others in front by now."""
         _thread.wanted = wanted
-        if Check.UNCLOSED_RESOURCES in wanted:
-            if warnings.filters[:1] != [self._filter]:
+        if _RESOURCES in wanted:
+            if not warnings.filters or warnings.filters[0] is not self._filter:
                 warnings.filterwarnings("always", _EVERY_TEXT, ResourceWarning)
                 self._filter = warnings.filters[0]
             if warnings.showwarning is not self._shown:
                 self._show_behind, warnings.showwarning = warnings.showwarning, self._shown
-        if Check.UNAWAITED_COROUTINES in wanted:
+        if _COROUTINES in wanted:
             module: Any = warnings
             if module._warn_unawaited_coroutine is not self._warned:
                 self._warn_behind, module._warn_unawaited_coroutine = module._warn_unawaited_coroutine, self._warned
@@ -134,5 +138,7 @@ listen, stop = _listener.listen, _listener.stop
 
 def take() -> list[Finding]:
     """What was found in this thread since it was asked for last."""
+    if not _thread.found:
+        return []
     found, _thread.found = _thread.found, []
     return found

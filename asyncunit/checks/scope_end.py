@@ -8,7 +8,7 @@ import gc
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import Finding, judge
@@ -30,6 +30,12 @@ T = TypeVar("T")
 Task = asyncio.Task[Any]
 
 _all_tasks = asyncio.all_tasks  # bound here, for a test may patch it
+
+# Asked for each test, and slow to find on an enum up to Python 3.11.
+_RESOURCES: Final = Check.UNCLOSED_RESOURCES
+_COROUTINES: Final = Check.UNAWAITED_COROUTINES
+_THREADS: Final = Check.LEFT_THREADS
+_SLOW: Final = Check.SLOW_CALLBACKS
 
 
 # Imported when a scope that makes the check opens, for few suites do.
@@ -58,11 +64,11 @@ class Watch(Observer):
     def step_begins(  # noqa: D102 - see the base
         self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], config: Config
     ) -> Awaitable[T]:
-        if Check.SLOW_CALLBACKS in config.costly:
+        if _SLOW in config.costly:
             from asyncunit.checks.slow_callbacks import SlowSteps
 
             self._slow_steps = SlowSteps(loop, self.add)
-        if Check.UNCLOSED_RESOURCES in config.costly:
+        if _RESOURCES in config.costly:
             noting: Awaitable[T] = _resources().noting_generators(awaitable)
             return noting
         return awaitable
@@ -80,11 +86,11 @@ def before(scope: OpenScope, loop_runner: LoopRunner) -> None:
         owner = scope.within if scope.scope is Scope.FUNCTION else scope
         observer_on(loop_runner).aside.append(Unhandled(owner, finding))
     python_warnings.listen(costly)
-    if Check.UNCLOSED_RESOURCES in costly:
+    if _RESOURCES in costly:
         resources = _resources()
         resources.note_sockets()
         resources.note_transports(loop_runner.loop)
-    if Check.LEFT_THREADS in costly:
+    if _THREADS in costly:
         threads = _threads()
         threads.note_threads(scope)
         threads.note_calls(loop_runner.loop)
@@ -162,8 +168,8 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
     """What the checks find that cost something: what is open is closed, and what is garbage let go."""
     findings: list[Finding] = []
     costly = owner.config.costly
-    looks_for_resources = Check.UNCLOSED_RESOURCES in costly
-    looks_for_coroutines = Check.UNAWAITED_COROUTINES in costly
+    looks_for_resources = _RESOURCES in costly
+    looks_for_coroutines = _COROUTINES in costly
     if looks_for_coroutines and case is not None:
         findings += _unawaited([thing for thing in vars(case).values() if type(thing) is types.CoroutineType])
     if looks_for_resources:
@@ -173,7 +179,7 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
         if things and not loop_runner.loop.is_closed():
             observer_on(loop_runner).forget_generators(things)
             findings += _close_all(loop_runner, things)
-    if Check.LEFT_THREADS in costly:
+    if _THREADS in costly:
         findings += _threads().left_threads(owner, loop_runner, case)
     if looks_for_resources or looks_for_coroutines:
         # What is young, at the end of a test: a whole collection takes a hundred times as long.

@@ -10,6 +10,7 @@ import io
 import socket
 import sys
 import types
+import unittest
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -36,6 +37,9 @@ _KINDS = (
 
 # What most attributes of a test are, and no file is; asking whether a class is a file's takes long.
 _NO_FILES = frozenset({type(None), bool, int, float, str, bytes, list, dict, set, tuple, object})
+
+# The attributes that each test case has, for what unittest itself keeps.
+_OF_UNITTEST = frozenset(vars(unittest.TestCase()))
 
 _is_noting = False
 
@@ -117,7 +121,8 @@ def left_open(
     and for what stands on the loop that is ``ending`` with the scope.
     """
     made = owner.things() if owner.made else []
-    left = [thing for thing in [*made, *_files_of(case)] if _is_open(thing)]
+    files = [] if case is None else _files_of(case)
+    left = [thing for thing in [*made, *files] if _is_open(thing)] if made or files else []
     if owner.within is None or not left:
         return left
     kept = [thing for thing in outliving(left, owner, case) if not _stands_on_loop(thing, ending)]
@@ -127,10 +132,12 @@ def left_open(
     return [thing for thing in left if not any(thing is other for other in kept)]
 
 
-def _files_of(case: object | None) -> list[io.IOBase]:
+def _files_of(case: object) -> list[io.IOBase]:
     """The files in the attributes of a test, but for the process's own."""
-    held = [] if case is None else [thing for thing in vars(case).values() if type(thing) not in _NO_FILES]
+    held = [thing for name, thing in vars(case).items() if type(thing) not in _NO_FILES and name not in _OF_UNITTEST]
     files = [thing for thing in held if issubclass(type(thing), io.IOBase)]
+    if not files:
+        return files
     own = (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)
     return [thing for thing in files if not any(thing is each for each in own) and _number_of(thing) > 2]
 

@@ -31,6 +31,9 @@ OF_LOOPS = (*CLASS_ATTRIBUTES, "loop_factories", "clock", "clock_quiet")
 # The checks that cost nothing, and are made whether ``fail_on`` names them or not.
 ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS, Check.LEFT_CALLBACKS})
 
+# Those for which something is done while the loop runs; the others look before a test and after it.
+_MADE_WHILE_A_LOOP_RUNS = frozenset({Check.SLOW_CALLBACKS, Check.UNCLOSED_RESOURCES})
+
 
 class Config:
     """The values in force at one place: for a run, a module, a class or a test.
@@ -79,7 +82,8 @@ class Config:
             setattr(self, name, value)
         self.costly = self.fail_on - ALWAYS_ON
         self.explores = self.schedules > 1 or self.schedule is not None or self.trace is not None
-        self.watches = bool(self.costly) or self.timeout is not None or self.loop_debug is not None
+        watches = not _MADE_WHILE_A_LOOP_RUNS.isdisjoint(self.costly)
+        self.watches = watches or self.timeout is not None or self.loop_debug is not None
 
     def __eq__(self, other: object) -> bool:
         """Whether all values are the same, and where they are written."""

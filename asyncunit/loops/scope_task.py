@@ -534,13 +534,13 @@ class ScopeTask:
     def _drive_watched(self, step: Step) -> None:
         """As `_drive`, under what the configuration asks for while the loop runs."""
         loop, config = self._loop, self._config
-        debug = loop.get_debug()
         virtual = self.loop_runner.virtual
         if virtual is not None:
             virtual.begin_step()
         if config.timeout is not None:
             self._watch(step, config.timeout)
         if config.loop_debug is not None:
+            debug = loop.get_debug()
             loop.set_debug(config.loop_debug)
         try:
             self._drive(step)
