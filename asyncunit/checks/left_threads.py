@@ -17,7 +17,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from asyncunit.checks.findings import Finding
-from asyncunit.checks.reach import frame_is_exempt, function_name, is_exempt, is_exempt_here, outliving, parts_of
+from asyncunit.checks.reach import frame_is_exempt, function_name, hear, is_exempt, is_exempt_here, outliving, parts_of
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import Place, caller, innermost_place, stack
 from asyncunit.loops.loop import LoopRunner
@@ -39,9 +39,8 @@ _STARTS = ("_thread.start_new_thread", "_thread.start_joinable_thread")
 # Python 3.11 does not say it: what is there at the end of a scope, and was not at its beginning, is taken for its own.
 _SAYS_IT = sys.version_info >= (3, 12)
 
-_is_noting = False
-# Those that are known, which is asked twice for each test; a WeakSet takes ten times as long.
-_known: set[weakref.ref[threading.Thread]] = set()
+# Those that are known, by their ids, which is asked twice for each test; a WeakSet takes ten times as long.
+_known: dict[int, weakref.ref[threading.Thread]] = {}
 
 # What was told of, and goes on: a scope may end on several loops.
 _told: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -49,27 +48,29 @@ _told: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def note_threads(owner: OpenScope) -> None:
     """Have each thread that starts from now on be known to the scope in whose context that happens."""
-    global _is_noting  # noqa: PLW0603 - an audit hook is for the whole process, and cannot be removed
-    if not _is_noting:
-        _is_noting = True
-        if _SAYS_IT:
-            sys.addaudithook(_hear)  # for all that the interpreter says, which takes time
-        _known.update(weakref.ref(thread, _known.discard) for thread in threading.enumerate())
-    if owner.within is not None:
+    if _SAYS_IT:
+        hear(_STARTS, _hear)
+    elif not _known:  # nobody has asked before: what is there is no scope's
+        for thread in threading.enumerate():
+            _know(thread)
+    elif owner.within is not None:
         _note_new(owner.within)
+
+
+def _know(thread: threading.Thread) -> None:
+    key = id(thread)
+    _known[key] = weakref.ref(thread, lambda _: _known.pop(key, None))
 
 
 def _note_new(owner: OpenScope) -> None:
     """Where the interpreter does not say when a thread starts: have those that are new be the scope's."""
-    if _SAYS_IT:
-        return
     threads = threading.enumerate()
-    new = [thread for thread in threads if weakref.ref(thread) not in _known]
+    new = [thread for thread in threads if id(thread) not in _known]
     if not new:
         return
     before = [thread for thread in threads if thread not in new and thread not in _told]
     for thread in new:
-        _known.add(weakref.ref(thread, _known.discard))
+        _know(thread)
         if not _is_of_one_before(thread, before):
             owner.note(thread, None)
 
@@ -94,11 +95,10 @@ def _self_of(frame: types.FrameType) -> object:
     return frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in _STARTS:
-        thread = getattr(arguments[0], "__self__", None)
-        if isinstance(thread, threading.Thread):
-            _note(thread)
+def _hear(function: object) -> None:
+    thread = getattr(function, "__self__", None)
+    if isinstance(thread, threading.Thread):
+        _note(thread)
 
 
 def _note(thing: Any) -> None:
@@ -146,7 +146,8 @@ def left_threads(owner: OpenScope, loop_runner: LoopRunner, case: object | None)
 
     What something wider keeps goes over to that: the threads of its executor.
     """
-    _note_new(owner)
+    if not _SAYS_IT:
+        _note_new(owner)
     if not owner.made:
         return []
     _wait(owner, loop_runner)

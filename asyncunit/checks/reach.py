@@ -1,4 +1,4 @@
-"""What still reaches a thing when the scope that made it ends: then it is not that scope's any more."""
+"""What is made while a scope is open, and what still reaches it when the scope ends: then it is not that scope's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import inspect
 import sys
 import types
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -174,3 +174,24 @@ def parts_of(thing: object) -> list[Any]:
     """The values of the attributes of a loop, a transport and the like, also of one that is not written in Python."""
     referents = gc.get_referents(thing)
     return referents + [part for other in referents if type(other) is dict for part in other.values()]
+
+
+# What is called with the first argument of an audit event, by the event's name.
+_heard: dict[str, Callable[[Any], object]] = {}
+
+
+def hear(events: Sequence[str], act: Callable[[Any], object]) -> None:
+    """Have ``act`` called with what these audit events of the interpreter are about, for the rest of the process.
+
+    There is one hook for all checks: it cannot be removed, and is called for each event of the process.
+    """
+    if events[0] in _heard:
+        return
+    if not _heard:
+        sys.addaudithook(_hear)
+    _heard.update(dict.fromkeys(events, act))
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _heard:
+        _heard[event](arguments[0])

@@ -7,7 +7,7 @@ import functools
 import gc
 import inspect
 import types
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncunit.checks import python_warnings
@@ -62,16 +62,16 @@ class Watch(Observer):
     _slow_steps: SlowSteps | None = None
 
     def step_begins(  # noqa: D102 - see the base
-        self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], config: Config
-    ) -> Awaitable[T]:
+        self, loop: asyncio.AbstractEventLoop, config: Config
+    ) -> Callable[[], object] | None:
         if _SLOW in config.costly:
             from asyncunit.checks.slow_callbacks import SlowSteps
 
             self._slow_steps = SlowSteps(loop, self.add)
         if _RESOURCES in config.costly:
-            noting: Awaitable[T] = _resources().noting_generators(awaitable)
-            return noting
-        return awaitable
+            note: Callable[[], object] = _resources().note_generators
+            return note
+        return None
 
     def step_ends(self) -> None:  # noqa: D102 - see the base
         if self._slow_steps is not None:
@@ -171,14 +171,17 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
     looks_for_resources = _RESOURCES in costly
     looks_for_coroutines = _COROUTINES in costly
     if looks_for_coroutines and case is not None:
-        findings += _unawaited([thing for thing in vars(case).values() if type(thing) is types.CoroutineType])
+        held = [thing for thing in vars(case).values() if type(thing) is types.CoroutineType]
+        if held:
+            findings += _unawaited(held)
     if looks_for_resources:
         resources = _resources()
         things = resources.left_open(owner, case, loop_runner.loop if loop_runner.owner is owner else None)
-        findings += resources.findings_of(owner, things)
-        if things and not loop_runner.loop.is_closed():
-            observer_on(loop_runner).forget_generators(things)
-            findings += _close_all(loop_runner, things)
+        if things:
+            findings += resources.findings_of(owner, things)
+            if not loop_runner.loop.is_closed():
+                observer_on(loop_runner).forget_generators(things)
+                findings += _close_all(loop_runner, things)
     if _THREADS in costly:
         findings += _threads().left_threads(owner, loop_runner, case)
     if looks_for_resources or looks_for_coroutines:

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from asyncunit.checks.findings import Finding
-from asyncunit.checks.reach import is_exempt_here, outliving, parts_of
+from asyncunit.checks.reach import hear, is_exempt_here, outliving, parts_of
 from asyncunit.config.parsing import Check
 from asyncunit.introspection.frames import caller, is_installed
 from asyncunit.introspection.tracebacks import is_error
@@ -41,20 +41,19 @@ _NO_FILES = frozenset({type(None), bool, int, float, str, bytes, list, dict, set
 # The attributes that each test case has, for what unittest itself keeps.
 _OF_UNITTEST = frozenset(vars(unittest.TestCase()))
 
-_is_noting = False
+
+# What the interpreter says when a socket is made.
+_MADE = ("socket.__new__",)
 
 
 def note_sockets() -> None:
     """Have each socket that is made from now on be known to the scope in whose context that happens."""
-    global _is_noting  # noqa: PLW0603 - an audit hook is for the whole process, and cannot be removed
-    if not _is_noting:
-        _is_noting = True
-        sys.addaudithook(_hear)
+    hear(_MADE, _hear)
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "socket.__new__" and issubclass(type(arguments[0]), socket.socket):
-        _note(arguments[0])
+def _hear(thing: object) -> None:
+    if issubclass(type(thing), socket.socket):
+        _note(thing)
 
 
 def _note(thing: Any) -> None:
@@ -63,8 +62,8 @@ def _note(thing: Any) -> None:
         owner.note(thing, caller())
 
 
-async def noting_generators(awaitable: Awaitable[T]) -> T:
-    """Await, and have each async generator that begins meanwhile be known to the scope in whose context it does."""
+def note_generators() -> None:
+    """Have each async generator that begins be known to the scope in whose context it does, until the loop stops."""
     behind = sys.get_asyncgen_hooks().firstiter  # the loop's own
 
     def begin(generator: AsyncGenerator[Any, Any]) -> None:
@@ -73,8 +72,7 @@ async def noting_generators(awaitable: Awaitable[T]) -> T:
         if behind is not None:
             behind(generator)
 
-    sys.set_asyncgen_hooks(firstiter=begin)  # until the loop stops, which puts back what was there before it ran
-    return await awaitable
+    sys.set_asyncgen_hooks(firstiter=begin)  # a loop that stops puts back what was there before it ran
 
 
 def _is_librarys(generator: AsyncGenerator[Any, Any]) -> bool:

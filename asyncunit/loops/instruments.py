@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from asyncunit.config.settings import Config
@@ -27,9 +27,11 @@ class Instrument:
 
     def __init__(self, loop: AbstractEventLoop, loop_owner: OpenScope | None = None) -> None: ...
 
-    def step_begins(self, _loop: AbstractEventLoop, awaitable: Awaitable[T], _config: Config) -> Awaitable[T]:
-        """A step begins, for which the configuration asks for something to be looked at; what to await for it."""
-        return awaitable
+    def step_begins(self, _loop: AbstractEventLoop, _config: Config) -> Callable[[], object] | None:
+        """A step is to begin, for which the configuration asks for something to be looked at.
+
+        What is returned is called in the running loop, just before the step.
+        """
 
     def step_ends(self) -> None:
         """That step is done."""

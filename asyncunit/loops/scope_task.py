@@ -290,6 +290,8 @@ class ScopeTask:
                         step.discard()
                         raise self.cancellation or CancelledError()
                     awaitable, step.task = step.awaitable, task
+                    if step.begin is not None:
+                        step.begin()
                     self._running = step
                     if type(awaitable) is types.CoroutineType:
                         try:
@@ -440,7 +442,7 @@ class ScopeTask:
         watches = self._config.watches or self.loop_runner.virtual is not None
         step = Step(awaitable, continuation)
         if watches:
-            step.awaitable = self.loop_runner.instrument.step_begins(loop, awaitable, self._config)
+            step.begin = self.loop_runner.instrument.step_begins(loop, self._config)
         self._post(step)
         if watches:
             self._drive_watched(step)

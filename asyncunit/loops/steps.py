@@ -75,8 +75,10 @@ class Step:
 
     def __init__(self, awaitable: Awaitable[Any], continuation: Continuation | None = None) -> None:
         # What each step is asked for is set here, and not in the class: Python finds it sooner.
-        self.awaitable = self._written = awaitable
+        self.awaitable = awaitable
         self.continuation = continuation
+        # What is to be called in the running loop just before.
+        self.begin: Callable[[], object] | None = None
         self.done = self.is_kept_from_beginning = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -152,12 +154,11 @@ class Step:
     def discard(self) -> None:
         """Have it never begin."""
         discard(self.awaitable)
-        discard(self._written)
 
     @property
     def name(self) -> str:
         """What the step does, as a report names it."""
-        step: Any = self._written
+        step: Any = self.awaitable
         if type(step) is Within:
             step = step.cr_await
         if isinstance(step, types.CoroutineType):

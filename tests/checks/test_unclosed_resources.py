@@ -6,8 +6,8 @@ import weakref
 import pytest
 
 from asyncunit import ClassLoopTestCase, LeftBehindError, settings
-from asyncunit.checks import unclosed_resources as resources
-from asyncunit.checks.unclosed_resources import close, findings_of, left_open, note_sockets, noting_generators
+from asyncunit.checks import reach
+from asyncunit.checks.unclosed_resources import close, findings_of, left_open, note_generators, note_sockets
 from asyncunit.config.settings import Config
 from tests.checks.test_left_callbacks import FACTORIES
 from tests.conftest import open_scope
@@ -24,7 +24,8 @@ def owner():
 
 def run(owner, coroutine):
     async def main():
-        return await asyncio.create_task(noting_generators(coroutine), context=owner.context)
+        note_generators()
+        return await asyncio.create_task(coroutine, context=owner.context)
 
     return asyncio.run(main())
 
@@ -125,10 +126,14 @@ def test_a_socket_that_a_loop_watches_is_taken_off_it(owner):
     assert run(owner, test()) is False
 
 
-def test_the_hook_is_put_in_once():
+def test_the_hook_is_put_in_once(monkeypatch):
+    hooks = []
+    monkeypatch.setattr(sys, "addaudithook", hooks.append)
+    monkeypatch.setattr(reach, "_heard", {})
     note_sockets()
     note_sockets()
-    assert resources._is_noting
+    reach.hear(["another.event"], print)
+    assert hooks == [reach._hear]
 
 
 async def address_of_a_server(cls):

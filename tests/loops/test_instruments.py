@@ -16,9 +16,9 @@ class Noting(Instrument):
         self.told = []
         self.made.append(self)
 
-    def step_begins(self, loop, awaitable, config):
+    def step_begins(self, loop, config):
         self.told.append("begins")
-        return awaitable
+        return lambda: self.told.append(f"in the loop: {asyncio.get_running_loop() is loop}")
 
     def step_ends(self):
         self.told.append("ends")
@@ -46,7 +46,7 @@ def test_an_instrument_is_told_of_what_is_watched_and_of_the_end():
     left = asyncio.Task(asyncio.sleep(10), loop=loop_runner.loop, name="left")
     [error] = loop_runner.close()
     assert str(error) == "told as the loop closed"
-    assert instrument.told == ["begins", "ends", ["left"]]
+    assert instrument.told == ["begins", "in the loop: True", "ends", ["left"]]
     assert left.cancelled()
 
 
