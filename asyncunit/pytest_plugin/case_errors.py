@@ -15,12 +15,22 @@ import pytest
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
+# The methods by which unittest tells of errors.
+_TELL = ("addError", "addFailure")
+
+
 def raise_others(item: Any) -> None:
     """Have all but the first be raised as pytest tears down the item, where it tells of all that is raised."""
     if "addError" not in vars(item):  # else it is run once more
         others: list[BaseException] = []
-        for name in ("addError", "addFailure"):
+        for name in _TELL:
             setattr(item, name, functools.partial(_add, item, getattr(item, name), others))
+
+
+def forget_others(item: Any) -> None:
+    """Put back what `raise_others` has replaced: pytest keeps all items, and each of them would be more to collect."""
+    for name in _TELL:
+        vars(item).pop(name, None)
 
 
 def _add(item: Any, add: Callable[..., object], others: list[BaseException], case: object, exc_info: Any) -> None:

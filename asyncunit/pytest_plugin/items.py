@@ -38,7 +38,7 @@ from asyncunit.plans.fixture_graph import Node, is_shared
 from asyncunit.plans.fixtures import Fixture
 from asyncunit.pytest_plugin import loop_factories
 from asyncunit.pytest_plugin.asyncio_compat import unwrapped
-from asyncunit.pytest_plugin.case_errors import raise_others
+from asyncunit.pytest_plugin.case_errors import forget_others, raise_others
 from asyncunit.pytest_plugin.debugging import stopping
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth_of_fixture, is_set_up_by_case
@@ -194,6 +194,8 @@ class ItemRunner:
     def leave(self, item: Any, nextitem: Any) -> None:
         """Leave what the next item does not stand in, and raise what has not been reported."""
         run = self._run
+        if self._is_case:
+            forget_others(item)
         if self._put_loop_back is not None:
             self._put_loop_back()
             self._put_loop_back = None
@@ -403,8 +405,9 @@ class ItemRunner:
 
     def _config_and_scope(self, item: Any) -> tuple[Config, Scope] | None:
         """What is configured for an item, and which scope owns its loop; None where it has none, or that is wrong."""
-        cls: Any = getattr(item, "cls", None)
-        if not is_case(cls):
+        is_beside = item.parent is self._parent  # pytest goes up from an item to find its class, which takes time
+        cls: Any = self._run.cls if is_beside else getattr(item, "cls", None)
+        if not (self._is_case if is_beside else is_case(cls)):
             plan = self._collected.plan_of(item)
             return None if plan is None else (plan.config, plan.loop_scope)
         if cls not in self._choices:

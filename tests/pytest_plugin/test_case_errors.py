@@ -80,6 +80,15 @@ def test_the_run_ends_where_a_tear_down_says_so_after_an_error(pytester):
     assert process.returncode == pytest.ExitCode.INTERRUPTED
 
 
+def test_an_item_is_as_before_once_its_test_case_is_done(run_case):
+    conftest = """
+        def pytest_sessionfinish(session):
+            [item] = session.items
+            assert not {"addError", "addFailure"} & set(vars(item))
+    """
+    assert outcomes(run_case(conftest=textwrap.dedent(conftest))) == {"passed": 1}
+
+
 def test_a_test_case_that_is_run_once_more_has_its_errors_once_more(run_case):
     conftest = """
         from _pytest.runner import runtestprotocol
