@@ -171,7 +171,8 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
     looks_for_resources = _RESOURCES in costly
     looks_for_coroutines = _COROUTINES in costly
     if looks_for_coroutines and case is not None:
-        held = [thing for thing in vars(case).values() if type(thing) is types.CoroutineType]
+        kind = types.CoroutineType
+        held = [thing for thing in vars(case).values() if type(thing) is kind]
         if held:
             findings += _unawaited(held)
     if looks_for_resources:

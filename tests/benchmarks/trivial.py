@@ -170,6 +170,7 @@ def compare() -> None:
         "ClassLoopTestCase, all checks but unclosed_resources": make(
             asyncunit.ClassLoopTestCase, fail_on=ALL_BUT_RESOURCES
         ),
+        'ClassLoopTestCase, fail_on = "all"': make(asyncunit.ClassLoopTestCase, fail_on="all"),
         "ClassLoopTestCase, all checks": make(
             asyncunit.ClassLoopTestCase, tests=TESTS // 8, fail_on="all slow_callbacks"
         ),
