@@ -46,8 +46,6 @@ T = TypeVar("T")
 # unittest's own, which do nothing.
 _SET_UP, _TEAR_DOWN = unittest.TestCase.setUp, unittest.TestCase.tearDown
 _ASYNC_SET_UP, _ASYNC_TEAR_DOWN = IsolatedAsyncioTestCase.asyncSetUp, IsolatedAsyncioTestCase.asyncTearDown
-_HOOKS = frozenset({"setUp", "asyncSetUp", "asyncTearDown", "tearDown"})
-
 
 # By these unittest runs a test.
 _STEPS = ("_callSetUp", "_callTestMethod", "_callTearDown")
@@ -90,20 +88,24 @@ class StepsInScope(IsolatedAsyncioTestCase):
     _asyncunit_has_own_steps: ClassVar[bool] = False
     # Whether the cleanups behind asyncunit's class are unittest's own, which do nothing where there are none.
     _asyncunit_has_own_cleanups: ClassVar[bool] = True
-    # Whether a base in front has a run() of its own; and whether that has come to this class's.
+    # Whether a base in front has a run() of its own; `_asyncunit_has_come` says whether that has come to this class's.
     _asyncunit_has_run_in_front: ClassVar[bool] = False
-    _asyncunit_has_come = False
-    _asyncunit_test: RunningTest | None = None
-    _asyncunit_is_running = False
-    _asyncunit_substitute: AwaitingContext | None = None
-    # Whether another runner has what is left after the test run later, by _asyncunit_finish().
-    _asyncunit_is_postponed = False
-    # What another runner has called in the place of the test.
-    _asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
-    # The schedule that the test follows; None where it is run in asyncio's own order alone.
-    _asyncunit_attempt: Attempt | None = None
     _outcome: Any
     _cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]
+
+    def __init__(self, methodName: str = "runTest") -> None:
+        # Not in the class as well: Python is slow to read and to set what is in both.
+        self._asyncunit_has_come = False
+        self._asyncunit_test: RunningTest | None = None
+        self._asyncunit_is_running = False
+        self._asyncunit_substitute: AwaitingContext | None = None
+        # Whether another runner has what is left after the test run later, by _asyncunit_finish().
+        self._asyncunit_is_postponed = False
+        # What another runner has called in the place of the test.
+        self._asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
+        # The schedule that the test follows; None where it is run in asyncio's own order alone.
+        self._asyncunit_attempt: Attempt | None = None
+        super().__init__(methodName)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -159,7 +161,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
             self._asyncunit_is_running = self._asyncunit_has_come = True
             # IsolatedAsyncioTestCase's adds nothing that is needed.
             ran = super().run(result) if "run" in self._asyncunit_extended else unittest.TestCase.run(self, result)
-            Interrupt.raise_left()
+            if (interrupts := Interrupt.installed) is not None and interrupts.is_deferred:
+                Interrupt.raise_left()
             return ran
         except KeyboardInterrupt as error:
             interrupt = error
@@ -210,6 +213,17 @@ class StepsInScope(IsolatedAsyncioTestCase):
             test = self._asyncunit_test = RunningTest(self)
         try:
             scope_task = test.scope_task or self._asyncunit_opened(test)
+            cls, own = type(self), self.__dict__
+            if (
+                test.fixtures is None
+                and not test.extended
+                and cls.setUp is _SET_UP
+                and cls.asyncSetUp is _ASYNC_SET_UP
+                and cls.asyncTearDown is _ASYNC_TEAR_DOWN
+                and cls.tearDown is _TEAR_DOWN
+                and not ("setUp" in own or "asyncSetUp" in own or "asyncTearDown" in own or "tearDown" in own)
+            ):
+                return  # nothing is to be set up, nor to be torn down
             if "_callSetUp" in test.extended:
                 if test.fixtures is not None:
                     test.fixtures.set_up(test.fixtures.plan.own)
@@ -228,16 +242,6 @@ class StepsInScope(IsolatedAsyncioTestCase):
     def _asyncunit_set_up(self, test: RunningTest, scope_task: ScopeTask) -> None:
         """Set up fixtures, run the hooks, note those of the tear-down; all that is async together, if that can be."""
         cls, own = type(self), self.__dict__
-        if (
-            cls.setUp is _SET_UP
-            and cls.asyncSetUp is _ASYNC_SET_UP
-            and cls.asyncTearDown is _ASYNC_TEAR_DOWN
-            and cls.tearDown is _TEAR_DOWN
-            and test.fixtures is None
-            and not test.extended
-            and _HOOKS.isdisjoint(own)
-        ):
-            return
         fixtures = () if test.fixtures is None else test.fixtures.plan.own
         has_hook = cls.setUp is not _SET_UP or "setUp" in own
         has_async_hook = cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own
@@ -399,7 +403,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         return value
 
     def __del__(self) -> None:
-        if self._asyncunit_test is not None:
+        if getattr(self, "_asyncunit_test", None) is not None:  # a test whose __init__() has failed has none
             self._tearDownAsyncioRunner()
 
     # What IsolatedAsyncioTestCase keeps from its __init__ on is there while the test runs.

@@ -52,16 +52,14 @@ class RunningTest(OpenTest):
     values to run tests with.
     """
 
-    # Whether a subtest of the test has failed while it was run with its set-up.
-    has_failed_subtest = False
-    # What takes the value of the part of the set-up that is being run.
-    _take: Callable[[Any], object] | None = None
-    # What was raised by a part of the set-up that was not the first.
-    _set_up_error: BaseException | None = None
+    # While the set-up is run together with the test: its parts that are to follow at once, and the steps that are to be
+    # run once it has succeeded.
+    _ahead: list[Part]
+    _tear_down_steps_of_set_up: list[Callable[[], object]]
     _case: Any
 
     def __init__(self, case: Any) -> None:
-        # What each test asks for is set here, and not in the class: Python finds it sooner.
+        # Not by the base: it would be one more call for each test.
         self.outer = self.scope_task = self._run = self.attempt = None
         # Which steps of the test a base between asyncunit's class and unittest's has extended.
         self.extended: frozenset[str] = case._asyncunit_extended
@@ -81,10 +79,12 @@ class RunningTest(OpenTest):
         self.close_class: Callable[[], list[Exception]] | None = None
         self.tear_down_steps: list[Callable[[], object]] = []
         self._case = case
-        # The steps that are to be run once the set-up has succeeded, while that is run together with the test.
-        self._tear_down_steps_of_set_up = self.tear_down_steps
-        # The parts of the set-up that are to follow at once.
-        self._ahead: list[Part] = []
+        # Whether a subtest of the test has failed while it was run with its set-up.
+        self.has_failed_subtest = False
+        # What takes the value of the part of the set-up that is being run.
+        self._take: Callable[[Any], object] | None = None
+        # What was raised by a part of the set-up that was not the first.
+        self._set_up_error: BaseException | None = None
 
     def open(self, class_scope: ClassScope) -> ScopeTask:
         """Set up what the test needs of its class, and open its own scope inside."""
@@ -170,9 +170,27 @@ class RunningTest(OpenTest):
 
     def next_step(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After:
         """What is to be run in the same run of the loop as the step that is done; else what becomes of the task."""
+        if self._doing is not None or self._method is not None or self.tear_down_hook is not None:
+            following = self._next_part(step, is_broken=is_broken)
+            if following is not None:
+                return following
+        if self.outer or self.is_postponed:
+            return KEEP_TASK
+        # After the test: the tear-down of a fixture, where nothing else is to be run before it.
+        cleanups, fixtures = self._case._cleanups, self.fixtures
+        if not cleanups and not self.tear_down_steps:
+            if fixtures is None or not fixtures.exits:
+                return END_TASK
+            if not is_broken and fixtures.has_async_exit_next:
+                return fixtures.next_tear_down()
+        # What is sync needs no task; what then turns out to be awaitable has another.
+        if self.is_async_tear_down or any(_is_async(function) for function, _, _ in cleanups):
+            return KEEP_TASK
+        return KEEP_TASK if fixtures is not None and fixtures.has_async_exit else END_TASK
+
+    def _next_part(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After | None:
+        """What follows a part of the set-up, or the test, of what is run together; None where nothing of that does."""
         doing = self._doing
-        if doing is None and self._method is None and self.tear_down_hook is None:  # the short way
-            return self._after_test(went_well=not is_broken)
         if doing is not None and step.error is None and step.stray is None:
             self._doing = None
             if doing is _TEST:
@@ -189,7 +207,7 @@ class RunningTest(OpenTest):
             self.scope_task.is_ending = True  # type: ignore[union-attr]  # a step has run in it
             self._doing = _TEAR_DOWN
             return hook()
-        return self._after_test(went_well=not is_broken)
+        return None
 
     def _go_on(self) -> Awaitable[Any] | After:
         """The next part of the set-up, or the test."""
@@ -215,21 +233,6 @@ class RunningTest(OpenTest):
             self.came_of_test = CameOf(None, error)
         elif (scope_task := self.scope_task) is not None:  # the tear-down of a hook, or of a fixture
             scope_task.scope.tell_later(to_tell(scope_task, error))
-
-    def _after_test(self, *, went_well: bool) -> Awaitable[Any] | After:
-        """The tear-down of a fixture, where nothing else is to be run before it; else what becomes of the task."""
-        if self.outer or self.is_postponed:
-            return KEEP_TASK
-        cleanups, fixtures = self._case._cleanups, self.fixtures
-        if not cleanups and not self.tear_down_steps:
-            if fixtures is None or not fixtures.exits:
-                return END_TASK
-            if went_well and fixtures.has_async_exit_next:
-                return fixtures.next_tear_down()
-        # What is sync needs no task; what then turns out to be awaitable has another.
-        if self.is_async_tear_down or any(_is_async(function) for function, _, _ in cleanups):
-            return KEEP_TASK
-        return KEEP_TASK if fixtures is not None and fixtures.has_async_exit else END_TASK
 
     def tear_down(self) -> list[BaseException]:
         """Run the tear-down hooks that are still to be run, each whatever the others raise; return what they raised."""

@@ -55,6 +55,7 @@ class Observer(Instrument):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, loop_owner: OpenScope | None = None) -> None:
+        super().__init__(loop, loop_owner)
         # True once a part of the loop was shut down that others still need: it is to be replaced.
         self.is_unfit = False
         self._loop_owner = loop_owner
@@ -265,13 +266,18 @@ class Observer(Instrument):
 
     def put_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop as it was before the test."""
-        before, now = self._before, _settings_of(loop)
-        if now[0] is not self._own_factory:
+        factory, before = loop.get_task_factory(), self._before
+        if factory is not self._own_factory:
             gc.collect(1)  # tasks that are not known say that nobody has their error only when they are let go
         if before is None:
             return
-        if now != before:
-            _put_back(loop, before, now)
+        if (
+            factory is not before[0]
+            or loop.get_exception_handler() is not before[1]
+            or loop.get_debug() is not before[2]
+            or getattr(loop, "slow_callback_duration", None) != before[3]
+        ):
+            _put_back(loop, before, _settings_of(loop))
         parts = self._parts
         if parts is not None and parts.executor is not self._executor_before:
             parts.put_back(loop, self._executor_before)

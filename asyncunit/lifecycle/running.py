@@ -34,14 +34,18 @@ class OpenTest:
     scope itself, as soon as it is done.
     """
 
-    outer: list[Exit] | None = None
+    outer: list[Exit] | None
     # Where the test runs, and the run that it is part of; both None until `begin`.
-    scope_task: ScopeTask | None = None
-    _run: Run | None = None
+    scope_task: ScopeTask | None
+    _run: Run | None
     # The schedule that the test follows, if its loop follows one.
-    attempt: Attempt | None = None
+    attempt: Attempt | None
     # Whose attributes are looked through for what the test has left.
     _case: object
+
+    def __init__(self) -> None:
+        # Not in the class: Python is slow to read and to set what is in both.
+        self.outer = self.scope_task = self._run = self.attempt = None
 
     def begin(self, run: Run, scope_task: ScopeTask) -> ScopeTask:
         """The scope of the test is open: from now on, what it leaves behind is its own."""

@@ -22,10 +22,10 @@ class Instrument:
     than a test has run on the loop, and may have set it: that is meant, and stays.
     """
 
-    is_ending = False
-    is_new_to_tests = True
-
-    def __init__(self, loop: AbstractEventLoop, loop_owner: OpenScope | None = None) -> None: ...
+    def __init__(self, _loop: AbstractEventLoop, _loop_owner: OpenScope | None = None) -> None:
+        # Not in the class: Python is slow to read and to set what is in both.
+        self.is_ending = False
+        self.is_new_to_tests = True
 
     def step_begins(self, _loop: AbstractEventLoop, _config: Config) -> Callable[[], object] | None:
         """A step is to begin, for which the configuration asks for something to be looked at.

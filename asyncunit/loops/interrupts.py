@@ -11,7 +11,7 @@ import types
 from _signal import getsignal  # type: ignore[import-not-found,unused-ignore]
 from signal import SIGINT, default_int_handler, signal
 from threading import current_thread, get_ident, main_thread
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from asyncunit.introspection.frames import is_in_own_code
 from asyncunit.scope import Scope
@@ -42,7 +42,7 @@ class Interrupt:
     true until the step that it cancelled is done, and ``gave_up`` once nothing more is waited for.
     """
 
-    _installed: Interrupt | None = None  # the one of the main thread
+    installed: ClassVar[Interrupt | None] = None  # the one of the main thread
 
     def __init__(self) -> None:
         self.active: Running | None = None
@@ -58,11 +58,11 @@ class Interrupt:
     @classmethod
     def of_this_thread(cls) -> Interrupt:
         """The one of the main thread, installed if it is not; one without effect for another thread."""
-        installed = cls._installed
+        installed = cls.installed
         if installed is None or installed._thread != get_ident():
             if current_thread() is not main_thread():
                 return cls()
-            installed = cls._installed = installed or cls()
+            installed = cls.installed = installed or cls()
             installed._thread = get_ident()  # another than before, in a child that a thread has forked
         if getsignal(SIGINT) is default_int_handler:
             signal(SIGINT, installed)
@@ -71,9 +71,9 @@ class Interrupt:
     @classmethod
     def uninstall(cls) -> None:
         """Put Python's handler back."""
-        if current_thread() is main_thread() and cls._installed is not None:
-            cls._installed._reset()
-            if getsignal(SIGINT) is cls._installed:
+        if current_thread() is main_thread() and cls.installed is not None:
+            cls.installed._reset()
+            if getsignal(SIGINT) is cls.installed:
                 signal(SIGINT, default_int_handler)
 
     def __call__(self, _signum: int, frame: types.FrameType | None) -> None:
@@ -92,13 +92,13 @@ class Interrupt:
     @classmethod
     def nothing_more_is_waited_for(cls) -> bool:
         """Whether Ctrl-C came a second time in this thread's run."""
-        installed = cls._installed
+        installed = cls.installed
         return installed is not None and installed.gave_up and current_thread() is main_thread()
 
     @classmethod
     def raise_left(cls) -> None:
         """Raise KeyboardInterrupt if one came while asyncunit's own code ran in the main thread, which is this one."""
-        installed = cls._installed
+        installed = cls.installed
         if installed is not None and installed.is_deferred and current_thread() is main_thread():
             installed.raise_deferred()
 

@@ -48,12 +48,13 @@ class _Idle:
     Its cancellation is told to the scope task and goes no further, so that the loop never resumes the task by itself.
     """
 
+    # By this, on the class, asyncio tells a future.
     _asyncio_future_blocking = False
-    # What resumes the task; None while it does not wait.
-    _resume: Callable[[_Idle], object] | None = None
-    _context: contextvars.Context | None = None
 
     def __init__(self, scope_task: ScopeTask, loop: AbstractEventLoop) -> None:
+        # What resumes the task; None while it does not wait.
+        self._resume: Callable[[_Idle], object] | None = None
+        self._context: contextvars.Context | None = None
         self._scope_task = scope_task
         self._loop = loop
 
@@ -104,10 +105,9 @@ class ScopeTask:
     closes: this one, where that is None.
     """
 
-    cut_by: Scope | None = None
-
     def __init__(self, loop_runner: LoopRunner, scope: OpenScope, put_back_with: OpenScope | None = None) -> None:
-        # What each test asks for is set here, and not in the class: Python finds it sooner.
+        # Not in the class as well: Python is slow to read and to set what is in both.
+        self.cut_by: Scope | None = None
         self.cancellation: BaseException | None = None
         self.is_ending = False
         self.put_back_with = put_back_with

@@ -67,19 +67,13 @@ class Step:
     it was cancelled before it had begun.
     """
 
-    is_cancelled_by_caller = False
-
-    _is_unlisted = False
-    _iterator: Any = None
-    _given: tuple[Any] | None = None
-
     def __init__(self, awaitable: Awaitable[Any], continuation: Continuation | None = None) -> None:
-        # What each step is asked for is set here, and not in the class: Python finds it sooner.
+        # Not in the class as well: Python is slow to read and to set what is in both.
         self.awaitable = awaitable
         self.continuation = continuation
         # What is to be called in the running loop just before.
         self.begin: Callable[[], object] | None = None
-        self.done = self.is_kept_from_beginning = False
+        self.done = self.is_kept_from_beginning = self.is_cancelled_by_caller = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.stray: BaseException | None = None
@@ -91,6 +85,10 @@ class Step:
         # The task that takes the step, and whether it is out of the list of all tasks: it is while the step waits, so
         # that code which cancels all other tasks, or counts them, finds its own alone.
         self.task: Task[None] | None = None
+        self._is_unlisted = False
+        # What the step iterates over, and what that gave already before it was asked to.
+        self._iterator: Any = None
+        self._given: tuple[Any] | None = None
 
     # What ``await`` asks for: of the step, and of what it iterates over then, which is the step as well.
 

@@ -70,6 +70,7 @@ class FunctionTest(OpenTest):
     is_called_often = False
 
     def __init__(self, run: PytestRun, position: Position, name: str, function: Any = None) -> None:
+        super().__init__()
         self.run = run
         self._function = function
         self.position = position

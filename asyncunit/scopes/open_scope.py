@@ -53,7 +53,6 @@ class OpenScope:
 
     notices: Any = None
     has_more = False
-    is_over = False
     function: Any = None
     untold: tuple[Any, ...] = ()
     # What was set around the run when it opened, where pytest may set something meanwhile.
@@ -66,7 +65,9 @@ class OpenScope:
     def __init__(
         self, scope: Scope, key: Hashable, context: contextvars.Context, within: OpenScope | None = None
     ) -> None:
-        # What each test asks for is set here, and not in the class: Python finds it sooner.
+        # What each test asks for is set here, and not in the class as well: Python is slow to read and to set what is
+        # in both.
+        self.is_over = False
         self.hooks: Any = None
         self.fixtures: Any = None
         # None until something is kept: a scope is opened for each test, and few of those keep anything.

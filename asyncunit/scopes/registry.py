@@ -40,11 +40,11 @@ class Run:
     takes_errors_of_class_at_once = False
     notices: Any = None
     ran_once = 0
-    # Whether another run has begun inside this one, since `end_inside`.
-    has_inner = False
 
     def __init__(self, result: object, report: Callable[[OpenScope, Exception], None]) -> None:
         self.result = result
+        # Whether another run has begun inside this one, since `end_inside`.
+        self.has_inner = False
         self.attempt: Any = None
         self.chain: list[OpenScope] = []
         self.report = report

@@ -13,6 +13,7 @@ class Noting(Instrument):
     made = []
 
     def __init__(self, loop, loop_owner=None):
+        super().__init__(loop, loop_owner)
         self.told = []
         self.made.append(self)
 
