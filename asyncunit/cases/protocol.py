@@ -256,9 +256,9 @@ class StepsInScope(IsolatedAsyncioTestCase):
             steps = self._asyncunit_tear_down_steps(test, scope_task, together=together)
         parts: list[Part] = []
         if test.fixtures is not None and fixtures:
-            if together and not has_hook and all(node.fixture.is_plainly_async for node in fixtures):
+            if together and not has_hook:
                 parts = test.fixtures.parts(fixtures)
-            else:
+            if not parts:
                 test.fixtures.set_up(fixtures)
         if has_hook:
             scope_task.call(self.setUp)
@@ -366,9 +366,10 @@ class StepsInScope(IsolatedAsyncioTestCase):
         test.came_of_test = None
         if test.has_failed_subtest:
             self._outcome.success = False
-        if came.error is not None:
-            raise came.error
-        return came.value
+        value, error = came
+        if error is not None:
+            raise error
+        return value
 
     def _callTearDown(self) -> None:
         test = self._asyncunit_test

@@ -6,7 +6,7 @@ import asyncio
 import enum
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from asyncunit.introspection.functions import is_async_def
 from asyncunit.introspection.tracebacks import is_error
@@ -37,11 +37,8 @@ _TEST: Final = Doing.TEST
 _TEAR_DOWN: Final = Doing.TEAR_DOWN
 
 
-class CameOf(NamedTuple):
-    """What came of a test that was run with its set-up, until unittest asks for it."""
-
-    value: Any
-    error: BaseException | None
+# What came of a test that was run with its set-up, until unittest asks for it: its value, and its error.
+CameOf = tuple[Any, BaseException | None]
 
 
 class RunningTest(OpenTest):
@@ -181,8 +178,8 @@ class RunningTest(OpenTest):
         if not cleanups and not self.tear_down_steps:
             if fixtures is None or not fixtures.exits:
                 return END_TASK
-            if not is_broken and fixtures.has_async_exit_next:
-                return fixtures.next_tear_down()
+            if not is_broken and (tear_down := fixtures.next_tear_down()) is not None:
+                return tear_down
         # What is sync needs no task; what then turns out to be awaitable has another.
         if self.is_async_tear_down or any(_is_async(function) for function, _, _ in cleanups):
             return KEEP_TASK
@@ -194,7 +191,7 @@ class RunningTest(OpenTest):
         if doing is not None and step.error is None and step.stray is None:
             self._doing = None
             if doing is _TEST:
-                self.came_of_test = CameOf(step.value, None)
+                self.came_of_test = step.value, None
             elif doing is _SET_UP and self._take is not None:
                 self._take(step.value)
                 self._take = None
@@ -230,7 +227,7 @@ class RunningTest(OpenTest):
         if doing is _SET_UP:
             self._set_up_error = error
         elif doing is _TEST:
-            self.came_of_test = CameOf(None, error)
+            self.came_of_test = None, error
         elif (scope_task := self.scope_task) is not None:  # the tear-down of a hook, or of a fixture
             scope_task.scope.tell_later(to_tell(scope_task, error))
 

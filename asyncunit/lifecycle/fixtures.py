@@ -312,8 +312,13 @@ class TestFixtures:
             self._put(node, value)
 
     def parts(self, nodes: Iterable[Node]) -> list[Part]:
-        """The set-up of fixtures that are plainly async as parts that may be run together."""
-        return [(functools.partial(self._begin, node), functools.partial(self._put, node)) for node in nodes]
+        """The set-up of fixtures as parts that may be run together; none where one of them is not plainly async."""
+        parts: list[Part] = []
+        for node in nodes:
+            if not node.is_plainly_async:
+                return []
+            parts.append((functools.partial(self._begin, node), functools.partial(self._put, node)))
+        return parts
 
     def _begin(self, node: Node) -> Coroutine[Any, Any, Any]:
         return begin_in_task(node.fixture, *self._filled(node), self._scope_task, self.exits.append)
@@ -339,30 +344,26 @@ class TestFixtures:
     def arguments(self) -> dict[str, object]:
         """What fills the parameters of the test."""
         plan = self.plan
-        if not plan.arguments:
-            return dict(plan.values)
-        return {**plan.values, **{name: self._values[node] for name, node in plan.arguments}}
+        found = {name: self._values[node] for name, node in plan.arguments} if plan.arguments else {}
+        return {**plan.values, **found} if plan.values else found
 
     def find(self, fixture: Fixture[Any], instance: object) -> tuple[Any] | None:
         """The value of the fixture for the test, in a tuple; None if it has none, or another test asks."""
         return find_in(self._values, fixture) if instance is None or instance is self._case else None
 
     @property
-    def has_async_exit_next(self) -> bool:
-        """Whether the next tear-down is to be run in the task of the scope."""
-        return isinstance(self.exits[-1], AsyncExit)
-
-    @property
     def has_async_exit(self) -> bool:
         """Whether any tear-down is to be run in the task of the scope."""
         return any(isinstance(exit_, AsyncExit) for exit_ in self.exits)
 
-    def next_tear_down(self) -> Coroutine[Any, Any, None]:
-        """The next tear-down, which is async."""
-        exit_: Any = self.exits.pop()
+    def next_tear_down(self) -> Coroutine[Any, Any, None] | None:
+        """The next tear-down, if that is to be run in the task of the scope."""
+        exit_ = self.exits[-1]
+        if not isinstance(exit_, AsyncExit):
+            return None
+        self.exits.pop()
         self._scope_task.is_ending = True
-        async_scope: Coroutine[Any, Any, None] = exit_.leave()
-        return async_scope
+        return exit_.leave()
 
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
@@ -388,9 +389,8 @@ def _keywords(
 ) -> dict[str, Any]:
     """What fills the parameters of a fixture, but for the first one."""
     keywords = {name: values[dependency] for name, dependency in node.dependencies} if node.dependencies else {}
-    fixture = node.fixture
-    if fixture.takes_request:
+    if node.takes_request:
         own = chosen.get(node)
         values_of_own = None if own is None else own.values
-        keywords["request"] = Request(str(fixture.scope), cls, instance, fixture, values_of_own)
+        keywords["request"] = Request(str(node.fixture.scope), cls, instance, node.fixture, values_of_own)
     return keywords
