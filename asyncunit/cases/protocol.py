@@ -17,7 +17,7 @@ import unittest
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
-from unittest import IsolatedAsyncioTestCase
+from unittest import IsolatedAsyncioTestCase, TestCase
 
 from asyncunit.cases import run as runs
 from asyncunit.cases import suite
@@ -44,7 +44,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # unittest's own, which do nothing.
-_SET_UP, _TEAR_DOWN = unittest.TestCase.setUp, unittest.TestCase.tearDown
+_SET_UP, _TEAR_DOWN = TestCase.setUp, TestCase.tearDown
 _ASYNC_SET_UP, _ASYNC_TEAR_DOWN = IsolatedAsyncioTestCase.asyncSetUp, IsolatedAsyncioTestCase.asyncTearDown
 
 # By these unittest runs a test.
@@ -62,7 +62,7 @@ def _extended_steps(cls: type) -> frozenset[str]:
     return frozenset(step for step in (*_STEPS, "run") for base in bases if step in vars(base))
 
 
-def _never_ran(case: unittest.TestCase) -> DefinitionError:
+def _never_ran(case: TestCase) -> DefinitionError:
     """The error for a test that a base in front has run by itself: nothing async about it has been awaited."""
     base = next(base for base in type(case).__mro__ if "run" in vars(base))
     return DefinitionError(
@@ -112,7 +112,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         cls._asyncunit_extended = _extended_steps(cls)
         cls._asyncunit_is_awaited_for_more = cls._callTestMethod is not StepsInScope._callTestMethod
         cls._asyncunit_has_run_in_front = cls.run is not StepsInScope.run
-        cls._asyncunit_has_own_cleanups = super().doCleanups is unittest.TestCase.doCleanups
+        cls._asyncunit_has_own_cleanups = super().doCleanups is TestCase.doCleanups
         own_steps = [getattr(cls, name) is getattr(StepsInScope, name) for name in _STEPS]
         cls._asyncunit_has_own_steps = all(own_steps) and not cls._asyncunit_extended
 
@@ -160,7 +160,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
         try:
             self._asyncunit_is_running = self._asyncunit_has_come = True
             # IsolatedAsyncioTestCase's adds nothing that is needed.
-            ran = super().run(result) if "run" in self._asyncunit_extended else unittest.TestCase.run(self, result)
+            ran = super().run(result) if "run" in self._asyncunit_extended else TestCase.run(self, result)
             if (interrupts := Interrupt.installed) is not None and interrupts.is_deferred:
                 Interrupt.raise_left()
             return ran

@@ -31,7 +31,8 @@ class Doing(enum.Enum):
     TEAR_DOWN = "tear-down"
 
 
-# Asked for each test, and slow to find on an enum up to Python 3.11.
+# Asked for each test, and slow to find on an enum.
+_FUNCTION: Final = Scope.FUNCTION
 _SET_UP: Final = Doing.SET_UP
 _TEST: Final = Doing.TEST
 _TEAR_DOWN: Final = Doing.TEAR_DOWN
@@ -94,7 +95,7 @@ class RunningTest(OpenTest):
         if of_class is not None:
             plan = of_class.plan.of_test(name, getattr(case, name))
             values = of_class.for_test(plan)
-        open_scope = run.open(Scope.FUNCTION, name)
+        open_scope = run.open(_FUNCTION, name)
         async_scope, choice = class_scope.async_scope, class_scope.choice
         if name in class_scope.configs:
             open_scope.config = class_scope.configs[name]

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-import types
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from types import (
+    AsyncGeneratorType,
+    CodeType,
+    CoroutineType,
+    FunctionType,
+    GeneratorType,
+)  # slow to read of the module: it has a __getattr__()
 from typing import Any
 
 from asyncunit.errors import DefinitionError
@@ -31,7 +37,7 @@ def written_of(function: Any) -> Any:
 def is_async_function(function: Any) -> bool:
     """Whether it is written as a coroutine function or an async generator."""
     function = written_of(function)
-    if type(function) is types.FunctionType and function.__code__.co_flags & _ASYNC:
+    if type(function) is FunctionType and function.__code__.co_flags & _ASYNC:
         return True  # as the next line says, but soon
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
@@ -43,7 +49,7 @@ def members_of(cls: type) -> dict[str, Any]:
 
 def is_plain(member: Any) -> bool:
     """Whether it is a function that nothing has been written on: no decorator of asyncunit's, nor most others."""
-    return type(member) is types.FunctionType and not member.__dict__
+    return type(member) is FunctionType and not member.__dict__
 
 
 def bound(member: Any, instance: object, owner: type) -> Any:
@@ -104,7 +110,7 @@ def required_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
 
     One with a default is not asked for, as with pytest.
     """
-    code = function.__code__ if type(function) is types.FunctionType else None
+    code = function.__code__ if type(function) is FunctionType else None
     if code is not None and not hasattr(function, "__wrapped__") and not hasattr(function, "__signature__"):
         # The short way: a class may have thousands of tests.
         count = code.co_argcount - len(function.__defaults__ or ())
@@ -143,17 +149,17 @@ def positional_only(function: Callable[..., Any]) -> tuple[str, ...]:
 def is_async_def(function: object) -> bool:
     """Whether calling ``function`` runs none of its lines, but makes a coroutine of them."""
     code = getattr(function, "__code__", None)
-    return type(code) is types.CodeType and bool(code.co_flags & inspect.CO_COROUTINE)
+    return type(code) is CodeType and bool(code.co_flags & inspect.CO_COROUTINE)
 
 
 def is_awaitable(value: object) -> bool:
     """Whether ``value`` can be awaited, asked of coroutines first, for they are what it mostly is."""
-    return type(value) is types.CoroutineType or inspect.isawaitable(value)
+    return type(value) is CoroutineType or inspect.isawaitable(value)
 
 
 def as_coroutine(awaitable: Any) -> Coroutine[Any, Any, Any]:
     """The awaitable, if it is a coroutine, or one that awaits it."""
-    return awaitable if type(awaitable) is types.CoroutineType else _await(awaitable)
+    return awaitable if type(awaitable) is CoroutineType else _await(awaitable)
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:
@@ -169,8 +175,8 @@ def discard(awaitable: object) -> None:
 def judge_value(method: Callable[[], object], value: object) -> None:
     """Raise for a value which shows that the test has not run; warn of any other, as unittest does."""
     name = getattr(method, "__qualname__", None) or repr(method)
-    if isinstance(value, types.AsyncGeneratorType | types.GeneratorType):
-        kind = "an async generator" if isinstance(value, types.AsyncGeneratorType) else "a generator"
+    if isinstance(value, AsyncGeneratorType | GeneratorType):
+        kind = "an async generator" if isinstance(value, AsyncGeneratorType) else "a generator"
         raise DefinitionError(
             f"{name} is {kind}, because it has a yield, so none of its lines has run. Take the yield out of the test; "
             f"what sets up and tears down belongs into asyncSetUp, or into a context that enterAsyncContext() enters."

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
+# Asked for each test, and slow to find on the class.
+_interrupt_of_this_thread = Interrupt.of_this_thread
+
 
 class OpenTest:
     """A test whose scope is open: the task in which it runs, what ends it early, and what it has left in the end.
@@ -58,7 +61,7 @@ class OpenTest:
             observer.before_test(loop_runner.loop)
         if open_scope.config.costly:
             before(open_scope, loop_runner)
-        Interrupt.of_this_thread()  # which an earlier test may have taken away
+        _interrupt_of_this_thread()  # which an earlier test may have taken away
         self.scope_task = scope_task
         return scope_task
 

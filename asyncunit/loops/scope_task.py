@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import types
 from asyncio import (
     AbstractEventLoop,
     CancelledError,
@@ -22,6 +21,7 @@ from asyncio import (
     set_event_loop,
 )
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import CoroutineType, coroutine  # slow to read of the module: it has a __getattr__()
 from typing import Any, TypeVar
 
 from asyncunit.errors import AsyncUnitError, DeadlockError, LoopScopeError, RunningLoopError, TestTimeoutError
@@ -293,7 +293,7 @@ class ScopeTask:
                     if step.begin is not None:
                         step.begin()
                     self._running = step
-                    if type(awaitable) is types.CoroutineType:
+                    if type(awaitable) is CoroutineType:
                         try:
                             waits_for = awaitable.send(None)
                         except (
@@ -340,7 +340,15 @@ class ScopeTask:
         if following is END_TASK or following is KEEP_TASK:
             self._finish(step)
             return following
-        self._begin_next(step, following)
+        # The next that the task takes: whoever waits for the step waits for that too.
+        last = Step(following, step.continuation)
+        last.first = first = step.first or step
+        first.last = last
+        self._inbox.insert(0, last)
+        if self.loop_runner.virtual is not None:
+            self.loop_runner.virtual.begin_step()
+        if self._config.timeout is not None:
+            self._watch(last, self._config.timeout)
         return KEEP_TASK
 
     async def _be_idle(self, task: Task[None]) -> None:
@@ -369,18 +377,6 @@ class ScopeTask:
             step.error = step.error or error
         while task.uncancel():
             pass
-
-    def _begin_next(self, step: Step, awaitable: Awaitable[Any]) -> Step:
-        """Have what follows a step be the next that the task takes: whoever waits for the step waits for that too."""
-        following = Step(awaitable, step.continuation)
-        following.first = step.first or step
-        following.first.last = following
-        self._inbox.insert(0, following)
-        if self.loop_runner.virtual is not None:
-            self.loop_runner.virtual.begin_step()
-        if self._config.timeout is not None:
-            self._watch(following, self._config.timeout)
-        return following
 
     def _finish(self, step: Step) -> None:
         self._current = None
@@ -705,7 +701,7 @@ def _nothing() -> None:
     """What wakes a loop that waits for its files."""
 
 
-@types.coroutine
+@coroutine
 def _next_turn() -> Generator[None, None, None]:
     """What asyncio.sleep(0) awaits."""
     yield

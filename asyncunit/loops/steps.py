@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import inspect
-import types
 from asyncio import CancelledError, Future, Task, _register_task, _unregister_task
 from collections.abc import Awaitable, Callable
+from types import CoroutineType  # slow to read of the module: it has a __getattr__()
 from typing import Any, Final, Protocol
 
 from asyncunit.errors import AsyncUnitError
@@ -94,7 +94,7 @@ class Step:
 
     def __await__(self) -> Any:
         awaitable: Any = self.awaitable
-        self._iterator = awaitable if type(awaitable) is types.CoroutineType else awaitable.__await__()
+        self._iterator = awaitable if type(awaitable) is CoroutineType else awaitable.__await__()
         return self
 
     def __iter__(self) -> Step:
@@ -112,7 +112,7 @@ class Step:
         if self._is_unlisted:
             self._list()
         iterator = self._iterator
-        waits_for = iterator.send(None) if type(iterator) is types.CoroutineType else next(iterator)
+        waits_for = iterator.send(None) if type(iterator) is CoroutineType else next(iterator)
         self._unlist()
         return waits_for
 
@@ -159,7 +159,7 @@ class Step:
         step: Any = self.awaitable
         if type(step) is Within:
             step = step.cr_await
-        if isinstance(step, types.CoroutineType):
+        if isinstance(step, CoroutineType):
             exit_ = inspect.getcoroutinelocals(step).get("self")
             if isinstance(exit_, TearDown):
                 return f"the tear-down of the {exit_.fixture}"
