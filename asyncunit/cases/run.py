@@ -21,6 +21,7 @@ from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import Notices
 from asyncunit.errors import AsyncUnitWarning
+from asyncunit.introspection.functions import written_of
 from asyncunit.introspection.tracebacks import report_on_stderr
 from asyncunit.lifecycle.cleanups import Cleanup
 from asyncunit.loops import watchdog
@@ -317,7 +318,8 @@ def module_cleanups() -> list[Cleanup]:
 def expects_failure(case: unittest.TestCase, method: object) -> bool:
     """Whether the test, ``method``, is marked by unittest.expectedFailure(), itself or by its class."""
     name = "__unittest_expecting_failure__"
-    return bool(getattr(case, name, False) or getattr(method, name, False))
+    # Of the function, because a bound method makes an error for what it does not have.
+    return bool(getattr(case, name, False) or getattr(written_of(method), name, False))
 
 
 def interruptible(function: Callable[P, T]) -> Callable[P, T]:
