@@ -54,7 +54,6 @@ class OpenScope:
     notices: Any = None
     has_more = False
     function: Any = None
-    untold: tuple[Any, ...] = ()
     # What was set around the run when it opened, where pytest may set something meanwhile.
     around: Mapping[contextvars.ContextVar[Any], Any] = types.MappingProxyType({})
     made: dict[int, tuple[weakref.ref[Any], Place | None]] | None = None
@@ -68,6 +67,7 @@ class OpenScope:
         # What each test asks for is set here, and not in the class as well: Python is slow to read and to set what is
         # in both.
         self.is_over = False
+        self.untold: tuple[Any, ...] = ()
         self.hooks: Any = None
         self.fixtures: Any = None
         # None until something is kept: a scope is opened for each test, and few of those keep anything.
@@ -207,9 +207,7 @@ class OpenScope:
 
     def take_untold(self) -> list[Any]:
         """The errors that are still to be reported, once."""
-        untold = list(self.untold)
-        if untold:
-            del self.untold
+        untold, self.untold = list(self.untold), ()
         return untold
 
     def close(self) -> list[Exception]:

@@ -38,11 +38,11 @@ class Run:
     sees_to_schedules = False
     # Whether the cleanups of a class are to return the errors of its tear-down, too: pytest shows only one of both.
     takes_errors_of_class_at_once = False
-    notices: Any = None
-    ran_once = 0
 
     def __init__(self, result: object, report: Callable[[OpenScope, Exception], None]) -> None:
         self.result = result
+        self.notices: Any = None
+        self.ran_once = 0
         # Whether another run has begun inside this one, since `end_inside`.
         self.has_inner = False
         self.attempt: Any = None

@@ -167,3 +167,21 @@ def test_a_factory_that_fails_is_the_error_of_each_test_and_harms_no_other():
     assert result.errors_by_name == [("test_1", ValueError), ("test_2", ValueError)]
     assert result.passed == ["test_x"]
     assert registry.runs() == []
+
+
+def test_what_is_there_for_each_test_has_no_attribute_that_its_class_has_too():
+    """Python specialises neither reading nor setting such an attribute, and each test does that many times."""
+
+    class Test(ClassLoopTestCase):
+        async def asyncSetUp(self):
+            await asyncio.sleep(0)
+
+        async def test_x(self):
+            test = self._asyncunit_test
+            scope_task = test.scope_task
+            own = [self, test, test._run, scope_task, scope_task.scope, scope_task._current, scope_task.loop_runner]
+            for thing in (*own, scope_task.loop_runner.instrument):
+                both = {name for name in vars(thing) if any(name in vars(base) for base in type(thing).__mro__)}
+                assert not both, (type(thing), both)
+
+    assert run(Test).raised == []
