@@ -45,9 +45,9 @@ if TYPE_CHECKING:
         TestTimeoutError,
         UnfinishedError,
     )
-    from asyncunit.loops.holds import hold_clock
+    from asyncunit.loops.virtual_clock import hold_clock
     from asyncunit.plans.fixtures import Fixture, Request, fixture
-    from asyncunit.plans.params import param, parametrize
+    from asyncunit.plans.variants import param, parametrize
     from asyncunit.pytest_plugin.function_plans import is_async_test
     from asyncunit.scope import Scope
 
@@ -82,12 +82,12 @@ _HOMES = {
     "enterAsyncModuleContext": "cases.case",
     "expectUnhandledErrors": "cases.case",
     "fixture": "plans.fixtures",
-    "hold_clock": "loops.holds",
+    "hold_clock": "loops.virtual_clock",
     "is_async_test": "pytest_plugin.function_plans",
     "load_tests": "cases.loader",
     "main": "cases.program",
-    "param": "plans.params",
-    "parametrize": "plans.params",
+    "param": "plans.variants",
+    "parametrize": "plans.variants",
     "settings": "config.settings",
 }
 

@@ -21,14 +21,14 @@ from unittest import IsolatedAsyncioTestCase, TestCase
 
 from asyncunit.cases import run as runs
 from asyncunit.cases import suite
-from asyncunit.cases.running import AwaitingContext, CameOf, RunningTest
+from asyncunit.cases.running import AwaitingContext, CameOf, RunningTest, attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
 from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
+from asyncunit.lifecycle.async_scope import OpenTest
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.hooks import exploring, innermost_class
-from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import Part
@@ -151,8 +151,6 @@ class StepsInScope(IsolatedAsyncioTestCase):
         Under schedules it is run once for each, until one fails.
         """
         if exploring and result is not None and self._asyncunit_attempt is None:
-            from asyncunit.cases.under_schedules import attempts_for, run_under
-
             class_scope = innermost_class(type(self))
             if class_scope is not None and (attempts := attempts_for(self, class_scope)) is not None:
                 run_under(attempts, self, result, functools.partial(StepsInScope.run, self))

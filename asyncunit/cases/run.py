@@ -24,7 +24,7 @@ from asyncunit.errors import AsyncUnitWarning
 from asyncunit.introspection.functions import written_of
 from asyncunit.introspection.tracebacks import report_on_stderr
 from asyncunit.lifecycle.cleanups import Cleanup
-from asyncunit.loops import watchdog
+from asyncunit.loops import interrupts
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -276,7 +276,7 @@ def _warn_where_pytest_says_nothing() -> None:
 def let_go_of_process() -> None:
     """Put back what is there once for the thread, or the process, when its last run ends."""
     if not registry.all_runs():
-        watchdog.stop()
+        interrupts.stop()
         python_warnings.stop()
     if not registry.runs():
         Interrupt.uninstall()

@@ -1,24 +1,33 @@
-"""A test case while it runs: what is set up for it, what is still to be torn down, and what ends it early."""
+"""A test case while it runs: what is set up for it, what is still to be torn down, what ends it early.
+
+Under several schedules it runs once for each, with one verdict.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import enum
 import functools
+import shlex
+import unittest
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from asyncunit.cases.run import HeldResult
 from asyncunit.introspection.functions import is_async_def
 from asyncunit.introspection.tracebacks import is_error
+from asyncunit.lifecycle.async_scope import OpenTest
 from asyncunit.lifecycle.cleanups import AsyncCleanup, leave, to_tell
 from asyncunit.lifecycle.fixtures import TestFixtures
 from asyncunit.lifecycle.hooks import ClassScope, loop_of
-from asyncunit.lifecycle.running import OpenTest
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Part, Step
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
+
+if TYPE_CHECKING:
+    from asyncunit.loops.attempts import Attempt
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -304,3 +313,57 @@ class AwaitingContext:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner.scope.context, name)
+
+
+# A test under several schedules.
+
+
+def attempts_for(case: unittest.TestCase, class_scope: ClassScope) -> list[Attempt] | None:
+    """The schedules to run a test case under; None where it is run as ever, or by a runner that sees to this."""
+    if class_scope.run.sees_to_schedules:
+        return None
+    config = class_scope.configs.get(case._testMethodName, class_scope.choice.configs[0])
+    if not config.explores:
+        return None
+    if class_scope.choice.scope is not Scope.FUNCTION:
+        if config.schedules > 1 or config.schedule is not None:
+            class_scope.run.count_one_that_ran_once()
+        return None
+    from asyncunit.loops.attempts import attempts_of
+
+    return attempts_of(config)
+
+
+def run_under(
+    attempts: list[Attempt],
+    case: Any,
+    result: unittest.TestResult,
+    run: Callable[[unittest.TestResult], object],
+) -> None:
+    """Run a test under each schedule until it fails under one, and report what came of that, or of the first."""
+    before = dict(vars(case))
+    first = None
+    result.startTest(case)
+    try:
+        for attempt in attempts:
+            vars(case).clear()
+            vars(case).update(before)
+            held: Any = HeldResult(result)
+            case._asyncunit_attempt = attempt
+            try:
+                run(held)
+            finally:
+                attempt.write_timeline()
+            first = first or held
+            if not held.has_passed:
+                if attempt.number or attempt.is_alone:
+                    held.add_note(attempt.note(f"python -m unittest {shlex.quote(case.id())}"))
+                first = held
+                break
+            if result.shouldStop:
+                break
+        if first is not None:
+            first.report()
+    finally:
+        case._asyncunit_attempt = None
+        result.stopTest(case)

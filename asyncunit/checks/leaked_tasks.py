@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from asyncunit.checks.findings import Finding
-from asyncunit.config.parsing import Check
+from asyncunit.config.settings import Check
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
 from asyncunit.loops.loop import QUIET, LoopRunner, late_refusal
 from asyncunit.loops.task_factory import groups_of, is_background, parents_of
-from asyncunit.scopes.contexts import owner_of
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import OpenScope, owner_of
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

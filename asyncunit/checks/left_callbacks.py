@@ -18,14 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from asyncunit.checks.findings import Finding
-from asyncunit.checks.reach import function_name, is_exempt, outliving, parts_of
-from asyncunit.config.parsing import Check
+from asyncunit.checks.findings import Finding, function_name, is_exempt, outliving, parts_of
+from asyncunit.config.settings import Check
 from asyncunit.introspection.frames import Place, place_of_function
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.scopes.contexts import context_of, give, owner_of
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import OpenScope, context_of, give, owner_of
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

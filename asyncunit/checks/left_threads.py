@@ -16,13 +16,20 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
-from asyncunit.checks.findings import Finding
-from asyncunit.checks.reach import frame_is_exempt, function_name, hear, is_exempt, is_exempt_here, outliving, parts_of
-from asyncunit.config.parsing import Check
+from asyncunit.checks.findings import (
+    Finding,
+    frame_is_exempt,
+    function_name,
+    hear,
+    is_exempt,
+    is_exempt_here,
+    outliving,
+    parts_of,
+)
+from asyncunit.config.settings import Check
 from asyncunit.introspection.frames import Place, caller, innermost_place, stack
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.scopes.contexts import current_owner
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import OpenScope, current_owner
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

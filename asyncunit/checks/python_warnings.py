@@ -14,7 +14,7 @@ import warnings
 from typing import Any, Final
 
 from asyncunit.checks.findings import Finding
-from asyncunit.config.parsing import Check
+from asyncunit.config.settings import Check
 from asyncunit.introspection.frames import Place
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line

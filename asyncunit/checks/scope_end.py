@@ -15,8 +15,7 @@ from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.leaked_tasks import end_tasks, exits, owners_of_tasks, refusals, settle
 from asyncunit.checks.left_callbacks import end_callbacks, owners_of_callbacks
 from asyncunit.checks.unhandled_errors import Observer, Unhandled, observer_on
-from asyncunit.config.parsing import Check
-from asyncunit.config.settings import Config
+from asyncunit.config.settings import Check, Config
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import OpenScope

@@ -10,11 +10,10 @@ import types
 from collections.abc import Callable
 
 from asyncunit.checks.findings import Finding
-from asyncunit.config.parsing import Check
+from asyncunit.config.settings import Check
 from asyncunit.introspection.frames import Place, is_installed, is_ours, stack, stands_in_debugger
-from asyncunit.loops.watchdog import forget, watch
-from asyncunit.scopes.contexts import owner_of
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.loops.interrupts import forget, watch
+from asyncunit.scopes.open_scope import OpenScope, owner_of
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

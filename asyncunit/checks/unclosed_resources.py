@@ -14,13 +14,11 @@ import unittest
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from asyncunit.checks.findings import Finding
-from asyncunit.checks.reach import hear, is_exempt_here, outliving, parts_of
-from asyncunit.config.parsing import Check
+from asyncunit.checks.findings import Finding, hear, is_exempt_here, outliving, parts_of
+from asyncunit.config.settings import Check
 from asyncunit.introspection.frames import caller, is_installed
 from asyncunit.introspection.tracebacks import is_error
-from asyncunit.scopes.contexts import current_owner
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import OpenScope, current_owner
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

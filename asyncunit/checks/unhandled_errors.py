@@ -1,4 +1,8 @@
-"""What is seen of a loop while tests run on it: errors that nobody handles, tasks, settings that are changed."""
+"""What is seen of a loop while tests run on it: errors that nobody handles, tasks, settings; what is shut down.
+
+That a part of a loop was shut down before its time, no loop says, nor can it be undone. So it is noted as it happens,
+with whose doing it was; then the loop is replaced.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,22 @@ import gc
 import logging
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from asyncunit.checks.findings import Finding, judge
-from asyncunit.checks.shut_down import PartsOfLoop
-from asyncunit.config.parsing import Check
-from asyncunit.introspection.frames import Place, describe_task, represent
+from asyncunit.config.settings import Check
+from asyncunit.introspection.frames import Place, caller, describe_task, represent
 from asyncunit.introspection.tracebacks import is_reported
-from asyncunit.loops.instruments import Instrument
-from asyncunit.loops.loop import LoopRunner
+from asyncunit.loops.loop import Instrument, LoopRunner
 from asyncunit.loops.task_factory import made_outside, make_task
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
-from asyncunit.scopes.contexts import came_from_outside, current_owner, owner_of
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import OpenScope, came_from_outside, current_owner, owner_of
 from asyncunit.scopes.registry import runs
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
 
 _logger = logging.getLogger("asyncio")
 
@@ -372,3 +374,60 @@ def _is_captured() -> bool:
     return any(
         type(handler).__module__.startswith("unittest.") or type(handler) is _Taken for handler in _logger.handlers
     )
+
+
+# A part of a loop that is shut down before its time.
+
+
+_PARTS = {"shutdown_default_executor": "default executor", "shutdown_asyncgens": "async generators"}
+
+
+class PartsOfLoop:
+    """Tells ``tell`` what is shut down of a loop, and whose doing that is.
+
+    ``executor`` is the default executor that the loop was given; None while it has its own. A loop whose methods cannot
+    be replaced is left alone.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[OpenScope, str, Place | None], None]) -> None:
+        self.executor: Any = None
+        self._tell = tell
+        reference = weakref.ref(loop)  # for a cycle would be much to collect, with each loop
+        methods: dict[str, Any] = {"set_default_executor": self._setting(reference)}
+        for name, what in _PARTS.items():
+            methods[name] = self._shutting_down(reference, name, what)
+        with contextlib.suppress(AttributeError):  # a loop whose attributes nobody can set
+            for name, method in methods.items():
+                setattr(loop, name, method)
+
+    def put_back(self, loop: asyncio.AbstractEventLoop, executor: Any) -> None:
+        """Give the loop that default executor again; in the place of its own it has a new one, which is the same."""
+        if self.executor is not executor:
+            from concurrent.futures import ThreadPoolExecutor  # which takes time to import, and is seldom needed
+
+            loop.set_default_executor(executor or ThreadPoolExecutor(thread_name_prefix="asyncio"))
+            self.executor = executor
+
+    def _shutting_down(
+        self, reference: weakref.ref[asyncio.AbstractEventLoop], name: str, what: str
+    ) -> Callable[..., Coroutine[Any, Any, None]]:
+        async def shut_down(*args: Any, **kwargs: Any) -> None:
+            loop, owner = reference(), current_owner()
+            if loop is None:
+                return
+            if owner is not None:
+                place = caller()
+                text = f"the {what} of an event loop that others share, shut down"
+                text += f" at {place}" if place else ""
+                self._tell(owner, text, place)
+            await getattr(type(loop), name)(loop, *args, **kwargs)
+
+        return shut_down
+
+    def _setting(self, reference: weakref.ref[asyncio.AbstractEventLoop]) -> Callable[[Any], None]:
+        def set_default_executor(executor: Any) -> None:
+            if (loop := reference()) is not None:
+                type(loop).set_default_executor(loop, executor)
+                self.executor = executor
+
+        return set_default_executor

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from asyncunit.config.keys import KEYS, VARIABLES
-from asyncunit.config.parsing import LoopFactories, parse
-from asyncunit.config.settings import Config
+from asyncunit.config.settings import Config, LoopFactories, parse
 from asyncunit.errors import ConfigurationError, did_you_mean
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line

@@ -10,8 +10,7 @@ from asyncunit.errors import CutShortError, DefinitionError, LoopClosedError
 from asyncunit.introspection.functions import class_name, is_awaitable
 from asyncunit.introspection.tracebacks import all_of, attribute_of, is_error
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import Continuation
-from asyncunit.loops.timeouts import call_in_time
+from asyncunit.loops.steps import Continuation, call_in_time
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import OpenScope
 

@@ -19,10 +19,9 @@ from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import Part
 from asyncunit.plans.class_plan import Plan, TestPlan
-from asyncunit.plans.fixture_graph import Node
-from asyncunit.plans.fixtures import Fixture, Request, is_fixture
+from asyncunit.plans.fixtures import Fixture, Node, Request, is_fixture
 from asyncunit.plans.loop_choice import LoopChoice
-from asyncunit.plans.params import Param
+from asyncunit.plans.variants import Param
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import OpenScope
 from asyncunit.scopes.registry import Run

@@ -6,12 +6,10 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from asyncunit.config.parsing import LoopFactory
-from asyncunit.config.settings import Config, VirtualLoops
+from asyncunit.config.settings import Config, LoopFactory, VirtualLoops
 from asyncunit.errors import ConfigurationError
-from asyncunit.loops.derived import virtual_clock_factory
-from asyncunit.loops.schedules import Scheduled, scheduled
-from asyncunit.loops.trace import Timeline
+from asyncunit.loops.schedules import Scheduled, Timeline, scheduled
+from asyncunit.loops.virtual_clock import virtual_clock_factory
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

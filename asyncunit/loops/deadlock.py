@@ -69,7 +69,7 @@ def nothing_can_wake(loop: asyncio.AbstractEventLoop) -> bool:
     """
     if sys.platform != "linux":
         return False
-    from asyncunit.loops.others import Others, children, runs, signals_may_come
+    from asyncunit.loops.outside import Others, children, runs, signals_may_come
 
     referents = gc.get_referents(loop)
     held = [value for other in referents for value in (other.values() if type(other) is dict else (other,))]

@@ -1,4 +1,8 @@
-"""An event loop that a scope owns: made, and closed within a bound; and what the thread's current one is."""
+"""An event loop that a scope owns: made, and closed within a bound; and what the thread's current one is.
+
+An `Instrument` looks on while it is used. ``checks`` has the one that looks for what is left behind; nothing in this
+package knows what is looked for.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +26,10 @@ from asyncio import (
     sleep,
     wait,
 )
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from asyncunit.config.parsing import LoopFactory
-from asyncunit.config.settings import VirtualLoops
+from asyncunit.config.settings import Config, LoopFactory, VirtualLoops
 from asyncunit.errors import (
     ConfigurationError,
     CutShortError,
@@ -37,17 +40,54 @@ from asyncunit.errors import (
 )
 from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
 from asyncunit.introspection.tracebacks import mark_as_reported
-from asyncunit.loops.instruments import Instrument, MakeInstrument
-from asyncunit.loops.interrupts import Interrupt, Running
-from asyncunit.loops.watchdog import Deadline
-from asyncunit.scopes.contexts import given_to, remember_owner
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.loops.interrupts import Deadline, Interrupt, Running
+from asyncunit.scopes.open_scope import OpenScope, given_to, remember_owner
+
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 if TYPE_CHECKING:
     from asyncunit.loops.attempts import Attempt
     from asyncunit.loops.virtual_clock import VirtualClock
 
-__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+T = TypeVar("T")
+
+
+class Instrument:
+    """Looks on at one loop, from when it is made until it is closed; this one sees nothing.
+
+    ``is_ending`` is true while tasks that were left are being ended. ``is_new_to_tests`` is true once something other
+    than a test has run on the loop, and may have set it: that is meant, and stays.
+    """
+
+    def __init__(self, _loop: AbstractEventLoop, _loop_owner: OpenScope | None = None) -> None:
+        # Not in the class: Python is slow to read and to set what is in both.
+        self.is_ending = False
+        self.is_new_to_tests = True
+
+    def step_begins(self, _loop: AbstractEventLoop, _config: Config) -> Callable[[], object] | None:
+        """A step is to begin, for which the configuration asks for something to be looked at.
+
+        What is returned is called in the running loop, just before the step.
+        """
+
+    def step_ends(self) -> None:
+        """That step is done."""
+
+    def raised_between_steps(self, error: BaseException) -> None:
+        """A task or a signal handler has thrown an error out of the loop while no step was run."""
+
+    def loop_closed(self, _loop: AbstractEventLoop, _left: Iterable[Task[Any]]) -> list[Exception]:
+        """The loop is closed, after these tasks were ended; what is to be reported of it."""
+        return []
+
+
+# Makes what looks on at a loop of a scope.
+MakeInstrument = Callable[[AbstractEventLoop, OpenScope], Instrument]
+
+
+# The loop.
+
 
 # Seconds that all that is left on a loop has, together, to end when the loop closes.
 CLOSE_TIMEOUT = 5.0
@@ -287,7 +327,7 @@ class LoopRunner:
 def _maker(factory: LoopFactory | None) -> LoopFactory:
     """What makes the loops; raises ConfigurationError where they cannot have the clock that is asked for."""
     if isinstance(factory, VirtualLoops):
-        from asyncunit.loops.derived import virtual_clock_factory
+        from asyncunit.loops.virtual_clock import virtual_clock_factory
 
         return virtual_clock_factory(factory.factory, factory.quiet)
     return factory or new_event_loop

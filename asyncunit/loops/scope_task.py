@@ -28,14 +28,22 @@ from asyncunit.errors import AsyncUnitError, DeadlockError, LoopScopeError, Runn
 from asyncunit.introspection.frames import describe_task, places_of_task
 from asyncunit.introspection.functions import discard, is_async_def, is_awaitable
 from asyncunit.introspection.tracebacks import is_error, mark_as_reported, stand_at, trim
+from asyncunit.loops.interrupts import Deadline
 from asyncunit.loops.loop import CLOSE_TIMEOUT, LoopRunner, current_loop, keep_unfinished
-from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Continuation, Step
-from asyncunit.loops.timeouts import call_in_time, took_too_long, waiting, warn_of_held_clock
-from asyncunit.loops.watchdog import Deadline
+from asyncunit.loops.steps import (
+    END_TASK,
+    KEEP_TASK,
+    After,
+    Continuation,
+    Step,
+    call_in_time,
+    took_too_long,
+    waiting,
+    warn_of_held_clock,
+)
 from asyncunit.loops.wrong_loop import explain
 from asyncunit.scope import Scope
-from asyncunit.scopes.contexts import current_owner, owner_of
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import OpenScope, current_owner, owner_of
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

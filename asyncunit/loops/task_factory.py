@@ -17,8 +17,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from asyncunit.introspection.frames import Place, caller, coroutine_name
-from asyncunit.scopes.contexts import came_from_outside, current_owner, give, given_to, owner_of, owner_of_context
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import (
+    OpenScope,
+    came_from_outside,
+    current_owner,
+    give,
+    given_to,
+    owner_of,
+    owner_of_context,
+)
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

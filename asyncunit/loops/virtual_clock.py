@@ -12,7 +12,8 @@ timer. So the selector is where the clock is:
 What is in flight is asked first, and what is ready after it: what ends in between has woken the loop before it ended.
 
 Public API of asyncio alone: a selector of the loop's own, and methods that are overridden by their public names.
-Linux only; `derived` refuses the rest.
+Linux only; the rest is refused. The class of such a loop is derived from that of the user's factory, and so is that of
+a loop that follows a schedule.
 """
 
 from __future__ import annotations
@@ -21,20 +22,146 @@ import asyncio
 import heapq
 import itertools
 import math
+import os
 import selectors
 import signal
+import sys
 import time
+from asyncio import AbstractEventLoop
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from asyncunit.errors import ConfigurationError, DeadlockError
 from asyncunit.loops.deadlock import describe_deadlock
-from asyncunit.loops.holds import holds, waiting
-from asyncunit.loops.others import Others, children, runs, signals_may_come
-from asyncunit.loops.sockets import Sockets
+from asyncunit.loops.outside import Others, Sockets, children, runs, signals_may_come
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+# Why each hold of this process, in whichever thread, is there: hold_clock() knows no loop.
+holds: dict[object, str] = {}
+
+# The loops that wait just now for what is held.
+waiting: WeakSet[AbstractEventLoop] = WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=holds.clear)
+
+
+@contextmanager
+def hold_clock(why: str) -> Iterator[None]:
+    """Have every virtual clock wait: something real is going on that no event loop can see.
+
+    For what a thread of your own does for a test, or a device: while the block runs, in whichever thread, no virtual
+    clock jumps. They stand still for one real second, and then pass as real time does. ``why`` is named where a report
+    says what a clock has waited for. A loop with the real clock is not touched.
+    """
+    token = object()
+    holds[token] = why
+    try:
+        yield
+    finally:
+        del holds[token]
+        for loop in list(waiting):
+            with suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(_nothing)
+
+
+def _nothing() -> None:
+    """Wakes a loop."""
+
+
+# The classes of loops that are derived from those of the user's.
+
+
+Factory = Callable[[], asyncio.AbstractEventLoop]
+
+_SelectorEventLoop = asyncio.SelectorEventLoop
+_new_event_loop = asyncio.new_event_loop
+
+
+def virtual_clock_factory(factory: Factory | None, quiet: float | None = None) -> Factory:
+    """Return what makes the loops of ``factory`` with a virtual clock; raise ConfigurationError where that cannot be.
+
+    None is asyncio's own factory, by the event loop policy where one is set. ``quiet`` is the key ``clock_quiet``.
+    """
+    if sys.platform != "linux":
+        raise ConfigurationError(
+            f"clock = 'virtual' is for Linux so far, and this is {sys.platform!r}. A virtual clock must know what is "
+            f"in flight outside its loop, else timers would fire too early, and asyncunit knows only how to ask Linux. "
+            f"Skip these tests here, @unittest.skipUnless(sys.platform == 'linux', ...), or take the key out."
+        )
+    base, args, keywords = _class_behind(factory)
+    made = _derived(base, quiet)
+    return partial(made, *args, **keywords) if args or keywords else made
+
+
+def _class_behind(factory: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The class whose loops a factory makes, and what it passes to it."""
+    if factory is None or factory is _new_event_loop:
+        return _class_of_policy(), (), {}
+    args: tuple[Any, ...] = ()
+    keywords: dict[str, Any] = {}
+    found = factory
+    while isinstance(found, partial):
+        args, keywords = found.args + args, {**found.keywords, **keywords}
+        found = found.func
+    if not isinstance(found, type):
+        raise ConfigurationError(
+            f"clock = 'virtual' cannot be given to the loops of loop_factory {factory!r}: a clock is part of a loop's "
+            f"class, and this is no class that one can be derived from. {_fix(getattr(found, '__module__', ''))}"
+        )
+    if not issubclass(found, _SelectorEventLoop):
+        raise ConfigurationError(
+            f"clock = 'virtual' cannot be given to the loops of loop_factory {_name_of(found)}: it is no subclass of "
+            f"asyncio.SelectorEventLoop. {_fix(found.__module__)}"
+        )
+    return found, args, keywords
+
+
+def _class_of_policy() -> type[asyncio.SelectorEventLoop]:
+    """The class of the loops that asyncio makes where no factory is named."""
+    loop = _new_event_loop()
+    found = type(loop)
+    loop.close()
+    if found is _SelectorEventLoop:
+        return found
+    fix = f"Set loop_factory = {_name_of(found)}." if issubclass(found, _SelectorEventLoop) else _fix(found.__module__)
+    raise ConfigurationError(
+        f"clock = 'virtual' cannot be given to the loops of the event loop policy, which makes {_name_of(found)}. {fix}"
+    )
+
+
+def _fix(module: str) -> str:
+    """The end of a message: why, where that is known, and what to write in its place."""
+    why = "The timers of uvloop are in C, and do not ask loop.time(). " if module.partition(".")[0] == "uvloop" else ""
+    return (
+        f"{why}Set loop_factory to a class, asyncio.SelectorEventLoop or one derived from it, for these tests, "
+        f"or take clock = 'virtual' out."
+    )
+
+
+@cache
+def _derived(base: Any, quiet: float | None) -> type[asyncio.SelectorEventLoop]:
+    between = () if base is _SelectorEventLoop else (base,)
+    try:
+        return type(f"VirtualClock{base.__name__}", (VirtualClock, *between, WithClockSelector), {"clock_quiet": quiet})
+    except TypeError as error:
+        raise ConfigurationError(
+            f"clock = 'virtual': no class can be derived from {_name_of(base)}: {error}"
+        ) from error
+
+
+def _name_of(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+# The clock.
+
 
 # Real seconds for which the clock stands still while a thread works for the loop.
 PATIENCE = 1.0
@@ -351,7 +478,3 @@ class WithClockSelector(asyncio.SelectorEventLoop):
         assert isinstance(self, VirtualClock)
         self.clock_selector = ClockSelector(selector or selectors.DefaultSelector(), self)
         super().__init__(self.clock_selector)
-
-
-def _name_of(thing: Any) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"

@@ -13,7 +13,7 @@ from typing import TypeGuard
 from asyncunit.introspection.frames import is_ours
 from asyncunit.introspection.tracebacks import all_of
 from asyncunit.scope import Scope
-from asyncunit.scopes.contexts import remembered_owner
+from asyncunit.scopes.open_scope import remembered_owner
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

@@ -20,10 +20,9 @@ from asyncunit.introspection.functions import (
     required_parameters,
     written_of,
 )
-from asyncunit.plans import params, variants
-from asyncunit.plans.fixture_graph import Node, Resolver, fixtures_of_modules
-from asyncunit.plans.fixtures import PLAN, REQUEST, Fixture
-from asyncunit.plans.params import Param, ParamSet, Variant
+from asyncunit.plans import variants
+from asyncunit.plans.fixtures import PLAN, REQUEST, Fixture, Node, Resolver, fixtures_of_modules
+from asyncunit.plans.variants import Param, ParamSet, Variant
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -98,7 +97,7 @@ class Plan(NamedTuple):
         found = self.tests.get(name)
         if found is not None:
             return found
-        if marks := params.param_sets_of(written_of(function)):
+        if marks := variants.param_sets_of(written_of(function)):
             raise DefinitionError(
                 f"{name} ({marks[0].where}) is parametrized, which makes several tests of one when the class is "
                 f"defined, but it came into the class later. Define it in the body of the class."
@@ -174,7 +173,7 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
     tests: dict[str, TestPlan] = {}
     all_variants: dict[str, list[Variant]] = {}
     for name, function in written.items():
-        if not resolver.names and (is_plain(function) or not params.param_sets_of(function)):
+        if not resolver.names and (is_plain(function) or not variants.param_sets_of(function)):
             tests[name] = usual
             continue
         own_variants, plans = _plan_test(resolver, whole, usual, name, function)
@@ -202,7 +201,7 @@ def _plan_test(
     resolver: Resolver, whole: tuple[Node, ...], usual: TestPlan, name: str, function: Any
 ) -> tuple[list[Variant] | None, dict[str, TestPlan]]:
     """The variants that a test method becomes, None if it stays one; and the plan of each test, by name."""
-    marks = params.param_sets_of(function)
+    marks = variants.param_sets_of(function)
     _check_marks(resolver.cls, name, function, marks)
     arguments = tuple(_asked_by(resolver, function).items())
     plan = _plan_of_one(resolver, whole, usual, arguments) if arguments else usual
@@ -214,7 +213,7 @@ def _plan_test(
         raise DefinitionError(
             f"{class_with_place(resolver.cls)}: runTest is to run several times; give it a name that begins with test."
         )
-    own_variants = params.combine(name, [*varying.values(), *marks])
+    own_variants = variants.combine(name, [*varying.values(), *marks])
     plans = {}
     for variant in own_variants:
         chosen = dict(zip(varying, variant.chosen, strict=False))
@@ -226,7 +225,7 @@ def _plan_test(
 
 def _asked_by(resolver: Resolver, function: Any) -> dict[str, Node]:
     """The fixtures that a test method names, but for what `parametrize` fills."""
-    taken = {name for mark in params.param_sets_of(function) for name in mark.names}
+    taken = {name for mark in variants.param_sets_of(function) for name in mark.names}
     asked = resolver.asked_by(function_of(function))
     return {name: node for name, node in asked.items() if name not in taken}
 

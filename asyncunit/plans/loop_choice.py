@@ -10,8 +10,15 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from asyncunit.config.parsing import LoopFactory, parse_loop_factory
-from asyncunit.config.settings import CLASS_ATTRIBUTES, OF_LOOPS, Config, settings_of, settings_of_module
+from asyncunit.config.settings import (
+    CLASS_ATTRIBUTES,
+    OF_LOOPS,
+    Config,
+    LoopFactory,
+    parse_loop_factory,
+    settings_of,
+    settings_of_module,
+)
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import class_name, class_with_place, function_of, is_plain, members_of
 from asyncunit.plans import class_plan as plans

@@ -20,7 +20,7 @@ from asyncunit.pytest_plugin.asyncio_stand_in import fixture, is_async_test
 
 if TYPE_CHECKING:
     from asyncunit.pytest_plugin.async_run import AsyncRun
-    from asyncunit.pytest_plugin.conftests import Conftests
+    from asyncunit.pytest_plugin.fixture_plans import Conftests
     from asyncunit.pytest_plugin.options import Written
 
 __all__ = ["fixture", "is_async_test"]
@@ -126,7 +126,7 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
 
 def _give_to_cases(conftest: types.ModuleType, config: pytest.Config) -> None:
     """Have test cases know the fixtures of a conftest.py."""
-    from asyncunit.pytest_plugin.conftests import Conftests
+    from asyncunit.pytest_plugin.fixture_plans import Conftests
 
     if _CONFTESTS not in config.stash:
         conftests = config.stash[_CONFTESTS] = Conftests()

@@ -14,18 +14,17 @@ import pytest
 from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.tracebacks import print_within
 from asyncunit.plans.loop_choice import module_hook
-from asyncunit.plans.params import param_sets_of
-from asyncunit.pytest_plugin import debugging
+from asyncunit.plans.variants import param_sets_of
+from asyncunit.pytest_plugin.asyncio_compat import DEPRECATED, POLICY, ask_for_policy, is_default
 from asyncunit.pytest_plugin.detection import has_async_tests, is_case
 from asyncunit.pytest_plugin.effective_markers import EffectiveMarkers
 from asyncunit.pytest_plugin.fixture_plans import param_of
-from asyncunit.pytest_plugin.loop_factories import PARAM, LoopFactories
+from asyncunit.pytest_plugin.function_plans import PARAM, LoopFactories
 from asyncunit.pytest_plugin.module_hooks import declare_hooks
-from asyncunit.pytest_plugin.policies import DEPRECATED, POLICY, ask_for_policy, is_default
 from asyncunit.scope import Scope
 
 if TYPE_CHECKING:
-    from asyncunit.cases.plan_tree import Outline
+    from asyncunit.cases.program import Outline
     from asyncunit.pytest_plugin.asyncio_compat import Ownership
     from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
     from asyncunit.pytest_plugin.items import ItemRunner
@@ -53,7 +52,7 @@ class AsyncRun:
 
     def draw_plan(self, session: pytest.Session) -> None:
         """Draw what was collected, as ``python -m asyncunit plan`` draws suites; an error in it fails the run."""
-        from asyncunit.cases.plan_tree import write
+        from asyncunit.cases.program import write
 
         drawn = _plan_of(session.items, self.collected)
         sys.stdout.write("\n")
@@ -72,9 +71,9 @@ class AsyncRun:
         if not cases and not has_hook:
             return
         from asyncunit.cases import suite
-        from asyncunit.pytest_plugin import markers
+        from asyncunit.pytest_plugin import nodes
 
-        markers.read_markers(module, cases)
+        nodes.read_markers(module, cases)
         # pytest looks through a module's hooks for each of its tests.
         if has_hook or (
             suite.has_module_hooks(module) and any(not case.__module__.startswith("asyncunit.") for case in cases)
@@ -137,9 +136,9 @@ class AsyncRun:
         attempts = self._runner().attempts_for(item)
         if attempts is None:
             return None
-        from asyncunit.pytest_plugin import under_schedules
+        from asyncunit.pytest_plugin import run
 
-        under_schedules.Schedules(self._runner().follow).run(item, nextitem, attempts)
+        run.Schedules(self._runner().follow).run(item, nextitem, attempts)
         return True
 
     def _runner(self) -> ItemRunner:
@@ -253,7 +252,7 @@ class _CaseCollection:
         """Collect a test case once for each of its loop factories, and a plain one such that its tests are awaited."""
         if name == self._made or not has_async_tests(obj):
             return None
-        from asyncunit.cases.generated import cases_of
+        from asyncunit.cases.loader import cases_of
 
         cases = cases_of(cast("Any", obj), self._config, takes_all=self._config.mode == "auto", fix=self._fix)
         if cases == [obj]:
@@ -296,10 +295,12 @@ class _Debugging:
         """Have a test case stop in the debugger when its test begins, and be torn down when pytest leaves it."""
         if not is_case(getattr(item, "cls", None)):
             return
+        from asyncunit.pytest_plugin import items
+
         if self._is_pdb_used:
-            debugging.postpone(item)
+            items.postpone(item)
         if self._is_traced:
-            item.instance._asyncunit_substitute_of = functools.partial(debugging.stopping, stop=pytest.set_trace)
+            item.instance._asyncunit_substitute_of = functools.partial(items.stopping, stop=pytest.set_trace)
 
 
 # The plan.
@@ -307,7 +308,7 @@ class _Debugging:
 
 def _plan_of(items: Iterable[Any], collected: Collected) -> Outline:
     """The tree of what pytest has collected."""
-    from asyncunit.cases.plan_tree import Outline, add_case
+    from asyncunit.cases.program import Outline, add_case
 
     session = Outline("session", "")
     for item in items:
@@ -323,7 +324,7 @@ def _plan_of(items: Iterable[Any], collected: Collected) -> Outline:
 
 def _add_function(session: Outline, module: str, cls: type | None, name: str, plan: FunctionPlan | None) -> None:
     """Add a test function as pytest has collected it; ``plan`` is None where it is not asyncunit's."""
-    from asyncunit.cases.plan_tree import module_of, relative
+    from asyncunit.cases.program import module_of, relative
 
     package, around = module_of(session, module)
     at = {Scope.SESSION: session, Scope.PACKAGE: package, Scope.MODULE: around}

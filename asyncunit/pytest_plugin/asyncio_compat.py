@@ -1,18 +1,126 @@
-"""All of pytest-asyncio: what its options and markers say, and whose a function is."""
+"""All of pytest-asyncio: what its options and markers say, whose a function is, and the policies that a suite gives.
+
+By a fixture ``event_loop_policy``, a suite for pytest-asyncio gives the policy that makes the loops of its async tests,
+and that is in force meanwhile; until Python 3.16 removes policies.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 from asyncunit.config.keys import ASYNCIO_MARKER, MARKER, MODES
-from asyncunit.config.parsing import parse_boolean
-from asyncunit.config.settings import Config
+from asyncunit.config.settings import Config, parse_boolean
 from asyncunit.errors import AsyncUnitWarning, ConfigurationError, DefinitionError
 from asyncunit.introspection.functions import inner_test, is_async_function
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+# The name of the fixture.
+POLICY = "event_loop_policy"
+DEPRECATED = (
+    'Overriding the "event_loop_policy" fixture is deprecated, because Python 3.16 removes event loop policies. Take '
+    "it out, and say in a conftest.py which loops there are:\n"
+    "  def pytest_asyncunit_loop_factories(config, item):\n"
+    "      return {'mine': MyEventLoop}"
+)
+
+
+def overriding_policy(item: Any) -> Any:
+    """The fixture definition by which a suite gives its policy to an item; None where it does not."""
+    definitions = item.session._fixturemanager.getfixturedefs(POLICY, item)
+    return definitions[-1] if definitions and not is_default(definitions[-1]) else None
+
+
+def is_default(definition: Any) -> bool:
+    """Whether it is the plugin's own."""
+    return getattr(definition.func, "__module__", None) == "asyncunit.pytest_plugin.asyncio_stand_in"
+
+
+def ask_for_policy(node: Any) -> None:
+    """Have a function ask for the policy, which is so set up for it, once for each of its params."""
+    info = node._fixtureinfo
+    names = [POLICY]
+    for name in names:
+        definitions = node.session._fixturemanager.getfixturedefs(name, node)
+        if definitions and name not in info.names_closure:
+            info.names_closure.append(name)
+            info.name2fixturedefs[name] = definitions
+            names += definitions[-1].argnames
+
+
+class PolicyFactory:
+    """Makes loops by a policy; ``policy`` is None until the fixture has given it."""
+
+    policy: Any = None
+
+    def __call__(self) -> asyncio.AbstractEventLoop:
+        """A new loop."""
+        loop: asyncio.AbstractEventLoop = self.policy.new_event_loop()
+        return loop
+
+
+class Policies:
+    """Those of one run of pytest."""
+
+    def __init__(self) -> None:
+        # By the definition of the fixture, and the index of its param.
+        self._factories: dict[tuple[Any, int], PolicyFactory] = {}
+        # The policy that was in force before a suite's own; None as long as it still is.
+        self._before: Any = None
+
+    def factory_of(self, item: Any, definition: Any) -> PolicyFactory:
+        """What makes the loops of an item."""
+        callspec = getattr(item, "callspec", None)
+        index = 0 if callspec is None else callspec.indices.get(POLICY, 0)
+        return self._factories.setdefault((definition, index), PolicyFactory())
+
+    def come_to(self, item: Any, definition: Any) -> None:
+        """An item is going to be set up for which a suite gives its policy by this definition, or by none."""
+        policy = None if definition is None else self.factory_of(item, definition).policy
+        if policy is not None:
+            self._put_in_force(policy)
+        else:
+            self.put_back()
+
+    def given(self, item: Any, definition: Any, policy: Any) -> None:
+        """The fixture has given a policy for an item."""
+        self.factory_of(item, definition).policy = policy
+        self._put_in_force(policy)
+
+    def _put_in_force(self, policy: Any) -> None:
+        if self._before is None:
+            self._before = current_policy()
+        _set(policy)
+
+    def put_back(self) -> None:
+        """Have that in force again that was before."""
+        before, self._before = self._before, None
+        if before is not None:
+            _set(before)
+
+
+def current_policy() -> Any:
+    """The policy that is in force; None where Python has none any more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        get = getattr(asyncio, "get_event_loop_policy", None)
+        return None if get is None else get()
+
+
+def _set(policy: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if hasattr(asyncio, "set_event_loop_policy"):
+            asyncio.set_event_loop_policy(policy)
+
+
+# Whose a function is, and what it says.
+
 
 # The markers of other plugins that run async functions.
 OTHERS = ("anyio", "trio")

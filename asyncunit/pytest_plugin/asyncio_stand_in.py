@@ -73,7 +73,7 @@ class _Fixtures:
     @pytest.fixture(scope="session")
     def event_loop_policy(self) -> Any:
         """The event loop policy that is in force."""
-        from asyncunit.pytest_plugin.policies import current_policy
+        from asyncunit.pytest_plugin.asyncio_compat import current_policy
 
         return current_policy()
 

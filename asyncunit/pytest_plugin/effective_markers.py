@@ -19,9 +19,8 @@ from asyncunit.plans.class_plan import Demand
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import depth_of_fixture, leave_to_case, order_fixtures
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
-from asyncunit.pytest_plugin.markers import effective
 from asyncunit.pytest_plugin.module_hooks import join_hooks
-from asyncunit.pytest_plugin.nodes import depth_of
+from asyncunit.pytest_plugin.nodes import depth_of, effective
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line

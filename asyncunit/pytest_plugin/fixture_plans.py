@@ -1,18 +1,23 @@
-"""Fixtures as pytest has them: those that asyncunit declares to it, and those of its own that asyncunit runs."""
+"""Fixtures as pytest has them: those that asyncunit declares to it, and those of its own that asyncunit runs.
+
+Those of conftest.py files are known to test cases, too. Nothing here imports pytest.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+import types
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from asyncunit.introspection.functions import is_async_function, written_of
+from asyncunit.introspection.functions import is_async_function, required_parameters, written_of
+from asyncunit.plans import fixtures
 from asyncunit.plans.class_plan import plan_of
-from asyncunit.plans.fixture_graph import Node, node_of
-from asyncunit.plans.fixtures import Fixture
+from asyncunit.plans.fixtures import Fixture, Node, is_fixture, node_of
 from asyncunit.pytest_plugin.asyncio_compat import Ownership
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outer_depth_of
 from asyncunit.scope import Scope
@@ -244,3 +249,66 @@ def depth_needed(found: PytestFixture, scope_nodes: tuple[ScopeNode, ...]) -> in
     if fixture.loop_scope is None:
         return depth
     return min(depth, (outer_depth_of if found.is_asyncio else depth_of)(fixture.loop_scope, scope_nodes))
+
+
+# The fixtures of conftest.py files.
+
+
+class Conftests:
+    """Those of one run of pytest, by their folders."""
+
+    def __init__(self) -> None:
+        self._modules: dict[Path, types.ModuleType] = {}
+        self._before: Any = None
+
+    def begin(self) -> None:
+        """Have test cases know of them."""
+        self._before, fixtures.around.of_module = fixtures.around.of_module, self.fixtures_around
+
+    def end(self) -> None:
+        """Have test cases know of those again that they knew before: this was a run inside another."""
+        fixtures.around.of_module = self._before
+
+    def add(self, conftest: types.ModuleType) -> None:
+        """Take another one in."""
+        self._modules[Path(str(conftest.__file__)).parent] = conftest
+
+    def fixtures_around(self, module: types.ModuleType) -> Mapping[str, Fixture[Any]]:
+        """What a test case in the module may ask for, outermost first, and sets up itself.
+
+        All else is pytest's: what asks for a fixture of pytest's own, or what one of those asks for.
+        """
+        file = getattr(module, "__file__", None)
+        if file is None:
+            return {}
+        conftests = [self._modules[each] for each in reversed(Path(file).parents) if each in self._modules]
+        found: dict[str, Fixture[Any]] = {}
+        pytests: set[str] = set()
+        for each in [*conftests, module]:
+            for name, member in vars(each).items():
+                if not is_fixture(member):
+                    pytests.update(_names_of_pytests(member))
+                elif each is not module and _has_place(member, each, module):
+                    found[member.given_name or name] = member
+        own = {member.given_name or name for name, member in vars(module).items() if is_fixture(member)}
+        while missing := [
+            name
+            for name, fixture in found.items()
+            if name in pytests or any(each not in found and each not in own for each in fixture.asks_for)
+        ]:
+            for name in missing:
+                del found[name]
+        return found
+
+
+def _names_of_pytests(member: Any) -> Iterable[str]:
+    """The name of a fixture that is declared for pytest, and of those that it asks for; none for anything else."""
+    if type(member).__name__ != "FixtureFunctionDefinition" or hasattr(member.__wrapped__, ATTRIBUTE):
+        return ()  # asyncunit declares its own to pytest, too
+    return (member.name, *required_parameters(member.__wrapped__))
+
+
+def _has_place(fixture: Fixture[Any], conftest: types.ModuleType, module: types.ModuleType) -> bool:
+    """Whether it lives as long as the scope that a test case of the module has: pytest has its own for packages."""
+    package = conftest.__name__.rpartition(".")[0]
+    return fixture.scope is not Scope.PACKAGE or (package != "" and package == module.__name__.rpartition(".")[0])

@@ -18,12 +18,10 @@ from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
 from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures
 from asyncunit.loops.loop import LoopRunner, current_loop
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.plans.fixture_graph import Node
-from asyncunit.plans.fixtures import Fixture
+from asyncunit.plans.fixtures import Fixture, Node
 from asyncunit.pytest_plugin.run import PytestRun
 from asyncunit.scope import Scope
-from asyncunit.scopes.contexts import Carried, Within, given_to
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import Carried, OpenScope, Within, given_to
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

@@ -1,4 +1,4 @@
-"""Test functions as pytest has collected them: whose each is, what is configured for it, and which loop it runs on.
+"""Test functions as pytest has collected them: whose each is, what is configured for it, and which loops it runs on.
 
 Nothing here imports pytest: what is said of nodes, items and fixture definitions is what pytest documents of them,
 but for ``item._fixtureinfo``, the only place that tells which fixtures an item asks for, and
@@ -11,18 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
-from asyncunit.config.settings import ATTRIBUTE, Config, settings_of, settings_of_module
-from asyncunit.errors import LoopScopeError
+from asyncunit.config.settings import ATTRIBUTE, Config, choose_factories, parse, settings_of, settings_of_module
+from asyncunit.errors import ConfigurationError, LoopScopeError
 from asyncunit.introspection.functions import is_plain, written_of
 from asyncunit.plans.loop_choice import config_of_module, module_hook, too_narrow
-from asyncunit.pytest_plugin.asyncio_compat import Ownership
+from asyncunit.pytest_plugin.asyncio_compat import Ownership, overriding_policy
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, PytestFixtures, depth_needed
-from asyncunit.pytest_plugin.markers import check_agreement, parse_asyncio_marker, parse_marker
-from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, is_function, outer_depth_of, scope_nodes_of
-from asyncunit.pytest_plugin.policies import overriding_policy
+from asyncunit.pytest_plugin.nodes import (
+    ScopeNode,
+    check_agreement,
+    depth_of,
+    is_function,
+    outer_depth_of,
+    parse_asyncio_marker,
+    parse_marker,
+    scope_nodes_of,
+)
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
 
 # The name under which the part of the plugin is registered that is only there where something is async.
 RUN = "asyncunit-run"
@@ -381,3 +389,78 @@ def _settings_of(function: Any) -> Mapping[str, Any]:
     """What ``asyncunit.settings`` says of a function."""
     function = written_of(function)
     return {} if is_plain(function) else getattr(function, "__dict__", {}).get(ATTRIBUTE, {})
+
+
+# The loop factories of a function.
+
+
+# The name of the parameter by which an item has its loop factory.
+PARAM = "_asyncunit_loop_factory"
+# The hooks by which a suite gives them, the nearest first.
+_HOOK = "pytest_asyncunit_loop_factories"
+_ASYNCIO_HOOK = "pytest_asyncio_loop_factories"
+
+
+def factory_of(item: Any, plan: FunctionPlan) -> Any:
+    """The loop factory that an item runs with, but for its clock; None where nobody names any."""
+    callspec = getattr(item, "callspec", None)
+    configured = plan.config.loop_factory
+    return configured if callspec is None else callspec.params.get(PARAM, configured)
+
+
+class LoopFactories:
+    """Those of one run of pytest; ``config`` is pytest's."""
+
+    def __init__(self, config: Any, *, is_asyncio_active: bool) -> None:
+        self._config = config
+        # pytest-asyncio's own hook is its own to call.
+        self._names = (_HOOK,) if is_asyncio_active else (_HOOK, _ASYNCIO_HOOK)
+        # What functions stand in that was asked for last, and whether a hook is there; a conftest.py may bring one.
+        self._parent: Any = None
+        self._are_given = False
+
+    def _are_given_to(self, node: Any) -> bool:
+        if node.parent is not self._parent:
+            self._parent = node.parent
+            self._are_given = any(getattr(node.ihook, name).get_hookimpls() for name in self._names)
+        return self._are_given
+
+    def of(self, node: Any, plan: FunctionPlan) -> Mapping[str, Any] | None:
+        """The loop factories of a test by name, and the reason in the place of one that cannot be had.
+
+        None where there is but the configured one. Raises ConfigurationError.
+        """
+        if not plan.config.loop_factories and not self._are_given_to(node):
+            return None
+        chosen = _names_said(node, plan)
+        for name in self._names:
+            hook = getattr(node.ihook, name)
+            if hook.get_hookimpls():
+                given = _checked(name, hook(config=self._config, item=node))
+                return given if chosen is None else choose_factories(chosen, given)
+        if plan.is_asyncio and chosen is not None:
+            raise ConfigurationError(
+                "mark.asyncio 'loop_factories' requires at least one pytest_asyncio_loop_factories hook implementation."
+            )
+        configured = plan.config.loop_factories
+        return configured if isinstance(configured, Mapping) else None
+
+
+def _names_said(node: Any, plan: FunctionPlan) -> tuple[str, ...] | None:
+    """The names by which the marker of a test chooses some; None where it does not."""
+    written = None if plan.marker is None else plan.marker.kwargs.get("loop_factories")
+    said = parse({"loop_factories": written}, node.nodeid)["loop_factories"]
+    return said if isinstance(said, tuple) else None
+
+
+def _checked(name: str, given: Any) -> Mapping[str, Any]:
+    """What a hook has returned, if it is what that may return."""
+    if (
+        isinstance(given, Mapping)
+        and given
+        and all(isinstance(key, str) and key and callable(factory) for key, factory in given.items())
+    ):
+        return given
+    raise ConfigurationError(
+        f"{name} must return a non-empty mapping of factory names to callables; it returned {given!r}."
+    )

@@ -1,8 +1,10 @@
 """The items of pytest while they run: in which scopes each stands, and where its fixtures and the test itself run.
 
-Nothing here imports pytest. ``request.instance``, ``definition.func`` and ``definition.finish`` are what it has of a
-fixture that is being set up; nothing else tells which function is to be called, and how it is torn down. Of its private
-names, this uses ``item._request``, the only request there is of a test that names none.
+``request.instance``, ``definition.func`` and ``definition.finish`` are what pytest has of a fixture that is being set
+up; nothing else tells which function is to be called, and how it is torn down. Of its private names, this uses
+``item._request``, the only request there is of a test that names none, and ``item._excinfo``: pytest takes an item for
+the result of its test case, and notes there all errors that this is told of. With each of its reports it shows one of
+them: the second in the place of what the tear-down has raised, the third never.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import functools
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from asyncunit.checks.findings import warn_of
 from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
@@ -34,28 +38,99 @@ from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans import loop_choice
-from asyncunit.plans.fixture_graph import Node, is_shared
-from asyncunit.plans.fixtures import Fixture
-from asyncunit.pytest_plugin import loop_factories
-from asyncunit.pytest_plugin.asyncio_compat import unwrapped
-from asyncunit.pytest_plugin.case_errors import forget_others, raise_others
-from asyncunit.pytest_plugin.debugging import stopping
+from asyncunit.plans.fixtures import Fixture, Node, is_shared
+from asyncunit.pytest_plugin import function_plans
+from asyncunit.pytest_plugin.asyncio_compat import POLICY, Policies, unwrapped
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth_of_fixture, is_set_up_by_case
 from asyncunit.pytest_plugin.fixtures import OpenPytestFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.module_hooks import failure_of_module, sync_hooks_of
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outermost_folder_of, path_of
-from asyncunit.pytest_plugin.policies import POLICY, Policies
 from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_scope_task
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope
 
+__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
 if TYPE_CHECKING:
     from asyncunit.loops.attempts import Attempt
 
-__unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+# The methods by which unittest tells of errors.
+_TELL = ("addError", "addFailure")
+
+
+def raise_others(item: Any) -> None:
+    """Have all but the first be raised as pytest tears down the item, where it tells of all that is raised."""
+    if "addError" not in vars(item):  # else it is run once more
+        others: list[BaseException] = []
+        for name in _TELL:
+            setattr(item, name, functools.partial(_add, item, getattr(item, name), others))
+
+
+def forget_others(item: Any) -> None:
+    """Put back what `raise_others` has replaced: pytest keeps all items, and each of them would be more to collect."""
+    for name in _TELL:
+        vars(item).pop(name, None)
+
+
+def _add(item: Any, add: Callable[..., object], others: list[BaseException], case: object, exc_info: Any) -> None:
+    error = exc_info[1]
+    if isinstance(error, pytest.exit.Exception):
+        others.clear()  # the run ends here, and nobody reports more of it
+    elif getattr(item, "_excinfo", None):
+        # pytest calls the last of these first, and tells of what they raise in their order.
+        others.append(error)
+        item.addfinalizer(functools.partial(_raise, error, others))
+        return
+    add(case, exc_info)
+
+
+def _raise(error: BaseException, others: list[BaseException]) -> None:
+    if any(each is error for each in others):
+        others[:] = [each for each in others if each is not error]
+        raise error
+
+
+# What --pdb and --trace need.
+
+
+def postpone(item: Any) -> None:
+    """Have what is left after a test case run when pytest leaves it: in the debugger all is as the test left it.
+
+    pytest sees to that itself, but with the tearDown of sync tests alone, and later than what that needs.
+    """
+    case = item.instance
+    written, case.tearDown = case.tearDown, lambda: None
+    case._asyncunit_is_postponed = True
+
+    def finish() -> None:
+        case.tearDown = written
+        raise_all(case._asyncunit_finish(), f"tearing down {item.nodeid}")
+
+    item.addfinalizer(finish)
+
+
+def stopping(function: Any, stop: Callable[[], object]) -> Any:
+    """What stops in the debugger when an async test begins; a sync one is called as pytest has it called.
+
+    pytest calls the test itself in the debugger, and drops the coroutine that an async one returns.
+    """
+    written = getattr(function, "__wrapped__", function)
+    if not is_async_function(written):
+        return function
+
+    async def stop_and_call(**arguments: Any) -> Any:
+        test = written(**arguments)
+        stop()
+        return await test  # step into it with s
+
+    return stop_and_call
+
+
+# The items.
 
 
 class ItemRunner:
@@ -485,7 +560,7 @@ class ItemRunner:
 
     def _factory_of(self, item: Any, plan: FunctionPlan) -> Any:
         """The loop factory that an item runs with."""
-        factory = loop_factories.factory_of(item, plan)
+        factory = function_plans.factory_of(item, plan)
         policy = None if factory is not None else self._collected.surroundings(item).policy
         return plan.config.clocked(factory if policy is None else self._policies.factory_of(item, policy))
 
@@ -530,7 +605,7 @@ def _refuse(fixture: Fixture[Any] | None, request: Any, **_: object) -> None:
 def _variants_of(item: Any) -> object:
     """The test function that an item is a variant of, for the loops that it runs on."""
     callspec = getattr(item, "callspec", None)
-    factory = None if callspec is None else callspec.params.get(loop_factories.PARAM)
+    factory = None if callspec is None else callspec.params.get(function_plans.PARAM)
     return item.parent, getattr(item, "originalname", item.name), factory
 
 

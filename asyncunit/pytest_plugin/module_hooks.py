@@ -20,8 +20,7 @@ from asyncunit.plans import loop_choice
 from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import declared
-from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
-from asyncunit.pytest_plugin.loop_factories import factory_of
+from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan, factory_of
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, is_function
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry

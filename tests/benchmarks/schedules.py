@@ -4,8 +4,8 @@ import asyncio
 import sys
 import time
 
-from asyncunit.loops.derived import virtual_clock_factory
 from asyncunit.loops.schedules import scheduled
+from asyncunit.loops.virtual_clock import virtual_clock_factory
 
 ROUNDS = 25
 STEPS = 200

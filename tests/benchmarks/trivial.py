@@ -19,7 +19,7 @@ import warnings
 
 import asyncunit
 from asyncunit import AsyncUnitWarning
-from asyncunit.config.parsing import CHECKS
+from asyncunit.config.settings import CHECKS
 
 ROUNDS = 15
 TESTS = 400

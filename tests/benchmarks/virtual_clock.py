@@ -18,7 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asyncunit.loops.derived import virtual_clock_factory
+from asyncunit.loops.virtual_clock import virtual_clock_factory
 
 _TURNS = 900
 _ROUNDS = 15

@@ -17,7 +17,7 @@ from asyncunit import (
     fixture,
     settings,
 )
-from asyncunit.checks import reach
+from asyncunit.checks import findings
 from asyncunit.checks.left_callbacks import callbacks_on
 from tests.support import python, run, run_module, write
 
@@ -269,7 +269,7 @@ def test_a_timer_is_not_kept_by_what_was_at_its_objects_address_before():
 
 def test_a_test_that_leaves_a_callback_which_nobody_has_kept_costs_no_search(factory, monkeypatch):
     searches = []
-    monkeypatch.setattr(reach._Graph, "referrers", lambda graph: searches.append(graph))
+    monkeypatch.setattr(findings._Graph, "referrers", lambda graph: searches.append(graph))
     left, right = socket.socketpair()
 
     @LEFT_FAILS

@@ -7,7 +7,7 @@ import pytest
 
 from asyncunit.checks import slow_callbacks as slow
 from asyncunit.checks.slow_callbacks import SlowSteps
-from asyncunit.loops import watchdog
+from asyncunit.loops import interrupts
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def loop():
     loop.slow_callback_duration = 0.02
     yield loop
     loop.close()
-    watchdog.stop()
+    interrupts.stop()
 
 
 def run(loop, coroutine):

@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 from asyncunit import ClassLoopTestCase, LeftBehindError, settings
-from asyncunit.checks import reach
+from asyncunit.checks import findings
 from asyncunit.checks.unclosed_resources import close, findings_of, left_open, note_generators, note_sockets
 from asyncunit.config.settings import Config
 from tests.checks.test_left_callbacks import FACTORIES
@@ -129,11 +129,11 @@ def test_a_socket_that_a_loop_watches_is_taken_off_it(owner):
 def test_the_hook_is_put_in_once(monkeypatch):
     hooks = []
     monkeypatch.setattr(sys, "addaudithook", hooks.append)
-    monkeypatch.setattr(reach, "_heard", {})
+    monkeypatch.setattr(findings, "_heard", {})
     note_sockets()
     note_sockets()
-    reach.hear(["another.event"], print)
-    assert hooks == [reach._hear]
+    findings.hear(["another.event"], print)
+    assert hooks == [findings._hear]
 
 
 async def address_of_a_server(cls):

@@ -10,7 +10,7 @@ import asyncunit
 from asyncunit import AsyncTestCase
 from asyncunit.checks.unhandled_errors import Observer, observer_of
 from asyncunit.introspection.tracebacks import is_reported, mark_as_reported
-from asyncunit.scopes.contexts import owner_of
+from asyncunit.scopes.open_scope import owner_of
 from tests.conftest import fail, open_scope
 from tests.support import Result, python, suite_of, write
 

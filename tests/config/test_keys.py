@@ -2,8 +2,7 @@ import pytest
 
 from asyncunit import ConfigurationError
 from asyncunit.config.keys import KEYS, MEANINGS, SETTINGS
-from asyncunit.config.parsing import CHECKS, parse
-from asyncunit.config.settings import Config
+from asyncunit.config.settings import CHECKS, Config, parse
 
 
 def test_the_keys_stand_in_the_order_of_the_alphabet_and_each_is_explained_in_a_line():

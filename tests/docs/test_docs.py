@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from asyncunit import errors
-from asyncunit.config.parsing import CHECKS
+from asyncunit.config.settings import CHECKS
 from tests.docs import doc_names, reference
 from tests.docs.doc_blocks import (
     PAGES,

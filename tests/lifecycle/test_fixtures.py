@@ -20,7 +20,7 @@ from asyncunit.lifecycle.async_scope import AsyncScope
 from asyncunit.lifecycle.fixture_setup import make
 from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures, find_in
 from asyncunit.loops.scope_task import WideTask
-from asyncunit.plans.fixture_graph import Node
+from asyncunit.plans.fixtures import Node
 from tests.conftest import open_scope
 from tests.support import Result, python, run, run_module, run_suite, suite_of, write
 

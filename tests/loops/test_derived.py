@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from asyncunit.errors import ConfigurationError
-from asyncunit.loops.derived import virtual_clock_factory
+from asyncunit.loops.virtual_clock import virtual_clock_factory
 from tests.loops.virtual_loops import HOUR, run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the virtual clock is for Linux")

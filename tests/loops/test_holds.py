@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from asyncunit.loops.holds import hold_clock, holds, waiting
+from asyncunit.loops.virtual_clock import hold_clock, holds, waiting
 
 
 def test_a_hold_is_there_while_the_block_runs_and_says_why():

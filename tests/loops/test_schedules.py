@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from asyncunit.loops.derived import virtual_clock_factory
 from asyncunit.loops.schedules import RandomWalk, order_of, scheduled
+from asyncunit.loops.virtual_clock import virtual_clock_factory
 from tests.loops import races
 from tests.loops.idle import IdleError, IdleLoop
 

@@ -1,7 +1,7 @@
 import asyncio
 import json
 
-from asyncunit.loops.trace import SHOWN, Timeline, position_of
+from asyncunit.loops.schedules import SHOWN, Timeline, position_of
 from tests.loops import races
 from tests.loops.test_schedules import run, tasks
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from asyncunit.errors import DeadlockError
-from asyncunit.loops.derived import virtual_clock_factory
-from asyncunit.loops.holds import hold_clock
+from asyncunit.loops.virtual_clock import hold_clock, virtual_clock_factory
 from tests.loops.virtual_loops import HOUR, now, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the virtual clock is for Linux")
@@ -677,7 +676,7 @@ def test_a_suite_of_clients_and_a_server_has_one_trace():
 
 
 def test_a_jump_does_not_look_at_idle_connections(monkeypatch):
-    from asyncunit.loops import sockets
+    from asyncunit.loops import outside
 
     async def main():
         async def serve(reader, writer):
@@ -688,7 +687,7 @@ def test_a_jump_does_not_look_at_idle_connections(monkeypatch):
             writers = [(await asyncio.open_connection(*_address(server)))[1] for _ in range(100)]
             await asyncio.sleep(1)
             with monkeypatch.context() as patch:
-                patch.setattr(sockets, "end_of", lambda fd: pytest.fail("a jump looked at a socket"))
+                patch.setattr(outside, "end_of", lambda fd: pytest.fail("a jump looked at a socket"))
                 for _ in range(10):
                     await asyncio.sleep(HOUR)
             for writer in writers:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from asyncunit.loops.derived import virtual_clock_factory
+from asyncunit.loops.virtual_clock import virtual_clock_factory
 
 HOUR = 3600.0
 

@@ -4,8 +4,7 @@ import contextvars
 import pytest
 
 from asyncunit import Scope
-from asyncunit.plans.fixture_graph import Node
-from asyncunit.plans.fixtures import fixture
+from asyncunit.plans.fixtures import Node, fixture
 from asyncunit.pytest_plugin.fixtures import OpenPytestFixture
 from asyncunit.pytest_plugin.run import FunctionTest, wide_scope_task
 from tests.conftest import position, running_task

@@ -12,7 +12,7 @@ import sys
 import unittest
 import warnings
 
-from asyncunit.cases.generated import flat
+from asyncunit.cases.loader import flat
 from asyncunit.loops.schedules import scheduled
 
 MODULES = ("locks", "queues", "streams", "taskgroups", "timeouts")
