@@ -20,7 +20,7 @@ from asyncunit.scope import Scope
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-# The name of the fixture.
+# The name of the fixture by which a suite gives a policy.
 POLICY = "event_loop_policy"
 DEPRECATED = (
     'Overriding the "event_loop_policy" fixture is deprecated, because Python 3.16 removes event loop policies. Take '
