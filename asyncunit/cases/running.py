@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
-import shlex
 import unittest
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -357,7 +356,7 @@ def run_under(
             first = first or held
             if not held.has_passed:
                 if attempt.number or attempt.is_alone:
-                    held.add_note(attempt.note(f"python -m unittest {shlex.quote(case.id())}"))
+                    held.add_note(attempt.note("python -m unittest", case.id()))
                 first = held
                 break
             if result.shouldStop:

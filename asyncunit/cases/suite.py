@@ -13,7 +13,7 @@ import sys
 import types
 import unittest
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from asyncunit.cases import run as runs
 from asyncunit.errors import ConfigurationError, DefinitionError
@@ -24,6 +24,7 @@ from asyncunit.loops.loop import LoopRunner, refuse_running_loop
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
 from asyncunit.plans.loop_choice import MODULE_HOOKS, LoopChoice
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 from asyncunit.scopes.registry import Run
@@ -222,7 +223,7 @@ def _found_in(module: types.ModuleType | None) -> tuple[Callable[[], object], Ca
     return getattr(module, "setUpModule", None) or _nothing, getattr(module, "tearDownModule", None) or _nothing
 
 
-class _SyncHooks(NamedTuple):
+class _SyncHooks(Record):
     """The sync hooks of a module, as they are written in it."""
 
     setUpModule: Callable[[], object]
@@ -233,7 +234,7 @@ class _SyncHooks(NamedTuple):
 _FRONTS = "_asyncunit_fronts"
 
 
-class _Front(NamedTuple):
+class _Front(Record):
     """What is noted on a function that stands in front of a hook: itself, for functools.wraps() copies the note."""
 
     function: Callable[[], None]
@@ -302,7 +303,7 @@ def _set_up_first_class(module: ModuleScope) -> None:
 def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:
     with contextlib.suppress(ConfigurationError):  # it is raised again where a class of the module is set up
         module.open_scope.config = loop_choice.config_of_module(module.name, module.run_config)
-    for hook, written in hooks._asdict().items():
+    for hook, written in vars(hooks).items():
         refuse_async(written, module.name, hook)
     module.set_up(hooks.setUpModule)
 

@@ -13,12 +13,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from asyncunit.config.settings import Check
 from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, LeftBehindError, UnfinishedError
 from asyncunit.introspection.frames import Place, place_of_function
 from asyncunit.introspection.tracebacks import stand_at, trim
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import OpenScope
 
@@ -59,7 +60,7 @@ _MENDS = {
 }
 
 
-class Finding(NamedTuple):
+class Finding(Record):
     """Something that was left behind: the check that found it, what it is, where it was made, what was raised.
 
     ``check`` is None of what refuses to end: that is always looked for, and fails.

@@ -55,7 +55,7 @@ def end_callbacks(owner: OpenScope, loop_runner: LoopRunner, case: object = None
     What something wider keeps goes over to that: the timer by which a pool closes what is idle.
     """
     loop = loop_runner.loop
-    if loop.is_closed() or loop_runner.owner is owner:
+    if loop.is_closed():
         return []
     left = [each for each in callbacks_on(loop) if owner_of(each.handle) is owner and not _is_exempt(owner, each)]
     kept = _kept(owner, left, case, loop) if left else []

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.checks.leaked_tasks import end_tasks, exits, owners_of_tasks, refusals, settle
-from asyncunit.checks.left_callbacks import end_callbacks, owners_of_callbacks
 from asyncunit.checks.unhandled_errors import Observer, Unhandled, observer_on
 from asyncunit.config.settings import Check, Config
 from asyncunit.loops.loop import LoopRunner
@@ -37,7 +36,7 @@ _THREADS: Final = Check.LEFT_THREADS
 _SLOW: Final = Check.SLOW_CALLBACKS
 
 
-# Imported when a scope that makes the check opens, for few suites do.
+# Imported when a scope that makes the check opens, or when there is something to look for: few suites need them.
 
 
 @functools.cache
@@ -45,6 +44,13 @@ def _resources() -> Any:
     from asyncunit.checks import unclosed_resources
 
     return unclosed_resources
+
+
+@functools.cache
+def _callbacks() -> Any:
+    from asyncunit.checks import left_callbacks
+
+    return left_callbacks
 
 
 @functools.cache
@@ -122,9 +128,10 @@ def after_scope(owner: OpenScope, loop_runner: LoopRunner, own: Task | None) -> 
     findings = _contained(_end_what_is_left, owner, loop_runner, own)
     if owner.config.costly:
         findings += _contained(_after_costly, owner, loop_runner, None)
-    for inner, finding in observer_on(loop_runner).take(owner):
+    for item in observer_on(loop_runner).take(owner):
+        finding, inner = item.finding, item.owner
         of_test = f"{finding.text} (left by {inner})" if inner is not None and inner.is_over else finding.text
-        findings.append(finding._replace(text=of_test))
+        findings.append(finding.replace(text=of_test))
     return judge(owner, findings)
 
 
@@ -132,19 +139,21 @@ def _end_what_is_left(
     owner: OpenScope, loop_runner: LoopRunner, own: Task | None, case: object = None
 ) -> list[Finding]:
     """End the tasks first: what they wait for is then no callback that was left."""
-    findings: list[Finding] = []
-    if not loop_runner.loop.is_closed():
-        findings += end_tasks(owner, loop_runner, own)
-        findings += observer_on(loop_runner).unretrieved(loop_runner.loop, owner, case)
-        findings += exits(loop_runner, findings)
-    return findings + end_callbacks(owner, loop_runner, case)
+    if loop_runner.loop.is_closed():
+        return []
+    findings = end_tasks(owner, loop_runner, own)
+    findings += observer_on(loop_runner).unretrieved(loop_runner.loop, owner, case)
+    findings += exits(loop_runner, findings)
+    if loop_runner.owner is not owner:  # else its callbacks end with it
+        findings += _callbacks().end_callbacks(owner, loop_runner, case)
+    return findings
 
 
 def _left_late(loop_runner: LoopRunner) -> list[tuple[OpenScope, Finding]]:
     """What has come up of tests that are over, and of which something was left."""
     observer = observer_on(loop_runner)
     late = []
-    owners = owners_of_tasks(loop_runner) | owners_of_callbacks(loop_runner.loop)
+    owners = owners_of_tasks(loop_runner) | _callbacks().owners_of_callbacks(loop_runner.loop)
     for scope in observer.lingering:
         if scope in owners:
             late += [(scope, finding) for finding in _contained(_end_what_is_left, scope, loop_runner, None)]

@@ -13,7 +13,7 @@ import logging
 import types
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from asyncunit.checks.findings import Finding, judge
 from asyncunit.config.settings import Check
@@ -22,6 +22,7 @@ from asyncunit.introspection.tracebacks import is_reported
 from asyncunit.loops.loop import Instrument, LoopRunner
 from asyncunit.loops.task_factory import made_outside, make_task
 from asyncunit.loops.wrong_loop import explain
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import OpenScope, came_from_outside, current_owner, owner_of
 from asyncunit.scopes.registry import runs
@@ -40,7 +41,7 @@ _DESTROYED = "Task was destroyed but it is pending"
 E = TypeVar("E", bound=BaseException)
 
 
-class Unhandled(NamedTuple):
+class Unhandled(Record):
     """Something that reached the exception handler of a loop, and whose it is."""
 
     owner: OpenScope | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from functools import partial
 from typing import Any
 
@@ -74,8 +75,8 @@ class Attempt:
         if self._timeline is not None and self._config.trace is not None:
             self._timeline.write(self._config.trace)
 
-    def note(self, command: str) -> str:
-        """What the report of the failure says of its schedule. ``command`` runs the test again."""
+    def note(self, command: str, test: str) -> str:
+        """What the report of the failure says of its schedule. ``command`` runs the test of that name again."""
         self.failed()
         before = (
             ""
@@ -86,7 +87,7 @@ class Attempt:
         )
         lines = [f"This is schedule {self.number}.{before}"]
         if not self.is_alone:
-            lines.append(f"To run this one again:  ASYNCUNIT_SCHEDULE={self.number} {command}")
+            lines.append(f"To run this one again:  ASYNCUNIT_SCHEDULE={self.number} {command} {shlex.quote(test)}")
         outside = () if self._loop is None else self._loop.outside
         if outside:
             lines.append(

@@ -7,7 +7,7 @@ import re
 import types
 import unittest
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from asyncunit.errors import DefinitionError, FixtureNotSetUpError, did_you_mean
 from asyncunit.introspection.functions import (
@@ -23,6 +23,7 @@ from asyncunit.introspection.functions import (
 from asyncunit.plans import variants
 from asyncunit.plans.fixtures import PLAN, REQUEST, Fixture, Node, Resolver, fixtures_of_modules
 from asyncunit.plans.variants import Param, ParamSet, Variant
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -30,7 +31,7 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 PREFIX = unittest.TestLoader.testMethodPrefix
 
 
-class Demand(NamedTuple):
+class Demand(Record):
     """The widest loop that the fixtures of a class need, and the fixture that needs it.
 
     ``test`` is the test that names it, None where the whole class uses it.
@@ -44,7 +45,7 @@ class Demand(NamedTuple):
         return f"the {self.fixture}" + (f", which {self.test} names," if self.test else "")
 
 
-class TestPlan(NamedTuple):
+class TestPlan(Record):
     """What one test uses beyond what is set up for its class, in the order in which it is set up.
 
     ``wide`` outlives the test: what is for all tests of the class, but differs from test to test by a param, and what
@@ -61,7 +62,7 @@ class TestPlan(NamedTuple):
     chosen: Mapping[Node, Param] = types.MappingProxyType({})
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """The fixtures of a class, resolved by ``resolver``.
 
     ``whole`` is what all tests of the class use, and ``shared`` what of it is wider than one test and has one value, in
@@ -219,7 +220,7 @@ def _plan_test(
         chosen = dict(zip(varying, variant.chosen, strict=False))
         pairs = zip(marks, variant.chosen[len(varying) :], strict=True)
         values = {key: value for mark, choice in pairs for key, value in zip(mark.names, choice.values, strict=True)}
-        plans[variant.name] = plan._replace(values=values, chosen=chosen)
+        plans[variant.name] = plan.replace(values=values, chosen=chosen)
     return own_variants, plans
 
 
@@ -242,7 +243,7 @@ def _plan_of_one(
             for node in resolver.in_order((*wide, *named))
             if not node.is_of_test and (node in wide or node in named)
         )
-    return usual._replace(wide=wide, named=tuple(node for node in named if node.is_of_test), arguments=arguments)
+    return usual.replace(wide=wide, named=tuple(node for node in named if node.is_of_test), arguments=arguments)
 
 
 def _demand(asked: Iterable[tuple[Node, str | None]]) -> Demand | None:

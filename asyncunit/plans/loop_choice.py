@@ -8,7 +8,7 @@ import types
 import unittest
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from asyncunit.config.settings import (
     CLASS_ATTRIBUTES,
@@ -22,6 +22,7 @@ from asyncunit.config.settings import (
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
 from asyncunit.introspection.functions import class_name, class_with_place, function_of, is_plain, members_of
 from asyncunit.plans import class_plan as plans
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -83,7 +84,7 @@ _chosen_for_modules: weakref.WeakKeyDictionary[types.ModuleType, tuple[Config, L
 _chosen_for_modules = weakref.WeakKeyDictionary()
 
 
-class LoopChoice(NamedTuple):
+class LoopChoice(Record):
     """The loop that a class, or a module's hooks, run on: the scope that owns it, and what makes it.
 
     ``configs`` are the configurations in force for the class, for its module, and for what is wider. ``reason`` says
@@ -123,7 +124,7 @@ def choose(cls: type, config: Config) -> LoopChoice:
             f"and its classes share one loop. Leave loop_scope and loop_factory out of {cls.__qualname__}, or "
             f'write there what the other says, as in:  loop_scope = "{shared.scope}"'
         )
-    return own._replace(scope=shared.scope, reason=f"inferred from {cls.__module__}.{hook}")
+    return own.replace(scope=shared.scope, reason=f"inferred from {cls.__module__}.{hook}")
 
 
 def choose_for_module(name: str, config: Config) -> LoopChoice | None:
@@ -199,6 +200,8 @@ def check_class(cls: type) -> None:
         if is_plain(member):
             continue
         said = _settings_of_member(member)
+        if not said:
+            continue
         # The class of a function says the same as the function.
         of_class = dict(settings_of(cls))
         of_class |= {key: getattr(cls, key) for key in CLASS_ATTRIBUTES}

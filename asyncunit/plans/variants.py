@@ -15,7 +15,7 @@ import re
 import types
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from unittest.util import three_way_cmp
 
 from asyncunit.errors import DefinitionError
@@ -29,6 +29,7 @@ from asyncunit.introspection.functions import (
     written_at,
 )
 from asyncunit.introspection.tracebacks import at_users_line
+from asyncunit.records import Record
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -58,7 +59,7 @@ class Param:
         self.expected_failure = expected_failure
 
 
-class ParamSet(NamedTuple):
+class ParamSet(Record):
     """The values that ``names`` have in turn, each with its id. ``where`` is the file and line that says so."""
 
     names: tuple[str, ...]
@@ -66,7 +67,7 @@ class ParamSet(NamedTuple):
     where: str
 
 
-class Variant(NamedTuple):
+class Variant(Record):
     """One of the tests that a test method becomes: its name, and what was chosen of each set of values."""
 
     name: str
@@ -298,7 +299,7 @@ def combine(name: str, sets: Sequence[ParamSet]) -> list[Variant]:
 GENERATED = "__asyncunit_generated__"
 
 
-class _Generated(NamedTuple):
+class _Generated(Record):
     """What is noted on a method that was put into a class: what it was made of.
 
     ``is_own`` is true where the class itself defines the test.

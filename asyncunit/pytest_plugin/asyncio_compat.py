@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Mapping, Set
-from typing import Any, NamedTuple
+from typing import Any
 
 from asyncunit.config.keys import ASYNCIO_MARKER, MARKER, MODES
 from asyncunit.config.settings import Config, parse_boolean
 from asyncunit.errors import AsyncUnitWarning, ConfigurationError, DefinitionError
 from asyncunit.introspection.functions import inner_test, is_async_function
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -126,7 +127,7 @@ def _set(policy: Any) -> None:
 OTHERS = ("anyio", "trio")
 
 
-class Ownership(NamedTuple):
+class Ownership(Record):
     """What decides which functions are asyncunit's.
 
     ``config`` is that of the run. ``asyncio_mode`` is pytest-asyncio's mode, and ``is_asyncio_active`` whether that

@@ -10,7 +10,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -20,6 +20,7 @@ from asyncunit.plans.class_plan import plan_of
 from asyncunit.plans.fixtures import Fixture, Node, is_fixture, node_of
 from asyncunit.pytest_plugin.asyncio_compat import Ownership
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outer_depth_of
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -72,7 +73,7 @@ def mark_fixture(fixture: Fixture[Any]) -> Callable[..., Any]:
     return function
 
 
-class PytestFixture(NamedTuple):
+class PytestFixture(Record):
     """A fixture of pytest's that asyncunit runs; ``is_asyncio`` where it has pytest-asyncio's meaning.
 
     ``is_declared`` is true where it was declared with ``asyncunit.fixture``.

@@ -8,7 +8,7 @@ but for ``item._fixtureinfo``, the only place that tells which fixtures an item 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, NamedTuple
+from typing import Any
 
 from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
 from asyncunit.config.settings import ATTRIBUTE, Config, choose_factories, parse, settings_of, settings_of_module
@@ -27,6 +27,7 @@ from asyncunit.pytest_plugin.nodes import (
     parse_marker,
     scope_nodes_of,
 )
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -42,7 +43,7 @@ def is_async_test(item: Any) -> bool:
     return run is not None and run.collected.plan_of(item) is not None
 
 
-class FunctionPlan(NamedTuple):
+class FunctionPlan(Record):
     """What is known of a test function that asyncunit runs: see `asyncunit.pytest_plugin.run.Position`.
 
     ``explicit`` is true where it names the scope of its loop, or what it stands in does.
@@ -70,7 +71,7 @@ class FunctionPlan(NamedTuple):
         return self.scope_nodes[self.depth - 1].scope if self.depth <= len(self.scope_nodes) else Scope.FUNCTION
 
 
-class _Surroundings(NamedTuple):
+class _Surroundings(Record):
     """What is true of all items with one parent.
 
     ``configs`` are those of ``scope_nodes``, and ``explicit`` is the loop scope that one of these names. ``policy``
@@ -232,7 +233,7 @@ class Collected:
                 plan = surroundings.plans[is_asyncio] = self._make_plan(node, surroundings, (), {}, is_asyncio, is_sync)
             return plan
         plan = self._make_plan(node, surroundings, fixtures, written, is_asyncio, is_sync)
-        return plan._replace(own_markers=own_markers)
+        return plan.replace(own_markers=own_markers)
 
     def _make_plan(
         self,
@@ -290,7 +291,7 @@ class Collected:
         scope = self.hook_scopes.get(name)
         depth = plan.depth if scope is None or plan.explicit else depth_of(scope, plan.scope_nodes)
         return (
-            plan._replace(depth=depth, reason=f"inferred from {name}.{module_hook(name)}")
+            plan.replace(depth=depth, reason=f"inferred from {name}.{module_hook(name)}")
             if depth < plan.depth
             else plan
         )

@@ -6,19 +6,20 @@ Nothing here imports pytest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from asyncunit.config.keys import MARKER, SETTINGS
 from asyncunit.config.settings import ATTRIBUTE, Config, parse_settings, settings, settings_of_module, shown
 from asyncunit.errors import ConfigurationError
 from asyncunit.introspection.functions import class_name
 from asyncunit.plans.loop_choice import check_class
+from asyncunit.records import Record
 from asyncunit.scope import Scope, ScopePath, path_of_module
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
 
-class ScopeNode(NamedTuple):
+class ScopeNode(Record):
     """A scope that an item stands in: the node of pytest that lasts as long, None if there is none."""
 
     scope: Scope

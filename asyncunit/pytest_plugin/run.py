@@ -13,11 +13,10 @@ import asyncio
 import contextvars
 import copy
 import functools
-import shlex
 import types
 import unittest
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.runner import call_and_report
@@ -31,6 +30,7 @@ from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import current_loop
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Step
+from asyncunit.records import Record
 from asyncunit.scope import Scope, ScopePath
 from asyncunit.scopes import registry
 from asyncunit.scopes.open_scope import OpenScope, Within, changes, given_to, values_around, values_of
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from asyncunit.loops.attempts import Attempt
 
 
-class Position(NamedTuple):
+class Position(Record):
     """Where a test function stands: the scopes around it, the loop that it runs on, and what is configured for it.
 
     ``depth`` is how many of the scopes in ``path`` last as long as the loop: one that has all of them around it is the
@@ -270,7 +270,7 @@ class Schedules:
                 reports = found
             if not _has_passed(found):
                 if attempt.number or attempt.is_alone:
-                    _explain(found, attempt, attempt.note(f"python -m pytest {shlex.quote(item.nodeid)}"))
+                    _explain(found, attempt, attempt.note("python -m pytest", item.nodeid))
                 break
         for report in reports:
             hooks.pytest_runtest_logreport(report=report)

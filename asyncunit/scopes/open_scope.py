@@ -12,12 +12,13 @@ import gc
 import types
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from asyncunit.config.settings import Config
 from asyncunit.introspection.frames import Place
 from asyncunit.introspection.functions import class_name
 from asyncunit.introspection.tracebacks import print_all
+from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -266,7 +267,7 @@ def owner_of_context(context: contextvars.Context) -> OpenScope | None:
     return next(iter(mark), None)
 
 
-class Owner(NamedTuple):
+class Owner(Record):
     """What messages say of an owner: its name and those of the scopes around it, and its class."""
 
     scope: Scope

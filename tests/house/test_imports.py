@@ -14,6 +14,7 @@ PACKAGE = ROOT / "asyncunit"
 # Each package, and each module at the top, in the order of the house.
 ORDER = [
     "errors",
+    "records",
     "scope",
     "introspection",
     "config",

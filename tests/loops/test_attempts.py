@@ -90,7 +90,7 @@ def failed(number, **values):
     for name, value in values.items():
         setattr(loop, name, value)
     loop.close()
-    return attempt.note("python -m unittest test_x.Test.test_y")
+    return attempt.note("python -m unittest", "test_x.Test.test_y")
 
 
 def test_a_failure_says_its_number_the_command_and_the_last_switches():

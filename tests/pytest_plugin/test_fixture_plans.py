@@ -36,7 +36,7 @@ def test_the_function_of_a_fixture_knows_its_fixture():
     assert mark_fixture(one) is one.function
     fixtures = PytestFixtures(ownership())
     found = fixtures.find(definition(mark_fixture(one)))
-    assert found == PytestFixture(one, found.definition, is_asyncio=False, is_declared=True)
+    assert vars(found) == vars(PytestFixture(one, found.definition, is_asyncio=False, is_declared=True))
     assert fixtures.find(found.definition) is found
 
 
