@@ -18,13 +18,12 @@ from typing import Any, ParamSpec, TypeVar
 from unittest.case import _module_cleanups  # type: ignore[attr-defined]
 from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
-from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import Notices
 from asyncunit.errors import AsyncUnitWarning
 from asyncunit.introspection.functions import written_of
 from asyncunit.introspection.tracebacks import report_on_stderr
+from asyncunit.lifecycle.async_scope import let_go_of_process
 from asyncunit.lifecycle.cleanups import Cleanup
-from asyncunit.loops import interrupts
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -271,15 +270,6 @@ def _warn_where_pytest_says_nothing() -> None:
             ),
             stacklevel=2,
         )
-
-
-def let_go_of_process() -> None:
-    """Put back what is there once for the thread, or the process, when its last run ends."""
-    if not registry.all_runs():
-        interrupts.stop()
-        python_warnings.stop()
-    if not registry.runs():
-        Interrupt.uninstall()
 
 
 def report(result: Any, error: Exception, name: str) -> bool:

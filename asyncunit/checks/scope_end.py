@@ -36,7 +36,7 @@ _THREADS: Final = Check.LEFT_THREADS
 _SLOW: Final = Check.SLOW_CALLBACKS
 
 
-# Imported when a scope that makes the check opens, or when there is something to look for: few suites need them.
+# Imported when a scope opens that makes the check, or when a loop is made on which it is made, for not all suites do.
 
 
 @functools.cache
@@ -65,6 +65,11 @@ class Watch(Observer):
 
     # While a step is run for which slow callbacks are to be looked for.
     _slow_steps: SlowSteps | None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, loop_owner: OpenScope | None = None) -> None:
+        super().__init__(loop, loop_owner)
+        if self.is_shared:  # a test may leave something on it
+            _callbacks()
 
     def step_begins(  # noqa: D102 - see the base
         self, loop: asyncio.AbstractEventLoop, config: Config

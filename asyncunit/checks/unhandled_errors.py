@@ -63,8 +63,8 @@ class Observer(Instrument):
         self.is_unfit = False
         self._loop_owner = loop_owner
         # Nobody is to use a test's own loop after it.
-        is_shared = loop_owner is None or loop_owner.scope is not Scope.FUNCTION
-        self._parts = PartsOfLoop(loop, self._part_was_shut_down) if is_shared else None
+        self.is_shared = loop_owner is None or loop_owner.scope is not Scope.FUNCTION
+        self._parts = PartsOfLoop(loop, self._part_was_shut_down) if self.is_shared else None
         self._executor_before: Any = None
         # The handle that has raised last, which may do so at each turn of the loop.
         self._last_handle: Any = None

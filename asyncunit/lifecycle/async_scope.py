@@ -10,6 +10,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from asyncunit.checks import python_warnings
 from asyncunit.checks.findings import judge
 from asyncunit.checks.scope_end import Watch, after_scope, after_test, before
 from asyncunit.checks.unhandled_errors import Observer, observer_on
@@ -25,6 +26,7 @@ from asyncunit.lifecycle.cleanups import (
     leave,
     to_tell,
 )
+from asyncunit.loops import interrupts
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask, WideTask
@@ -223,6 +225,15 @@ def replace_stubborn_loop(registry: Run, loop_runner: LoopRunner) -> list[Except
     errors += loop_runner.close()
     loop_runner.renew()
     return errors
+
+
+def let_go_of_process() -> None:
+    """Put back what is there once for the thread, or the process, when its last run ends."""
+    if not registry.all_runs():
+        interrupts.stop()
+        python_warnings.stop()
+    if not registry.runs():
+        Interrupt.uninstall()
 
 
 # A test while its scope is open.

@@ -20,7 +20,6 @@ from asyncunit.pytest_plugin.detection import has_async_tests, is_case
 from asyncunit.pytest_plugin.effective_markers import EffectiveMarkers
 from asyncunit.pytest_plugin.fixture_plans import param_of
 from asyncunit.pytest_plugin.function_plans import PARAM, LoopFactories
-from asyncunit.pytest_plugin.module_hooks import declare_hooks
 from asyncunit.scope import Scope
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ class AsyncRun:
         ):
             suite.front_hooks_of_module(module.__name__)
         if has_hook:
+            from asyncunit.pytest_plugin.module_hooks import declare_hooks
+
             declare_hooks(module, self.collected)
 
     @pytest.hookimpl(tryfirst=True)

@@ -16,10 +16,10 @@ from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.functions import written_of
 from asyncunit.plans import loop_choice
 from asyncunit.plans.class_plan import Demand
+from asyncunit.plans.loop_choice import module_hook
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import depth_of_fixture, leave_to_case, order_fixtures
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
-from asyncunit.pytest_plugin.module_hooks import join_hooks
 from asyncunit.pytest_plugin.nodes import depth_of, effective
 from asyncunit.scope import Scope
 
@@ -44,7 +44,12 @@ class EffectiveMarkers:
         above = {each for node in by_parent for each in node.listchain()[:-1]}
         refused = []
         of_functions = [own for node, own in by_parent.items() if not is_case(getattr(node, "obj", None))]
-        join_hooks(self._collected, of_functions)
+        names = [str(getattr(getattr(own[0], "module", None), "__name__", None)) for own in of_functions]
+        with_hooks = [each for each in zip(names, of_functions, strict=True) if module_hook(each[0]) is not None]
+        if with_hooks:
+            from asyncunit.pytest_plugin.module_hooks import join_hooks
+
+            join_hooks(self._collected, with_hooks)
         for node, own in by_parent.items():
             if is_case(getattr(node, "obj", None)):
                 self._mark_case(node, own)

@@ -94,6 +94,11 @@ class PytestFixtures:
         # By their definitions.
         self._known: dict[Any, PytestFixture | None] = {}
 
+    @property
+    def has_any(self) -> bool:
+        """Whether something that was asked for is asyncunit's to run."""
+        return any(found is not None for found in self._known.values())
+
     def find(self, definition: Any) -> PytestFixture | None:
         """The fixture of pytest's, if it is async and asyncunit's to run."""
         if definition not in self._known:

@@ -34,6 +34,12 @@ def value_in(scope: OpenScope, node: Node, loop_runner: LoopRunner | None) -> Op
     return scope.fixtures.shared(node, loop_runner) if isinstance(scope.fixtures, ScopeFixtures) else None
 
 
+def forget_errors(scope: OpenScope) -> None:
+    """Have what has failed in a scope be tried again by the next who asks for it."""
+    if isinstance(scope.fixtures, ScopeFixtures):
+        scope.fixtures.forget_errors()
+
+
 class OpenPytestFixture:
     """A fixture that pytest has set up and tears down; an async one in the task of its scope, in a context of its own.
 

@@ -33,7 +33,6 @@ from asyncunit.introspection.functions import (
 )
 from asyncunit.introspection.tracebacks import print_all
 from asyncunit.lifecycle.async_scope import async_scope_of
-from asyncunit.lifecycle.fixtures import ScopeFixtures
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
@@ -43,9 +42,7 @@ from asyncunit.pytest_plugin import function_plans
 from asyncunit.pytest_plugin.asyncio_compat import POLICY, Policies, unwrapped
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, declared, depth_of_fixture, is_set_up_by_case
-from asyncunit.pytest_plugin.fixtures import OpenPytestFixture, value_in
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
-from asyncunit.pytest_plugin.module_hooks import failure_of_module, sync_hooks_of
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outermost_folder_of, path_of
 from asyncunit.pytest_plugin.run import FunctionTest, Position, PytestRun, wide_scope_task
 from asyncunit.scope import Scope
@@ -56,6 +53,15 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 if TYPE_CHECKING:
     from asyncunit.loops.attempts import Attempt
+    from asyncunit.pytest_plugin.fixtures import OpenPytestFixture
+
+
+@functools.cache
+def _fixtures() -> Any:
+    """What sets fixtures up; imported when there is one for it: before tests run, unless only they ask for it."""
+    from asyncunit.pytest_plugin import fixtures
+
+    return fixtures
 
 
 # The methods by which unittest tells of errors.
@@ -142,6 +148,8 @@ class ItemRunner:
     def __init__(self, collected: Collected, stop: Callable[[], object] | None = None) -> None:
         self._collected = collected
         self._stop = stop
+        if collected.fixtures.has_any:
+            _fixtures()
         self._run = PytestRun(collected.ownership.config, self._tear_down_with_node)
         # The item that pytest has come to, and its parent; None until the first.
         self._item: Any = None
@@ -184,8 +192,8 @@ class ItemRunner:
         run = self._run
         if item is self._item:  # it is run once more, as by pytest-rerunfailures
             for open_scope in run.chain:
-                if isinstance(open_scope.fixtures, ScopeFixtures):
-                    open_scope.fixtures.forget_errors()
+                if open_scope.fixtures is not None:
+                    _fixtures().forget_errors(open_scope)
         if self._cut:
             self._forget_cut(item)
         self._item = item
@@ -302,11 +310,11 @@ class ItemRunner:
 
     def _set_up(self, found: PytestFixture, request: Any, function: Callable[..., Any], /, **arguments: Any) -> Any:
         definition = found.definition
-        if not self._is_case and (failure := failure_of_module(self._run, self._scope_nodes_of(self._item))):
+        if not self._is_case and (failure := self._run.failure_of_module(path_of(self._scope_nodes_of(self._item)))):
             self._to_forget = definition  # nothing is set up in a module whose own set-up has failed
             raise failure
         node = self._collected.fixtures.node_of(found, self._item)
-        opened = OpenPytestFixture(self._run, node, stays=found.is_declared and is_shared(node))
+        opened = _fixtures().OpenPytestFixture(self._run, node, stays=found.is_declared and is_shared(node))
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
         request.addfinalizer(opened.tear_down)
@@ -324,6 +332,8 @@ class ItemRunner:
 
     def _set_up_module(self) -> None:
         """Have the sync hooks of the item's module be called although a fixture has failed that comes before them."""
+        from asyncunit.pytest_plugin.module_hooks import sync_hooks_of
+
         hooks = sync_hooks_of(self._item)
         if hooks is not None:
             try:
@@ -351,7 +361,7 @@ class ItemRunner:
         scope_task, context = self._runner_for(found, request, finish)
         if not found.fixture.is_async:
             return opened.set_up_beside(call, scope_task.loop_runner.loop)
-        if open_fixture := value_in(scope_task.scope, node, scope_task.loop_runner):
+        if open_fixture := _fixtures().value_in(scope_task.scope, node, scope_task.loop_runner):
             return opened.take(open_fixture, finish)
         return opened.set_up(call, scope_task, finish, context)
 
@@ -365,7 +375,7 @@ class ItemRunner:
             scope_task, _ = self._runner_for(found, request, finish)
             scope, loop_runner = scope_task.scope, scope_task.loop_runner
             async_scope = async_scope_of(scope, loop_runner)
-        if open_fixture := value_in(scope, node, loop_runner):
+        if open_fixture := _fixtures().value_in(scope, node, loop_runner):
             return opened.take(open_fixture, finish)
         loop = None if loop_runner is None else loop_runner.loop
         return opened.share(scope, async_scope, functools.partial(opened.set_up_beside, call, loop), finish)

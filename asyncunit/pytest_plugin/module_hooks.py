@@ -21,10 +21,9 @@ from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import declared
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan, factory_of
-from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, is_function
+from asyncunit.pytest_plugin.nodes import depth_of, is_function
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
-from asyncunit.scopes.registry import Run
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -88,13 +87,6 @@ def _declared_wide(item: Any) -> list[tuple[str, Any]]:
     return [each for each in found if (made := declared(each[1])) is not None and made.scope >= Scope.MODULE]
 
 
-def failure_of_module(run: Run, scope_nodes: Iterable[ScopeNode]) -> Exception | None:
-    """What the set-up of the module of an item has raised; None where it has not failed."""
-    key = next((scope_node.key for scope_node in scope_nodes if scope_node.scope is Scope.MODULE), None)
-    hooks = next((each.hooks for each in run.chain if each.scope is Scope.MODULE and each.key == key), None)
-    return None if hooks is None else hooks.failure
-
-
 def sync_hooks_of(item: Any) -> str | None:
     """The name of pytest's fixture that calls the sync hooks of an item's module, where that has async ones, too."""
     names = item.fixturenames
@@ -119,13 +111,10 @@ def _order_hooks(item: Any) -> None:
     names.insert(max(wide, default=-1) + 1, _FIXTURE)
 
 
-def join_hooks(collected: Collected, groups: Iterable[Sequence[Any]]) -> None:
-    """Have the test functions of a module with async hooks run on one loop with these; items with one parent each."""
+def join_hooks(collected: Collected, groups: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    """Have test functions run on one loop with the async hooks of their module: by its name, those with one parent."""
     found: list[tuple[str, Any, FunctionPlan]] = []
-    for items in groups:
-        name = str(getattr(getattr(items[0], "module", None), "__name__", None))
-        if loop_choice.module_hook(name) is None:
-            continue
+    for name, items in groups:
         for item in filter(is_function, items):
             plan = collected.plan_for_fixtures(item)
             if not plan.is_asyncio:

@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import call_and_report
 
-from asyncunit.cases import run as runs
 from asyncunit.config.settings import Config, LoopFactory
 from asyncunit.errors import raise_all
 from asyncunit.introspection.functions import as_coroutine, is_async_def, is_awaitable
-from asyncunit.lifecycle.async_scope import OpenTest, async_scope_of, loop_in
+from asyncunit.lifecycle.async_scope import OpenTest, async_scope_of, let_go_of_process, loop_in
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import current_loop
 from asyncunit.loops.scope_task import ScopeTask
@@ -197,7 +196,7 @@ class PytestRun(Run):
         self.pending: list[BaseException] = []
         self._around = values_around()
         self.tear_down_with_node = tear_down_with
-        self.at_end(runs.let_go_of_process)
+        self.at_end(let_go_of_process)
         registry.begin(self)
 
     def class_to_be_run(self) -> type | None:  # noqa: D102 - see the base
@@ -238,6 +237,12 @@ class PytestRun(Run):
         for variable, value in changes(open_scope.around, around).items():
             open_scope.context.run(variable.set, value)
         open_scope.around = around
+
+    def failure_of_module(self, path: ScopePath) -> Exception | None:
+        """What the set-up of the module in a path has raised; None where it has not failed."""
+        modules = [each for each in self.chain if each.scope is Scope.MODULE and (each.scope, each.key) in path]
+        failure: Exception | None = modules[0].hooks.failure if modules and modules[0].hooks is not None else None
+        return failure
 
     def close_scope(self, open_scope: OpenScope) -> None:
         """Close a scope, and those inside it; raises what that raised."""
