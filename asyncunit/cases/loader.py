@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from asyncunit.cases.case import AsyncTestCase
-from asyncunit.config.settings import ATTRIBUTE, CLASS_ATTRIBUTES, Config, Unavailable, parse_mode, settings_of
+from asyncunit.config.settings import (
+    ATTRIBUTE,
+    CLASS_ATTRIBUTES,
+    Config,
+    Unavailable,
+    config_of_module,
+    parse_mode,
+    settings_of,
+)
 from asyncunit.config.sources import ENVIRONMENT_PREFIX, load
 from asyncunit.errors import AsyncUnitError, DefinitionError
 from asyncunit.introspection.functions import class_name, functions_of, is_test, spoken_for, untaken
@@ -28,7 +36,7 @@ from asyncunit.introspection.tracebacks import without_loader
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import variants
 from asyncunit.plans.class_plan import planned
-from asyncunit.plans.loop_choice import CHOSEN, ask_for_case, config_of_class, config_of_module
+from asyncunit.plans.loop_choice import CHOSEN, ask_for_case, config_of_class
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line

@@ -16,14 +16,15 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from asyncunit.cases import run as runs
+from asyncunit.config.settings import config_of_module
 from asyncunit.errors import ConfigurationError, DefinitionError
-from asyncunit.introspection.functions import class_name, is_async_function
+from asyncunit.introspection.functions import MODULE_HOOKS, class_name, is_async_function
 from asyncunit.lifecycle.fixtures import ClassFixtures
 from asyncunit.lifecycle.hooks import ClassScope, HookState, ModuleScope, configure, fixtures_of, innermost_class
 from asyncunit.loops.loop import LoopRunner, refuse_running_loop
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans import loop_choice
-from asyncunit.plans.loop_choice import MODULE_HOOKS, LoopChoice
+from asyncunit.plans.loop_choice import LoopChoice
 from asyncunit.records import Record
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
@@ -302,7 +303,7 @@ def _set_up_first_class(module: ModuleScope) -> None:
 
 def _set_up_sync(module: ModuleScope, hooks: _SyncHooks) -> None:
     with contextlib.suppress(ConfigurationError):  # it is raised again where a class of the module is set up
-        module.open_scope.config = loop_choice.config_of_module(module.name, module.run_config)
+        module.open_scope.config = config_of_module(module.name, module.run_config)
     for hook, written in vars(hooks).items():
         refuse_async(written, module.name, hook)
     module.set_up(hooks.setUpModule)

@@ -500,3 +500,8 @@ def settings_of_module(name: str) -> Mapping[str, Any]:
             f"asyncunit_settings = asyncunit.settings(loop_scope='module')"
         )
     return found.values
+
+
+def config_of_module(name: str, config: Config) -> Config:
+    """The configuration in force for a module, ``config`` being that of the run."""
+    return config.merged(settings_of_module(name), f"{name}.asyncunit_settings")

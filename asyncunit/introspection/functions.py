@@ -1,4 +1,4 @@
-"""Functions: async or not, their parameters, where they are written, what a call returned; which look like tests."""
+"""Functions: async or not, parameters, where they are written, what calls returned; which are hooks, or tests."""
 
 from __future__ import annotations
 
@@ -229,6 +229,25 @@ def substitute(function: Any, call: Callable[..., Any]) -> Iterator[None]:
         yield
     finally:
         function.hypothesis.inner_test = written
+
+
+# The async hooks of a module.
+
+MODULE_HOOKS = ("asyncSetUpModule", "asyncTearDownModule")
+
+Hook = Callable[[], object]
+
+
+def module_hooks(name: str) -> tuple[Hook | None, Hook | None]:
+    """The async set-up and tear-down hook of the module, None for one that it does not have."""
+    module = sys.modules.get(name)
+    set_up, tear_down = (getattr(module, hook, None) for hook in MODULE_HOOKS)
+    return set_up, tear_down
+
+
+def module_hook(name: str) -> str | None:
+    """The name of the first async hook that the module has, None if it has none."""
+    return next((name for name, hook in zip(MODULE_HOOKS, module_hooks(name), strict=True) if hook is not None), None)
 
 
 # Functions at the top of a module that look like tests, where nothing tells unittest of them: they would never run.

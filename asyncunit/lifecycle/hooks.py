@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import load
 from asyncunit.errors import LoopScopeError
-from asyncunit.introspection.functions import discard, is_awaitable
+from asyncunit.introspection.functions import discard, is_awaitable, module_hook, module_hooks
 from asyncunit.lifecycle.async_scope import (
     AsyncScope,
     AsyncScopeState,
@@ -165,7 +165,7 @@ class ModuleScope(HookedScope):
 
     def ensure(self) -> None:
         """Have the async set-up hook run, if there is one and it has not."""
-        if self.async_scope is None and loop_choice.module_hook(self.name) is not None:
+        if self.async_scope is None and module_hook(self.name) is not None:
             self.open_loop()
         self.set_up_async()
 
@@ -174,7 +174,7 @@ class ModuleScope(HookedScope):
         if self.async_scope is None:
             choice = loop_choice.choose_for_module(self.name, self.run_config)
             if choice is not None:
-                self.connect(choice, *loop_choice.module_hooks(self.name))
+                self.connect(choice, *module_hooks(self.name))
         return self.async_scope
 
     def set_up(self, sync_hook: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Which event loop a class runs on, and why; the async hooks that have a say in it."""
+"""Which event loop a class runs on, and why; the async hooks of classes, which have a say in it."""
 
 from __future__ import annotations
 
@@ -15,37 +15,29 @@ from asyncunit.config.settings import (
     OF_LOOPS,
     Config,
     LoopFactory,
+    config_of_module,
     parse_loop_factory,
     settings_of,
-    settings_of_module,
 )
 from asyncunit.errors import ConfigurationError, DefinitionError, LoopScopeError
-from asyncunit.introspection.functions import class_name, class_with_place, function_of, is_plain, members_of
+from asyncunit.introspection.functions import (
+    Hook,
+    class_name,
+    class_with_place,
+    function_of,
+    is_plain,
+    members_of,
+    module_hook,
+)
 from asyncunit.plans import class_plan as plans
 from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
-Hook = Callable[[], object]
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CLASS_HOOKS = ("asyncSetUpClass", "asyncTearDownClass")
-
-MODULE_HOOKS = ("asyncSetUpModule", "asyncTearDownModule")
-
-
-def module_hooks(name: str) -> tuple[Hook | None, Hook | None]:
-    """The async set-up and tear-down hook of the module, None for one that it does not have."""
-    module = sys.modules.get(name)
-    set_up, tear_down = (getattr(module, hook, None) for hook in MODULE_HOOKS)
-    return set_up, tear_down
-
-
-def module_hook(name: str) -> str | None:
-    """The name of the first async hook that the module has, None if it has none."""
-    return next((name for name, hook in zip(MODULE_HOOKS, module_hooks(name), strict=True) if hook is not None), None)
 
 
 def empty_hook(function: Function) -> Function:
@@ -274,11 +266,6 @@ def _check_explicit(cls: type, explicit: Scope, hook: str | None, demand: plans.
 def config_of_class(cls: type, config: Config) -> Config:
     """The configuration in force for a class, ``config`` being that of its module."""
     return config.merged(settings_of(cls), class_name(cls))
-
-
-def config_of_module(name: str, config: Config) -> Config:
-    """The configuration in force for a module, ``config`` being that of the run."""
-    return config.merged(settings_of_module(name), f"{name}.asyncunit_settings")
 
 
 def _explicit_scope(cls: type) -> Scope | None:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from asyncunit.errors import AsyncUnitError
+from asyncunit.introspection.functions import module_hook
 from asyncunit.introspection.tracebacks import print_within
-from asyncunit.plans.loop_choice import module_hook
-from asyncunit.plans.variants import param_sets_of
 from asyncunit.pytest_plugin.asyncio_compat import DEPRECATED, POLICY, ask_for_policy, is_default
 from asyncunit.pytest_plugin.detection import has_async_tests, is_case
 from asyncunit.pytest_plugin.effective_markers import EffectiveMarkers
@@ -24,6 +23,7 @@ from asyncunit.scope import Scope
 
 if TYPE_CHECKING:
     from asyncunit.cases.program import Outline
+    from asyncunit.plans.variants import ParamSet
     from asyncunit.pytest_plugin.asyncio_compat import Ownership
     from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
     from asyncunit.pytest_plugin.items import ItemRunner
@@ -91,7 +91,7 @@ class AsyncRun:
         try:
             plan = self.collected.plan(node)
             factories = self._one_factory(node) if plan is None else self._factories.of(node, plan)
-            param_sets = param_sets_of(metafunc.function)
+            param_sets = _param_sets_of(metafunc.function)
         except AsyncUnitError as error:
             wrong = str(error)
         if wrong is not None:  # not above, for pytest would show both
@@ -232,6 +232,15 @@ class AsyncRun:
             from asyncunit.loops.attempts import ran_once
 
             terminalreporter.write_line(ran_once(self._ran_once))
+
+
+def _param_sets_of(function: Any) -> tuple[ParamSet, ...]:
+    """What `asyncunit.parametrize` says of a function."""
+    if "asyncunit.plans.variants" not in sys.modules:  # then it says nothing of any
+        return ()
+    from asyncunit.plans.variants import param_sets_of
+
+    return param_sets_of(function)
 
 
 class _CaseCollection:

@@ -13,10 +13,7 @@ from typing import Any
 
 from asyncunit.config.keys import ASYNCIO_MARKER
 from asyncunit.errors import AsyncUnitError
-from asyncunit.introspection.functions import written_of
-from asyncunit.plans import loop_choice
-from asyncunit.plans.class_plan import Demand
-from asyncunit.plans.loop_choice import module_hook
+from asyncunit.introspection.functions import module_hook, written_of
 from asyncunit.pytest_plugin.detection import is_case
 from asyncunit.pytest_plugin.fixture_plans import depth_of_fixture, leave_to_case, order_fixtures
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
@@ -100,6 +97,8 @@ class EffectiveMarkers:
 
     def _mark_case(self, node: Any, items: list[Any]) -> None:
         """Have the class of a test case say what is in force for it, and what pytest's fixtures ask of its loop."""
+        from asyncunit.plans import loop_choice  # test cases have imported it
+
         self._collected.surroundings(items[0])  # what the user's markers say, before ours is among them
         try:
             for item in items:
@@ -118,6 +117,9 @@ class EffectiveMarkers:
 
     def _demand(self, item: Any) -> None:
         """Have the loop of a class last as long as the async fixtures of pytest's need that it uses."""
+        from asyncunit.plans.class_plan import Demand
+        from asyncunit.plans.loop_choice import ask
+
         definitions = item._fixtureinfo.name2fixturedefs
         for name in item.fixturenames:
             found = (
@@ -129,7 +131,7 @@ class EffectiveMarkers:
             scope_nodes = self._collected.surroundings(item).scope_nodes
             if scope is Scope.PACKAGE and depth_of_fixture(found, scope_nodes) < depth_of(scope, scope_nodes):
                 scope = Scope.SESSION  # it is in a package around that of the class, and these share no other loop
-            loop_choice.ask(item.cls, Demand(scope, found.fixture, item.name))
+            ask(item.cls, Demand(scope, found.fixture, item.name))
 
     def group(self, items: Iterable[Any]) -> None:
         """Have pytest-xdist run in one worker what shares a loop, where nobody has grouped it."""

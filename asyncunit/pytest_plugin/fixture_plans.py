@@ -10,20 +10,29 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asyncunit.introspection.functions import is_async_function, required_parameters, written_of
-from asyncunit.plans import fixtures
-from asyncunit.plans.class_plan import plan_of
-from asyncunit.plans.fixtures import Fixture, Node, is_fixture, node_of
 from asyncunit.pytest_plugin.asyncio_compat import Ownership
 from asyncunit.pytest_plugin.nodes import ScopeNode, depth_of, outer_depth_of
 from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
+
+
+if TYPE_CHECKING:
+    from asyncunit.plans.fixtures import Fixture, Node
+
+
+@functools.cache
+def _plans() -> Any:
+    """What test cases know of fixtures; imported when there is a fixture for it, for many suites have none."""
+    from asyncunit.plans import fixtures
+
+    return fixtures
 
 
 # What asyncunit declares.
@@ -35,7 +44,7 @@ PREFIX = "_asyncunit_fixture_"
 def declare_fixtures(holder: Any, members: Iterable[tuple[str, Any]]) -> None:
     """Have pytest find the fixtures that are declared with ``asyncunit.fixture`` in a module or a class."""
     for name, member in list(members):
-        if type(member) is not Fixture:
+        if not _plans().is_fixture(member):
             continue
         function: Any = mark_fixture(member)
         if isinstance(holder, type) and member.scope >= Scope.CLASS:
@@ -132,9 +141,11 @@ class PytestFixtures:
         for name in found.fixture.asks_for:
             behind = self._find_behind(found.definition, name, item)
             if behind is None:
-                return Node(found.fixture, ())  # nobody else's, because what it is made of is pytest's alone
+                of_pytests: Node = _plans().Node(found.fixture, ())  # nobody else's, for what it is made of is pytest's
+                return of_pytests
             nodes.append((name, self.node_of(behind, item)))
-        return node_of(found.fixture, tuple(nodes))
+        node: Node = _plans().node_of(found.fixture, tuple(nodes))
+        return node
 
     def _find_behind(self, definition: Any, name: str, item: Any) -> PytestFixture | None:
         """What a parameter of a fixture means for an item; None where that is not asyncunit's to run."""
@@ -157,7 +168,7 @@ class PytestFixtures:
         scope = Scope.parse(definition.scope, f"fixture {definition.argname!r}: scope")
         said = getattr(function, "_loop_scope", None)
         loop_scope = None if said is None else Scope.parse(said, f"fixture {definition.argname!r}: loop_scope")
-        made: Fixture[Any] = Fixture(function, scope, loop_scope, None, None, definition.argname)
+        made: Fixture[Any] = _plans().Fixture(function, scope, loop_scope, None, None, definition.argname)
         return PytestFixture(made, definition, is_asyncio)
 
 
@@ -170,11 +181,11 @@ def declared(definition: Any) -> Fixture[Any] | None:
 def is_set_up_by_case(definition: Any, item: Any, widest: Scope = Scope.SESSION) -> bool:
     """Whether the test case sets the fixture up itself, in the order that it has under unittest."""
     found = declared(definition)
-    return (
-        found is not None
-        and found.scope <= widest
-        and any(node.fixture is found for node in plan_of(item.cls).used_by(item.name))
-    )
+    if found is None or found.scope > widest:
+        return False
+    from asyncunit.plans.class_plan import plan_of  # test cases have imported it
+
+    return any(node.fixture is found for node in plan_of(item.cls).used_by(item.name))
 
 
 def leave_to_case(item: Any) -> None:
@@ -269,11 +280,12 @@ class Conftests:
 
     def begin(self) -> None:
         """Have test cases know of them."""
-        self._before, fixtures.around.of_module = fixtures.around.of_module, self.fixtures_around
+        around = _plans().around
+        self._before, around.of_module = around.of_module, self.fixtures_around
 
     def end(self) -> None:
         """Have test cases know of those again that they knew before: this was a run inside another."""
-        fixtures.around.of_module = self._before
+        _plans().around.of_module = self._before
 
     def add(self, conftest: types.ModuleType) -> None:
         """Take another one in."""
@@ -284,6 +296,7 @@ class Conftests:
 
         All else is pytest's: what asks for a fixture of pytest's own, or what one of those asks for.
         """
+        is_fixture = _plans().is_fixture
         file = getattr(module, "__file__", None)
         if file is None:
             return {}

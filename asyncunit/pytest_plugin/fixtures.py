@@ -18,7 +18,7 @@ from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
 from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures
 from asyncunit.loops.loop import LoopRunner, current_loop
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.plans.fixtures import Fixture, Node
+from asyncunit.plans.fixtures import Fixture, Node, is_shared
 from asyncunit.pytest_plugin.run import PytestRun
 from asyncunit.scope import Scope
 from asyncunit.scopes.open_scope import Carried, OpenScope, Within, given_to
@@ -44,18 +44,19 @@ class OpenPytestFixture:
     """A fixture that pytest has set up and tears down; an async one in the task of its scope, in a context of its own.
 
     What it sets in context variables is set around the run until it is torn down. ``open_fixture`` is what its scope
-    has of it, None where that is a test's. ``stays`` is true where its value is found again by who comes back to its
-    loop. ``has_begun`` is true once its function was called, and ``was_cut`` where something has cancelled its set-up,
-    which the next who asks for it is to try again.
+    has of it, None where that is a test's. ``is_declared`` is as `PytestFixture` has it. ``has_begun`` is true once its
+    function was called, and ``was_cut`` where something has cancelled its set-up, which the next who asks for it is to
+    try again.
     """
 
     has_begun = was_cut = False
 
-    def __init__(self, run: PytestRun, node: Node, *, stays: bool = False) -> None:
+    def __init__(self, run: PytestRun, node: Node, *, is_declared: bool = False) -> None:
         self.open_fixture: OpenFixture | None = None
         self._run = run
         self._node = node
-        self._stays = stays
+        # Whether its value is found again by who comes back to its loop.
+        self._stays = is_declared and is_shared(node)
         self._fixture = node.fixture
         self._exit: Exit | None = None
         self._carried: Carried | None = None

@@ -11,10 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
-from asyncunit.config.settings import ATTRIBUTE, Config, choose_factories, parse, settings_of, settings_of_module
+from asyncunit.config.settings import (
+    ATTRIBUTE,
+    Config,
+    choose_factories,
+    config_of_module,
+    parse,
+    settings_of,
+    settings_of_module,
+)
 from asyncunit.errors import ConfigurationError, LoopScopeError
-from asyncunit.introspection.functions import is_plain, written_of
-from asyncunit.plans.loop_choice import config_of_module, module_hook, too_narrow
+from asyncunit.introspection.functions import is_plain, module_hook, written_of
 from asyncunit.pytest_plugin.asyncio_compat import Ownership, overriding_policy
 from asyncunit.pytest_plugin.fixture_plans import PytestFixture, PytestFixtures, depth_needed
 from asyncunit.pytest_plugin.nodes import (
@@ -373,6 +380,8 @@ class Collected:
 
 
 def _too_narrow(explicit: Scope | None, what: str, needed: Scope) -> LoopScopeError:
+    from asyncunit.plans.loop_choice import too_narrow
+
     fix = f'Write  @pytest.mark.asyncunit(loop_scope="{needed}")  or leave loop_scope out'
     return too_narrow("it", f'"{explicit}"', what, needed, fix)
 

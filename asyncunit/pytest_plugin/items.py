@@ -36,8 +36,6 @@ from asyncunit.lifecycle.async_scope import async_scope_of
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.loop import LoopRunner, current_loop, loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.plans import loop_choice
-from asyncunit.plans.fixtures import Fixture, Node, is_shared
 from asyncunit.pytest_plugin import function_plans
 from asyncunit.pytest_plugin.asyncio_compat import POLICY, Policies, unwrapped
 from asyncunit.pytest_plugin.detection import is_case
@@ -53,6 +51,8 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 if TYPE_CHECKING:
     from asyncunit.loops.attempts import Attempt
+    from asyncunit.plans.fixtures import Fixture, Node
+    from asyncunit.plans.loop_choice import LoopChoice
     from asyncunit.pytest_plugin.fixtures import OpenPytestFixture
 
 
@@ -159,7 +159,7 @@ class ItemRunner:
         self._policies = Policies()
         self._positions: dict[Any, Position] = {}
         # Of test cases: their loop, and the configuration of those tests that have one of their own.
-        self._choices: dict[type, tuple[loop_choice.LoopChoice, dict[str, Config]] | None] = {}
+        self._choices: dict[type, tuple[LoopChoice, dict[str, Config]] | None] = {}
         # Puts back the thread's current loop as the item is left; None while that is nobody's of asyncunit.
         self._put_loop_back: Callable[[], object] | None = None
         # The test function that pytest has come to, while its scope is open.
@@ -314,7 +314,7 @@ class ItemRunner:
             self._to_forget = definition  # nothing is set up in a module whose own set-up has failed
             raise failure
         node = self._collected.fixtures.node_of(found, self._item)
-        opened = _fixtures().OpenPytestFixture(self._run, node, stays=found.is_declared and is_shared(node))
+        opened = _fixtures().OpenPytestFixture(self._run, node, is_declared=found.is_declared)
         finish = functools.partial(definition.finish, request)
         call = functools.partial(function, **arguments)
         request.addfinalizer(opened.tear_down)
@@ -416,6 +416,8 @@ class ItemRunner:
 
     def _position_of_case(self, item: Any) -> Position:
         """Where a test case stands."""
+        from asyncunit.plans import loop_choice  # test cases have imported it
+
         choice, scope_nodes = loop_choice.choose(item.cls, self._run.config), self._scope_nodes_of(item)
         configs = [choice.config_at(scope_node.scope) for scope_node in scope_nodes]
         depth = depth_of(choice.scope, scope_nodes)
@@ -496,6 +498,8 @@ class ItemRunner:
             plan = self._collected.plan_of(item)
             return None if plan is None else (plan.config, plan.loop_scope)
         if cls not in self._choices:
+            from asyncunit.plans import loop_choice  # test cases have imported it
+
             self._choices[cls] = None
             with contextlib.suppress(AsyncUnitError):  # it is raised again, to be reported, as the class opens
                 choice = loop_choice.choose(cls, self._run.config)

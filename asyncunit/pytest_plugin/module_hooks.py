@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from asyncunit.errors import AsyncUnitError, LoopScopeError
+from asyncunit.introspection.functions import module_hook
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.plans import loop_choice
 from asyncunit.plans.loop_choice import LoopChoice
@@ -64,7 +65,7 @@ def _check(item: Any, plan: FunctionPlan, loop_runner: LoopRunner) -> None:
         name = item.module.__name__
         raise LoopScopeError(
             f"{item.nodeid} runs on the {plan.loop_scope} loop ({plan.reason}), but {name}."
-            f"{loop_choice.module_hook(name)} runs on another, that of the {owner}: the hooks of a module and its test "
+            f"{module_hook(name)} runs on another, that of the {owner}: the hooks of a module and its test "
             f"functions share one loop. Leave loop_scope and loop factories out, or write the same for all of the "
             f"module."
         )

@@ -12,7 +12,6 @@ from asyncunit.config.keys import MARKER, SETTINGS
 from asyncunit.config.settings import ATTRIBUTE, Config, parse_settings, settings, settings_of_module, shown
 from asyncunit.errors import ConfigurationError
 from asyncunit.introspection.functions import class_name
-from asyncunit.plans.loop_choice import check_class
 from asyncunit.records import Record
 from asyncunit.scope import Scope, ScopePath, path_of_module
 
@@ -128,9 +127,12 @@ def read_markers(module: Any, classes: Iterable[type]) -> None:
                 check_agreement(said, vars(member).get(ATTRIBUTE, {}), where)
                 _Marker(**said)(member)
                 marked.add(cls)
-    for cls in classes:
-        if marked.intersection(cls.__mro__):
-            check_class(cls)
+    if marked:
+        from asyncunit.plans.loop_choice import check_class  # test cases have imported it
+
+        for cls in classes:
+            if marked.intersection(cls.__mro__):
+                check_class(cls)
 
 
 class _Marker(settings):

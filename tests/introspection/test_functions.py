@@ -12,6 +12,7 @@ import pytest
 
 import asyncunit
 from asyncunit.introspection.functions import (
+    MODULE_HOOKS,
     as_coroutine,
     bound,
     discard,
@@ -22,6 +23,8 @@ from asyncunit.introspection.functions import (
     is_async_function,
     is_awaitable,
     is_test_method,
+    module_hook,
+    module_hooks,
     name_of,
     parameters_of,
     positional_only,
@@ -295,3 +298,15 @@ def test_another_attribute_that_is_not_there_is_pythons_own_error():
 def test_a_module_may_have_a_getattr_of_its_own():
     with module_of("def __getattr__(name): return 5\n" + FUNCTIONS, "example_own") as module:
         assert module.anything == 5
+
+
+@pytest.mark.parametrize("name", MODULE_HOOKS)
+def test_a_module_has_the_hooks_that_stand_at_its_top(name):
+    with module_of(f"async def {name}(): pass", "example") as module:
+        assert module_hook("example") == name
+        assert getattr(module, name) in module_hooks("example")
+
+
+def test_a_module_that_is_not_there_has_none():
+    assert module_hooks("no.such.module") == (None, None)
+    assert module_hook("no.such.module") is None

@@ -11,7 +11,6 @@ from asyncunit.config.settings import Config
 from asyncunit.plans import class_plan
 from asyncunit.plans.loop_choice import (
     CLASS_HOOKS,
-    MODULE_HOOKS,
     ask,
     choose,
     choose_for_module,
@@ -19,8 +18,6 @@ from asyncunit.plans.loop_choice import (
     class_hooks,
     configs_of_tests,
     empty_hook,
-    module_hook,
-    module_hooks,
 )
 from tests.support import module_of, run
 
@@ -396,18 +393,6 @@ def test_a_hook_is_empty_if_it_is_marked():
     async def hook(): ...
 
     assert class_hooks(type("Example", (), {"asyncSetUpClass": hook})) == (None, None)
-
-
-@pytest.mark.parametrize("name", MODULE_HOOKS)
-def test_a_module_has_the_hooks_that_stand_at_its_top(name):
-    with module_of(f"async def {name}(): pass", "example") as module:
-        assert module_hook("example") == name
-        assert getattr(module, name) in module_hooks("example")
-
-
-def test_a_module_that_is_not_there_has_none():
-    assert module_hooks("no.such.module") == (None, None)
-    assert module_hook("no.such.module") is None
 
 
 def test_a_single_loop_factory_needs_no_class_of_its_own():
