@@ -189,7 +189,7 @@ def check_class(cls: type) -> None:
         plan = plans.planned(cls)
         _check_explicit(cls, explicit, hook, None if plan is None else plan.demand)
     for name, member in vars(cls).items():
-        if is_plain(member):
+        if is_plain(member) or not type(member).__dictoffset__:  # nothing is or can be written on it
             continue
         said = _settings_of_member(member)
         if not said:
