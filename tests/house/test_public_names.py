@@ -17,9 +17,18 @@ def test_importing_asyncunit_imports_nothing_else_of_it(tmp_path):
 
 def test_what_few_suites_need_is_not_imported_with_the_test_cases(tmp_path):
     heavy = ["checks.slow_callbacks", "checks.unclosed_resources", "checks.left_threads", "loops.schedules"]
-    heavy = [f"asyncunit.{name}" for name in (*heavy, "loops.virtual_clock", "pytest_plugin")]
+    heavy = [f"asyncunit.{name}" for name in (*heavy, "checks.left_callbacks", "loops.virtual_clock", "pytest_plugin")]
     code = f"import sys, asyncunit; asyncunit.AsyncTestCase; print([name for name in {heavy} if name in sys.modules])"
     assert python("-c", code, cwd=tmp_path).stdout == "[]\n"
+
+
+def test_the_search_for_left_callbacks_is_imported_before_a_test_that_may_leave_some(tmp_path):
+    """The test may have patched what an import needs."""
+    (tmp_path / "test_it.py").write_text(
+        "import sys, asyncunit\n\nclass TestIt(asyncunit.ClassLoopTestCase):\n    async def test_x(self):\n"
+        "        assert 'asyncunit.checks.left_callbacks' in sys.modules\n"
+    )
+    assert "OK" in python("-m", "unittest", cwd=tmp_path).stderr
 
 
 def test_every_public_name_is_handed_on_and_documented():

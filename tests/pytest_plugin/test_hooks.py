@@ -117,6 +117,36 @@ def test_without_async_tests_no_more_than_options_and_detection_is_imported(pyte
     assert "1 passed" in output, output
 
 
+# What only test cases and fixtures need: each start of a run would wait for it.
+OF_CASES_AND_FIXTURES = [
+    *(f"asyncunit.plans.{name}" for name in ("class_plan", "fixtures", "loop_choice", "variants")),
+    *(f"asyncunit.lifecycle.{name}" for name in ("fixture_setup", "fixtures", "hooks")),
+    *(f"asyncunit.pytest_plugin.{name}" for name in ("fixtures", "module_hooks")),
+    *("asyncunit.cases", "asyncunit.checks.left_callbacks"),
+]
+
+
+def test_test_functions_alone_import_nothing_of_test_cases_and_fixtures(pytester):
+    pytester.makepyfile(
+        "import sys, pytest\n\n@pytest.mark.asyncunit\nasync def test_x():\n"
+        f"    assert not sys.modules.keys() & {set(OF_CASES_AND_FIXTURES)}\n"
+    )
+    output, _ = in_a_process(pytester).communicate(timeout=30)
+    assert "1 passed" in output, output
+
+
+def test_what_sets_fixtures_up_is_imported_before_the_first_test_is_set_up(pytester):
+    """A test or a fixture may have patched what an import needs."""
+    pytester.makepyfile(
+        "import sys, pytest\n\n@pytest.fixture\nasync def value(): return 3\n\n"
+        "@pytest.fixture(scope='session', autouse=True)\ndef first():\n"
+        "    assert 'asyncunit.pytest_plugin.fixtures' in sys.modules\n\n"
+        "@pytest.mark.asyncunit\nasync def test_x(value): assert value == 3\n"
+    )
+    output, _ = in_a_process(pytester, "--asyncunit-mode=auto").communicate(timeout=30)
+    assert "1 passed" in output, output
+
+
 @pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 9 has a TOML of its own")
 def test_the_values_of_pytest_s_own_toml_have_their_types(run, pytester):
     (pytester.path / "pytest.toml").write_text(
