@@ -18,7 +18,6 @@ from asyncunit.config.settings import Config
 from asyncunit.introspection.frames import Place
 from asyncunit.introspection.functions import class_name
 from asyncunit.introspection.tracebacks import print_all
-from asyncunit.records import Record
 from asyncunit.scope import Scope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
@@ -267,13 +266,17 @@ def owner_of_context(context: contextvars.Context) -> OpenScope | None:
     return next(iter(mark), None)
 
 
-class Owner(Record):
+class Owner:
     """What messages say of an owner: its name and those of the scopes around it, and its class."""
 
-    scope: Scope
-    name: str
-    around: tuple[tuple[Scope, str], ...]
-    class_name: str | None
+    # No Record, which takes longer to make: each loop has one.
+    __slots__ = ("around", "class_name", "name", "scope")
+
+    def __init__(self, scope: Scope, name: str, around: tuple[tuple[Scope, str], ...], class_name: str | None) -> None:
+        self.scope = scope
+        self.name = name
+        self.around = around
+        self.class_name = class_name
 
     @property
     def path(self) -> tuple[tuple[Scope, str], ...]:
