@@ -21,7 +21,7 @@ from unittest import IsolatedAsyncioTestCase, TestCase
 
 from asyncunit.cases import run as runs
 from asyncunit.cases import suite
-from asyncunit.cases.running import AwaitingContext, CameOf, RunningTest, attempts_for, run_under
+from asyncunit.cases.running import AwaitingContext, CameOf, Part, RunningTest, attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
@@ -31,7 +31,6 @@ from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.hooks import exploring, innermost_class
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import Part
 from asyncunit.plans import class_plan as plans
 from asyncunit.plans.class_plan import parameter_note
 
@@ -211,9 +210,9 @@ class StepsInScope(IsolatedAsyncioTestCase):
             test = self._asyncunit_test = RunningTest(self)
         try:
             scope_task = test.scope_task or self._asyncunit_opened(test)
-            cls, own = type(self), self.__dict__
+            cls, own, fixtures = type(self), self.__dict__, test.fixtures
             if (
-                test.fixtures is None
+                (fixtures is None or not fixtures.plan.own)
                 and not test.extended
                 and cls.setUp is _SET_UP
                 and cls.asyncSetUp is _ASYNC_SET_UP
@@ -221,10 +220,10 @@ class StepsInScope(IsolatedAsyncioTestCase):
                 and cls.tearDown is _TEAR_DOWN
                 and not ("setUp" in own or "asyncSetUp" in own or "asyncTearDown" in own or "tearDown" in own)
             ):
-                return  # nothing is to be set up, nor to be torn down
-            if "_callSetUp" in test.extended:
-                if test.fixtures is not None:
-                    test.fixtures.set_up(test.fixtures.plan.own)
+                pass  # nothing is to be set up for each test, nor to be torn down
+            elif "_callSetUp" in test.extended:
+                if fixtures is not None:
+                    fixtures.set_up(fixtures.plan.own)
                 with self._asyncunit_awaiting_context(scope_task):
                     _super(self)._callSetUp()
                 test.tear_down_steps = self._asyncunit_tear_down_steps(test, scope_task, together=False)
@@ -234,38 +233,40 @@ class StepsInScope(IsolatedAsyncioTestCase):
             cut = error
         if cut is not None:
             raise test.cut_short(cut)
-        if (fixtures := test.fixtures) is not None and fixtures.plan.named:
+        if fixtures is not None and fixtures.plan.named:
             test.set_up_named(fixtures)
 
     def _asyncunit_set_up(self, test: RunningTest, scope_task: ScopeTask) -> None:
         """Set up fixtures, run the hooks, note those of the tear-down; all that is async together, if that can be."""
         cls, own = type(self), self.__dict__
-        fixtures = () if test.fixtures is None else test.fixtures.plan.own
+        plan = None if test.fixtures is None else test.fixtures.plan
+        fixtures = () if plan is None else plan.own
         has_hook = cls.setUp is not _SET_UP or "setUp" in own
         has_async_hook = cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own
         has_async_tear_down = cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own
         has_tear_down = has_async_tear_down or cls.tearDown is not _TEAR_DOWN or "tearDown" in own
         has_async_hooks = has_async_hook or has_async_tear_down
-        together = bool(fixtures or has_async_hooks) and self._asyncunit_is_run_together(
-            test, has_async_hooks=has_async_hooks
-        )
+        method = None
+        if (fixtures or has_async_hooks) and not (plan is not None and plan.named):
+            method = self._asyncunit_method_run_together(test, has_async_hooks=has_async_hooks)
+        together = method is not None
         steps: list[Callable[[], object]] = []
         if has_tear_down or test.extended:
             steps = self._asyncunit_tear_down_steps(test, scope_task, together=together)
         parts: list[Part] = []
         if test.fixtures is not None and fixtures:
-            if together and not has_hook:
-                parts = test.fixtures.parts(fixtures)
-            if not parts:
+            if together and not has_hook and test.fixtures.plan.plainly_async:
+                parts = [*fixtures]
+            else:
                 test.fixtures.set_up(fixtures)
         if has_hook:
             scope_task.call(self.setUp)
         if has_async_hook and together:
-            parts.append((self.asyncSetUp, None))
+            parts.append(self.asyncSetUp)
         elif has_async_hook:
             call_hook(scope_task, self.asyncSetUp)
-        if parts:
-            self._asyncunit_set_up_together(test, parts, steps)
+        if parts and method is not None:
+            test.set_up_together(parts, steps, method)
         else:
             test.tear_down_steps = steps
 
@@ -288,26 +289,21 @@ class StepsInScope(IsolatedAsyncioTestCase):
             steps.append(lambda: scope_task.call(self.tearDown))
         return steps
 
-    def _asyncunit_is_run_together(self, test: RunningTest, *, has_async_hooks: bool) -> bool:
-        """Whether what is async and stands together is run so: no line of a user's is called, or asks, in between."""
+    def _asyncunit_method_run_together(
+        self, test: RunningTest, *, has_async_hooks: bool
+    ) -> Callable[..., Awaitable[Any]] | None:
+        """The test, if what is async and stands together is run so: no line of a user's is called, or asks, in between.
+
+        Else None.
+        """
         if not self._asyncunit_has_own_steps or self._outcome is None:  # debug() tears down nothing after an error
-            return False
+            return None
         if test.is_postponed or self._asyncunit_substitute_of is not None:
-            return False
-        if test.fixtures is not None and test.fixtures.plan.named:
-            return False
+            return None
         method = getattr(self, self._testMethodName)
         hooks_are_async = not has_async_hooks or (is_async_def(self.asyncSetUp) and is_async_def(self.asyncTearDown))
-        return hooks_are_async and is_async_def(method) and not runs.expects_failure(self, method)
-
-    def _asyncunit_set_up_together(
-        self, test: RunningTest, parts: list[Part], steps: list[Callable[[], object]]
-    ) -> None:
-        """Run the set-up, and the test with it; a subtest that fails is the test's, and not the set-up's."""
-        test.set_up_together(parts, steps, getattr(self, self._testMethodName))
-        if test.came_of_test is not None:
-            test.has_failed_subtest = not self._outcome.success
-            self._outcome.success = True
+        is_together = hooks_are_async and is_async_def(method) and not runs.expects_failure(self, method)
+        return method if is_together else None
 
     def _callTestMethod(self, method: Callable[..., object]) -> None:
         cut = None

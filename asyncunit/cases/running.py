@@ -21,7 +21,8 @@ from asyncunit.lifecycle.fixtures import TestFixtures
 from asyncunit.lifecycle.hooks import ClassScope, loop_of
 from asyncunit.loops.loop import loop_is_running
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Part, Step
+from asyncunit.loops.steps import END_TASK, KEEP_TASK, After, Step
+from asyncunit.plans.fixtures import Node
 from asyncunit.scope import Scope
 from asyncunit.scopes import registry
 
@@ -45,6 +46,10 @@ _SET_UP: Final = Doing.SET_UP
 _TEST: Final = Doing.TEST
 _TEAR_DOWN: Final = Doing.TEAR_DOWN
 
+
+# A step of a set-up that others may follow in the same run of the loop, because nothing sync stands between them: a
+# fixture that is plainly async, or a hook.
+Part = Node | Callable[[], Awaitable[Any]]
 
 # What came of a test that was run with its set-up, until unittest asks for it: its value, and its error.
 CameOf = tuple[Any, BaseException | None]
@@ -87,8 +92,6 @@ class RunningTest(OpenTest):
         self._case = case
         # Whether a subtest of the test has failed while it was run with its set-up.
         self.has_failed_subtest = False
-        # What takes the value of the part of the set-up that is being run.
-        self._take: Callable[[Any], object] | None = None
         # What was raised by a part of the set-up that was not the first.
         self._set_up_error: BaseException | None = None
 
@@ -101,7 +104,7 @@ class RunningTest(OpenTest):
         name = case._testMethodName
         of_class = class_scope.fixtures
         if of_class is not None:
-            plan = of_class.plan.of_test(name, getattr(case, name))
+            plan = of_class.plan.tests.get(name) or of_class.plan.of_test(name, getattr(case, name))
             values = of_class.for_test(plan)
         open_scope = run.open(_FUNCTION, name)
         async_scope, choice = class_scope.async_scope, class_scope.choice
@@ -147,32 +150,48 @@ class RunningTest(OpenTest):
         Raises what ends the set-up. What comes of the test is kept, as ``came_of_test``.
         """
         assert self.scope_task is not None
-        (begin, self._take), *self._ahead = parts
+        self._ahead = parts
         self._method = method
         self._tear_down_steps_of_set_up = tear_down_steps
-        self._doing = _SET_UP
         try:
-            self.scope_task.run(begin(), self)
-        except BaseException:
-            self._doing = self._method = self._take = None
+            self.scope_task.run(self._begin_part(), self)
+            if self._method is not None:  # the test has not begun
+                self._raise_what_kept_it()
+        except BaseException as error:
+            self._doing = self._method = self._set_up_error = None
             self._ahead.clear()
+            told = error if self.fixtures is None else self.fixtures.drop(error)
+            if told is not error:
+                raise told from None
             raise
-        self._take = None  # a cycle, where a part has failed
-        error, self._set_up_error = self._set_up_error, None
-        if error is None and self._ahead:  # something wider has broken in between
-            error = self.scope_task.cancellation or asyncio.CancelledError()
-        if error is not None:
-            self._method = None
-            self._ahead.clear()
-            raise error
-        if self._method is not None:  # something wider has broken just before the test, which is to find that
-            self._end_set_up()
+        if self.came_of_test is not None:  # a subtest that fails is the test's, and not the set-up's
+            outcome = self._case._outcome
+            self.has_failed_subtest = not outcome.success
+            outcome.success = True
+
+    def _raise_what_kept_it(self) -> None:
+        """Raise what ended the set-up; nothing where something wider has broken just before the test, to find that."""
+        assert self.scope_task is not None
+        if self._set_up_error is not None:
+            raise self._set_up_error
+        if self._ahead:  # something wider has broken in between
+            raise self.scope_task.cancellation or asyncio.CancelledError()
+        self._end_set_up()
 
     def _end_set_up(self) -> Callable[..., Any]:
         method, self._method = self._method, None
         assert method is not None
         self.tear_down_steps = self._tear_down_steps_of_set_up
         return method
+
+    def _begin_part(self) -> Awaitable[Any]:
+        """Begin the next part of the set-up."""
+        self._doing = _SET_UP
+        part = self._ahead.pop(0)
+        if type(part) is not Node:
+            return part()  # type: ignore[operator]  # a hook
+        assert self.fixtures is not None
+        return self.fixtures.begin(part)
 
     def next_step(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After:
         """What is to be run in the same run of the loop as the step that is done; else what becomes of the task."""
@@ -201,9 +220,8 @@ class RunningTest(OpenTest):
             self._doing = None
             if doing is _TEST:
                 self.came_of_test = step.value, None
-            elif doing is _SET_UP and self._take is not None:
-                self._take(step.value)
-                self._take = None
+            elif doing is _SET_UP and self.fixtures is not None:
+                self.fixtures.take(step.value)
         if self._method is not None:  # the set-up is not over; the test is not run where a subtest has failed in it
             is_over = is_broken or (not self._ahead and not self._case._outcome.success)
             return KEEP_TASK if is_over else self._go_on()
@@ -219,9 +237,7 @@ class RunningTest(OpenTest):
         """The next part of the set-up, or the test."""
         try:
             if self._ahead:
-                self._doing = _SET_UP
-                begin, self._take = self._ahead.pop(0)
-                return begin()
+                return self._begin_part()
             self._doing = _TEST
             method = self._end_set_up()
             awaitable: Awaitable[Any] = method() if self.fixtures is None else method(**self.fixtures.arguments)

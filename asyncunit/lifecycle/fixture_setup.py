@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import types
 from asyncio import CancelledError
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
 from asyncunit.errors import DefinitionError, LoopClosedError
@@ -49,43 +49,12 @@ def make(
     return _value_of(fixture, made, scope_task)
 
 
-def begin_in_task(
-    fixture: Fixture[Any],
-    arguments: tuple[object, ...],
-    keywords: Mapping[str, object],
-    scope_task: ScopeTask,
-    register: Callable[[Exit], None],
-) -> Coroutine[Any, Any, Any]:
-    """As `make`, of a fixture that is plainly async: what is to be awaited in the task for its value."""
-    made = fixture.function(*arguments, **keywords)
-    if not fixture.is_generator:
-        coroutine: Coroutine[Any, Any, Any] = made
-        return coroutine
-    first = _until_yield(fixture, made, scope_task, register)
-    first.__qualname__ = made.__qualname__  # type: ignore[attr-defined]  # as reports name the step
-    return first
-
-
-async def _until_yield(
-    fixture: Fixture[Any], made: AsyncGenerator[Any, Any], scope_task: ScopeTask, register: Callable[[Exit], None]
-) -> Any:
-    try:
-        value = await anext(made)
-    except StopAsyncIteration:
-        raise no_yield(fixture) from None
-    except BaseException:
-        if is_at_yield(made):
-            register(AsyncExit(scope_task, fixture, made))
-        raise
-    register(AsyncExit(scope_task, fixture, made))
-    return value
-
-
 def _begin(
     fixture: Fixture[Any], made: Any, scope: OpenScope, scope_task: ScopeTask | None, register: Callable[[Exit], None]
 ) -> Any:
     """Run the set-up of a generator."""
     if scope_task is not None and type(made) is types.AsyncGeneratorType:
+        exit_ = AsyncExit(scope_task, fixture, made)
         first: Any = anext(made)
         try:
             return scope_task.run(first)
@@ -93,8 +62,8 @@ def _begin(
             raise no_yield(fixture) from None
         finally:
             first.close()  # it may not have begun, and Python would warn
-            if is_at_yield(made):
-                register(AsyncExit(scope_task, fixture, made))
+            if exit_.is_due:
+                register(exit_)
     if type(made) is types.GeneratorType:
         steps = _ScopedExit(fixture, made, scope, scope_task)
         try:
@@ -132,6 +101,11 @@ class AsyncExit(ContextExit, TearDown):
         self.scope_task = scope_task
         self.fixture = fixture
         self._generator = generator
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the set-up has come to its yield, however the step has ended: then the tear-down is to be run."""
+        return is_at_yield(self._generator)
 
     async def leave(self) -> None:
         """Run the tear-down, in the task of the scope."""

@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
 from typing import Any
 
 from asyncunit.errors import LoopScopeError, raise_all
@@ -14,10 +14,9 @@ from asyncunit.introspection.functions import class_name
 from asyncunit.introspection.tracebacks import printing_at_interrupt
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, as_exception, cut_short, leave
-from asyncunit.lifecycle.fixture_setup import AsyncExit, begin_in_task, make
+from asyncunit.lifecycle.fixture_setup import AsyncExit, make, no_yield
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import Part
 from asyncunit.plans.class_plan import Plan, TestPlan
 from asyncunit.plans.fixtures import Fixture, Node, Request, is_fixture
 from asyncunit.plans.loop_choice import LoopChoice
@@ -275,7 +274,7 @@ class TestFixtures:
     ``clean_up`` runs what a tear-down has registered as cleanups, before the next one, and returns what that raised.
     """
 
-    __slots__ = ("_case", "_clean_up", "_of_class", "_scope_task", "_values", "exits", "plan")
+    __slots__ = ("_begun", "_case", "_clean_up", "_of_class", "_scope_task", "_values", "exits", "plan")
 
     def __init__(
         self,
@@ -293,6 +292,8 @@ class TestFixtures:
         self._scope_task = scope_task
         self._values = values
         self._clean_up = clean_up
+        # The fixture whose set-up was begun by `begin`, until its value is there; with its tear-down, if it has one.
+        self._begun: tuple[Node, AsyncExit | None] | None = None
         scope_task.scope.fixtures = self
         own = vars(case)
         own.update(of_class.by_name)
@@ -304,29 +305,49 @@ class TestFixtures:
         scope_task = self._scope_task
         for node in nodes:
             if node.is_of_test:
-                arguments, keywords = self._filled(node)
+                arguments = () if node.fixture.owner is None else (self._case,)
+                keywords = self._keywords(node)
                 value = make(node.fixture, arguments, keywords, scope_task.scope, scope_task, self.exits.append)
             else:
                 value = self._of_class.obtain(node, self._values, self.plan.chosen)
             self._put(node, value)
 
-    def parts(self, nodes: Iterable[Node]) -> list[Part]:
-        """The set-up of fixtures as parts that may be run together; none where one of them is not plainly async."""
-        parts: list[Part] = []
-        for node in nodes:
-            if not node.is_plainly_async:
-                return []
-            parts.append((functools.partial(self._begin, node), functools.partial(self._put, node)))
-        return parts
+    # A fixture that is plainly async, set up in the task together with others: `begin`, then `take` or `drop`.
 
-    def _begin(self, node: Node) -> Coroutine[Any, Any, Any]:
-        return begin_in_task(node.fixture, *self._filled(node), self._scope_task, self.exits.append)
+    def begin(self, node: Node) -> Awaitable[Any]:
+        """What is to be awaited in the task for the value of the fixture."""
+        keywords = self._keywords(node)
+        made: Any = node.function(**keywords) if node.fixture.owner is None else node.function(self._case, **keywords)
+        if not node.is_generator:
+            self._begun = node, None
+            coroutine: Awaitable[Any] = made
+            return coroutine
+        self._begun = node, AsyncExit(self._scope_task, node.fixture, made)
+        return anext(made)
 
-    def _filled(self, node: Node) -> tuple[tuple[object, ...], dict[str, Any]]:
-        """What the function of a fixture is called with."""
-        case = self._case
-        arguments = () if node.fixture.owner is None else (case,)
-        return arguments, _keywords(node, self._values, self.plan.chosen, self._of_class.cls, case)
+    def take(self, value: Any) -> None:
+        """Take the value of the fixture that was begun, if one was."""
+        if self._begun is None:
+            return
+        (node, exit_), self._begun = self._begun, None
+        if exit_ is not None:
+            self.exits.append(exit_)
+        self._put(node, value)
+
+    def drop(self, error: BaseException) -> BaseException:
+        """Take no value of the fixture that was begun, because of an error; return what is to be raised for it.
+
+        It is torn down where it has come to its yield all the same: it took too long, or was cancelled just then.
+        """
+        if self._begun is None:
+            return error
+        (node, exit_), self._begun = self._begun, None
+        if exit_ is not None and exit_.is_due:
+            self.exits.append(exit_)
+        return no_yield(node.fixture) if type(error) is StopAsyncIteration else error
+
+    def _keywords(self, node: Node) -> dict[str, Any]:
+        return _keywords(node, self._values, self.plan.chosen, self._of_class.cls, self._case)
 
     def _put(self, node: Node, value: Any) -> None:
         """Let the value be found, by the test and by what it names."""
@@ -387,7 +408,9 @@ def _keywords(
     node: Node, values: Mapping[Node, Any], chosen: Mapping[Node, Param], cls: type | None, instance: object
 ) -> dict[str, Any]:
     """What fills the parameters of a fixture, but for the first one."""
-    keywords = {name: values[dependency] for name, dependency in node.dependencies} if node.dependencies else {}
+    keywords: dict[str, Any] = {}
+    for name, dependency in node.dependencies:
+        keywords[name] = values[dependency]
     if node.takes_request:
         own = chosen.get(node)
         values_of_own = None if own is None else own.values

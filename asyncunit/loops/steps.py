@@ -50,11 +50,6 @@ class Continuation(Protocol):
         """Take what a step has raised that was not the first."""
 
 
-# A step of a set-up that others may follow in the same run of the loop, because nothing sync stands between them: what
-# makes the awaitable, and runs none of the user's lines; and what is called with its value, if anything is.
-Part = tuple[Callable[[], Awaitable[Any]], Callable[[Any], object] | None]
-
-
 class TearDown:
     """Who runs the tear-down of a fixture, in a method of its own."""
 

@@ -49,13 +49,14 @@ class TestPlan(Record):
     """What one test uses beyond what is set up for its class, in the order in which it is set up.
 
     ``wide`` outlives the test: what is for all tests of the class, but differs from test to test by a param, and what
-    this test names. ``own`` is made for each test, and ``named`` for this one, because it asks for it. ``arguments``
-    and ``values`` fill its parameters: with fixtures, and with the values of `parametrize`. ``chosen`` are the params
-    of fixtures.
+    this test names. ``own`` is made for each test, and is ``plainly_async`` if all of it is; ``named`` is made for
+    this one, because it asks for it. ``arguments`` and ``values`` fill its parameters: with fixtures, and with the
+    values of `parametrize`. ``chosen`` are the params of fixtures.
     """
 
     wide: tuple[Node, ...]
     own: tuple[Node, ...]
+    plainly_async: bool
     named: tuple[Node, ...] = ()
     arguments: tuple[tuple[str, Node], ...] = ()
     values: Mapping[str, object] = types.MappingProxyType({})
@@ -167,9 +168,11 @@ def _plan(cls: type, written: Mapping[str, Any]) -> Plan:
         # All tests of the class are one function, and name the same.
         roots += [node for function in written.values() for node in _asked_by(resolver, function).values()]
     whole = resolver.in_order(roots)
+    own = tuple(node for node in whole if node.is_of_test)
     usual = TestPlan(
         wide=tuple(node for node in whole if node.varies and not node.is_of_test),
-        own=tuple(node for node in whole if node.is_of_test),
+        own=own,
+        plainly_async=all(node.is_plainly_async for node in own),
     )
     tests: dict[str, TestPlan] = {}
     all_variants: dict[str, list[Variant]] = {}

@@ -391,14 +391,16 @@ class Node:
 
     There is one for all classes that see it so, and these share its value. ``varies`` are those of the fixtures behind
     it, itself included, that have params. ``needs_loop`` is true where one of them is async, and
-    ``is_of_test`` where it is made for each test. ``is_plainly_async`` and ``takes_request`` are the fixture's: each
-    test asks for them, and what has a __getattr__() is slow to ask.
+    ``is_of_test`` where it is made for each test. ``function``, ``is_generator``, ``is_plainly_async`` and
+    ``takes_request`` are the fixture's: each test asks for them, and what has a __getattr__() is slow to ask.
     """
 
     __slots__ = (
         "__weakref__",
         "dependencies",
         "fixture",
+        "function",
+        "is_generator",
         "is_of_test",
         "is_plainly_async",
         "needs_loop",
@@ -410,6 +412,8 @@ class Node:
         self.fixture = fixture
         self.dependencies = dependencies
         self.is_of_test = fixture.scope is Scope.FUNCTION
+        self.function: Callable[..., Any] = fixture.function
+        self.is_generator: bool = fixture.is_generator
         self.is_plainly_async: bool = fixture.is_plainly_async
         self.takes_request: bool = fixture.takes_request
         own = [] if fixture.param_set is None else [self]
