@@ -63,10 +63,8 @@ class RunningTest(OpenTest):
     values to run tests with.
     """
 
-    # While the set-up is run together with the test: its parts that are to follow at once, and the steps that are to be
-    # run once it has succeeded.
+    # While the set-up is run together with the test: its parts that are to follow at once.
     _ahead: list[Part]
-    _tear_down_steps_of_set_up: list[Callable[[], object]]
     _case: Any
 
     def __init__(self, case: Any) -> None:
@@ -152,12 +150,14 @@ class RunningTest(OpenTest):
         assert self.scope_task is not None
         self._ahead = parts
         self._method = method
-        self._tear_down_steps_of_set_up = tear_down_steps
+        self.tear_down_steps = tear_down_steps
         try:
             self.scope_task.run(self._begin_part(), self)
-            if self._method is not None:  # the test has not begun
-                self._raise_what_kept_it()
+            if self._method is not None:
+                self._raise_what_kept_the_test()
         except BaseException as error:
+            if self._method is not None:  # the set-up has not succeeded
+                self.tear_down_steps = []
             self._doing = self._method = self._set_up_error = None
             self._ahead.clear()
             told = error if self.fixtures is None else self.fixtures.drop(error)
@@ -169,20 +169,14 @@ class RunningTest(OpenTest):
             self.has_failed_subtest = not outcome.success
             outcome.success = True
 
-    def _raise_what_kept_it(self) -> None:
-        """Raise what ended the set-up; nothing where something wider has broken just before the test, to find that."""
+    def _raise_what_kept_the_test(self) -> None:
+        """Raise what ended the set-up before the test has begun."""
         assert self.scope_task is not None
         if self._set_up_error is not None:
             raise self._set_up_error
         if self._ahead:  # something wider has broken in between
             raise self.scope_task.cancellation or asyncio.CancelledError()
-        self._end_set_up()
-
-    def _end_set_up(self) -> Callable[..., Any]:
-        method, self._method = self._method, None
-        assert method is not None
-        self.tear_down_steps = self._tear_down_steps_of_set_up
-        return method
+        self._method = None  # something wider has broken just before the test, which is to find that
 
     def _begin_part(self) -> Awaitable[Any]:
         """Begin the next part of the set-up."""
@@ -195,7 +189,7 @@ class RunningTest(OpenTest):
 
     def next_step(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After:
         """What is to be run in the same run of the loop as the step that is done; else what becomes of the task."""
-        if self._doing is not None or self._method is not None or self.tear_down_hook is not None:
+        if self._doing is not None or self.tear_down_hook is not None:
             following = self._next_part(step, is_broken=is_broken)
             if following is not None:
                 return following
@@ -239,7 +233,8 @@ class RunningTest(OpenTest):
             if self._ahead:
                 return self._begin_part()
             self._doing = _TEST
-            method = self._end_set_up()
+            method, self._method = self._method, None
+            assert method is not None
             awaitable: Awaitable[Any] = method() if self.fixtures is None else method(**self.fixtures.arguments)
             return awaitable
         except Exception as error:  # of a call with the wrong arguments

@@ -387,15 +387,16 @@ class TestFixtures:
 
     def tear_down(self) -> list[BaseException]:
         """Tear down what was set up for the test, and return what that raised."""
-        errors = self._scope_task.scope.take_untold()
+        scope = self._scope_task.scope
+        errors: list[BaseException] = scope.take_untold() if scope.untold else []
         if self.exits:  # mostly, all have been called by then
-            with printing_at_interrupt(self._scope_task.scope, errors):
+            with printing_at_interrupt(scope, errors):
                 while self.exits:
                     errors += leave(self.exits.pop())
                     errors += self._clean_up()
-        self._scope_task.scope.fixtures = None
+        scope.fixtures = None
         own = vars(self._case)
-        for name in self.names:
+        for name in self._of_class.plan.names:
             own.pop(name, None)
         return errors
 

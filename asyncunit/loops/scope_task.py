@@ -34,6 +34,7 @@ from asyncunit.loops.steps import (
     END_TASK,
     KEEP_TASK,
     After,
+    AsyncGeneratorNext,
     Continuation,
     Step,
     call_in_time,
@@ -301,12 +302,10 @@ class ScopeTask:
                     if step.begin is not None:
                         step.begin()
                     self._running = step
-                    if type(awaitable) is CoroutineType:
+                    if (kind := type(awaitable)) is CoroutineType or kind is AsyncGeneratorNext:
                         try:
-                            waits_for = awaitable.send(None)
-                        except (
-                            StopIteration
-                        ) as end:  # it did not wait: nothing more is needed for most of what is short
+                            waits_for = awaitable.send(None)  # type: ignore[attr-defined]
+                        except StopIteration as end:  # it did not wait: most of what is short needs nothing more
                             step.value = end.value
                         else:
                             step.waits_for(waits_for)
@@ -340,18 +339,18 @@ class ScopeTask:
     def _follow(self, step: Step) -> After:
         """See what follows a step in the same run of the loop; else it is done, and what becomes of the task."""
         following: Awaitable[Any] | After = KEEP_TASK
-        if step.continuation is not None:
+        continuation = step.continuation
+        if continuation is not None:
             if self._deadline is not None:
                 self._unwatch(step)
             is_broken = step.error is not None or step.stray is not None or self.cancellation is not None
-            following = step.continuation.next_step(step, is_broken=is_broken)
+            following = continuation.next_step(step, is_broken=is_broken)
         if following is END_TASK or following is KEEP_TASK:
             self._finish(step)
             return following
         # The next that the task takes: whoever waits for the step waits for that too.
-        last = Step(following, step.continuation)
-        last.first = first = step.first or step
-        first.last = last
+        first = step.first or step
+        last = first.last = Step(following, continuation, first)
         self._inbox.insert(0, last)
         if self.loop_runner.virtual is not None:
             self.loop_runner.virtual.begin_step()

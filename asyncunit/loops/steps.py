@@ -7,7 +7,7 @@ import enum
 import inspect
 import warnings
 from asyncio import CancelledError, Future, Task, _register_task, _unregister_task
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from types import CoroutineType  # slow to read of the module: it has a __getattr__()
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -56,6 +56,16 @@ class TearDown:
     fixture: Any
 
 
+async def _nothing() -> AsyncGenerator[None, None]:
+    yield
+
+
+# What ``anext()`` gives of an async generator.
+_first = anext(_nothing())
+_first.close()
+AsyncGeneratorNext = type(_first)
+
+
 class Step:
     """Something to await in a scope's task, and what came of it.
 
@@ -67,7 +77,9 @@ class Step:
     it was cancelled before it had begun.
     """
 
-    def __init__(self, awaitable: Awaitable[Any], continuation: Continuation | None = None) -> None:
+    def __init__(
+        self, awaitable: Awaitable[Any], continuation: Continuation | None = None, first: Step | None = None
+    ) -> None:
         # Not in the class as well: Python is slow to read and to set what is in both.
         self.awaitable = awaitable
         self.continuation = continuation
@@ -79,7 +91,7 @@ class Step:
         self.stray: BaseException | None = None
         self.waiter: Future[None] | None = None
         self.last: Step | None = None
-        self.first: Step | None = None
+        self.first = first
         self.expired: AsyncUnitError | None = None
         self.last_call: Deadline | None = None
         # The task that takes the step, and whether it is out of the list of all tasks: it is while the step waits, so
