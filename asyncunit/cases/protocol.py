@@ -211,15 +211,17 @@ class StepsInScope(IsolatedAsyncioTestCase):
         try:
             scope_task = test.scope_task or self._asyncunit_opened(test)
             cls, own, fixtures = type(self), self.__dict__, test.fixtures
-            if (
-                (fixtures is None or not fixtures.plan.own)
-                and not test.extended
-                and cls.setUp is _SET_UP
-                and cls.asyncSetUp is _ASYNC_SET_UP
-                and cls.asyncTearDown is _ASYNC_TEAR_DOWN
-                and cls.tearDown is _TEAR_DOWN
-                and not ("setUp" in own or "asyncSetUp" in own or "asyncTearDown" in own or "tearDown" in own)
-            ):
+            has_hooks = (
+                cls.setUp is not _SET_UP
+                or cls.asyncSetUp is not _ASYNC_SET_UP
+                or cls.asyncTearDown is not _ASYNC_TEAR_DOWN
+                or cls.tearDown is not _TEAR_DOWN
+                or "setUp" in own
+                or "asyncSetUp" in own
+                or "asyncTearDown" in own
+                or "tearDown" in own
+            )
+            if not has_hooks and not test.extended and (fixtures is None or not fixtures.plan.own):
                 pass  # nothing is to be set up for each test, nor to be torn down
             elif "_callSetUp" in test.extended:
                 if fixtures is not None:
@@ -228,7 +230,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
                     _super(self)._callSetUp()
                 test.tear_down_steps = self._asyncunit_tear_down_steps(test, scope_task, together=False)
             else:
-                self._asyncunit_set_up(test, scope_task)
+                self._asyncunit_set_up(test, scope_task, has_hooks=has_hooks)
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
@@ -236,29 +238,31 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if fixtures is not None and fixtures.plan.named:
             test.set_up_named(fixtures)
 
-    def _asyncunit_set_up(self, test: RunningTest, scope_task: ScopeTask) -> None:
+    def _asyncunit_set_up(self, test: RunningTest, scope_task: ScopeTask, *, has_hooks: bool) -> None:
         """Set up fixtures, run the hooks, note those of the tear-down; all that is async together, if that can be."""
-        cls, own = type(self), self.__dict__
-        plan = None if test.fixtures is None else test.fixtures.plan
-        fixtures = () if plan is None else plan.own
-        has_hook = cls.setUp is not _SET_UP or "setUp" in own
-        has_async_hook = cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own
-        has_async_tear_down = cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own
-        has_tear_down = has_async_tear_down or cls.tearDown is not _TEAR_DOWN or "tearDown" in own
-        has_async_hooks = has_async_hook or has_async_tear_down
+        fixtures = test.fixtures
+        own_fixtures = () if fixtures is None else fixtures.plan.own
+        has_hook = has_async_hook = has_tear_down = has_async_hooks = False
+        if has_hooks:
+            cls, own = type(self), self.__dict__
+            has_hook = cls.setUp is not _SET_UP or "setUp" in own
+            has_async_hook = cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own
+            has_async_tear_down = cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own
+            has_tear_down = has_async_tear_down or cls.tearDown is not _TEAR_DOWN or "tearDown" in own
+            has_async_hooks = has_async_hook or has_async_tear_down
         method = None
-        if (fixtures or has_async_hooks) and not (plan is not None and plan.named):
+        if (own_fixtures or has_async_hooks) and (fixtures is None or not fixtures.plan.named):
             method = self._asyncunit_method_run_together(test, has_async_hooks=has_async_hooks)
         together = method is not None
         steps: list[Callable[[], object]] = []
         if has_tear_down or test.extended:
             steps = self._asyncunit_tear_down_steps(test, scope_task, together=together)
         parts: list[Part] = []
-        if test.fixtures is not None and fixtures:
-            if together and not has_hook and test.fixtures.plan.plainly_async:
-                parts = [*fixtures]
+        if fixtures is not None and own_fixtures:
+            if together and not has_hook and fixtures.plan.plainly_async:
+                parts += own_fixtures
             else:
-                test.fixtures.set_up(fixtures)
+                fixtures.set_up(own_fixtures)
         if has_hook:
             scope_task.call(self.setUp)
         if has_async_hook and together:

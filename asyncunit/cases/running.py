@@ -33,9 +33,9 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 
 class Doing(enum.Enum):
-    """Which part of a test is run together with others."""
+    """Which part of a test is run together with others, where that is not a fixture."""
 
-    SET_UP = "set-up"
+    SET_UP = "set-up hook"
     TEST = "test"
     TEAR_DOWN = "tear-down"
 
@@ -80,8 +80,8 @@ class RunningTest(OpenTest):
         self.came_of_test: CameOf | None = None
         # The async tear-down hook, where it is the first of the steps and may be run with the test.
         self.tear_down_hook: Callable[[], Awaitable[Any]] | None = None
-        # What is being run, of what is run together.
-        self._doing: Doing | None = None
+        # What is being run, of what is run together: a fixture's set-up, or another part of the test.
+        self._doing: Node | Doing | None = None
         # The test, while it is to follow the set-up at once.
         self._method: Callable[..., Any] | None = None
         # Closes what was opened for this test alone; None where a suite has set up its class.
@@ -158,10 +158,10 @@ class RunningTest(OpenTest):
         except BaseException as error:
             if self._method is not None:  # the set-up has not succeeded
                 self.tear_down_steps = []
-            self._doing = self._method = self._set_up_error = None
+            doing, self._doing = self._doing, None
+            self._method = self._set_up_error = None
             self._ahead.clear()
-            told = error if self.fixtures is None else self.fixtures.drop(error)
-            if told is not error:
+            if type(doing) is Node and self.fixtures is not None and (told := self.fixtures.drop(doing, error)):
                 raise told from None
             raise
         if self.came_of_test is not None:  # a subtest that fails is the test's, and not the set-up's
@@ -180,19 +180,27 @@ class RunningTest(OpenTest):
 
     def _begin_part(self) -> Awaitable[Any]:
         """Begin the next part of the set-up."""
-        self._doing = _SET_UP
         part = self._ahead.pop(0)
-        if type(part) is not Node:
-            return part()  # type: ignore[operator]  # a hook
-        assert self.fixtures is not None
-        return self.fixtures.begin(part)
+        if type(part) is Node and self.fixtures is not None:
+            self._doing = part
+            return self.fixtures.begin(part)
+        self._doing = _SET_UP
+        return part()  # type: ignore[operator]  # a hook
 
     def next_step(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After:
         """What is to be run in the same run of the loop as the step that is done; else what becomes of the task."""
-        if self._doing is not None or self.tear_down_hook is not None:
-            following = self._next_part(step, is_broken=is_broken)
-            if following is not None:
-                return following
+        doing = self._doing
+        if doing is not None and (not is_broken or (step.error is None and step.stray is None)):
+            self._doing = None
+            if doing is _TEST:
+                self.came_of_test = step.value, None
+            elif type(doing) is Node and self.fixtures is not None:
+                self.fixtures.put(doing, step.value)
+        if self._method is not None:  # the set-up is not over; the test is not run where a subtest has failed in it
+            is_over = is_broken or (not self._ahead and not self._case._outcome.success)
+            return KEEP_TASK if is_over else self._go_on()
+        if self.tear_down_hook is not None and not is_broken:
+            return self._begin_tear_down(self.tear_down_hook)
         if self.outer or self.is_postponed:
             return KEEP_TASK
         # After the test: the tear-down of a fixture, where nothing else is to be run before it.
@@ -207,26 +215,6 @@ class RunningTest(OpenTest):
             return KEEP_TASK
         return KEEP_TASK if fixtures is not None and fixtures.has_async_exit else END_TASK
 
-    def _next_part(self, step: Step, *, is_broken: bool) -> Awaitable[Any] | After | None:
-        """What follows a part of the set-up, or the test, of what is run together; None where nothing of that does."""
-        doing = self._doing
-        if doing is not None and step.error is None and step.stray is None:
-            self._doing = None
-            if doing is _TEST:
-                self.came_of_test = step.value, None
-            elif doing is _SET_UP and self.fixtures is not None:
-                self.fixtures.take(step.value)
-        if self._method is not None:  # the set-up is not over; the test is not run where a subtest has failed in it
-            is_over = is_broken or (not self._ahead and not self._case._outcome.success)
-            return KEEP_TASK if is_over else self._go_on()
-        if self.tear_down_hook is not None and not is_broken:
-            hook, self.tear_down_hook = self.tear_down_hook, None
-            self.tear_down_steps.pop(0)
-            self.scope_task.is_ending = True  # type: ignore[union-attr]  # a step has run in it
-            self._doing = _TEAR_DOWN
-            return hook()
-        return None
-
     def _go_on(self) -> Awaitable[Any] | After:
         """The next part of the set-up, or the test."""
         try:
@@ -235,18 +223,28 @@ class RunningTest(OpenTest):
             self._doing = _TEST
             method, self._method = self._method, None
             assert method is not None
-            awaitable: Awaitable[Any] = method() if self.fixtures is None else method(**self.fixtures.arguments)
+            arguments = {} if self.fixtures is None else self.fixtures.arguments
+            awaitable: Awaitable[Any] = method(**arguments) if arguments else method()
             return awaitable
         except Exception as error:  # of a call with the wrong arguments
             self.step_failed(error)
             return KEEP_TASK
 
+    def _begin_tear_down(self, hook: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        """Begin the async tear-down hook."""
+        self.tear_down_hook = None
+        self.tear_down_steps.pop(0)
+        self.scope_task.is_ending = True  # type: ignore[union-attr]  # a step has run in it
+        self._doing = _TEAR_DOWN
+        return hook()
+
     def step_failed(self, error: BaseException) -> None:
         """Take what was raised by a step that was run after another, in the same run of the loop."""
-        doing, self._doing = self._doing, None
-        if doing is _SET_UP:
+        if self._method is not None:  # of the set-up
             self._set_up_error = error
-        elif doing is _TEST:
+            return
+        doing, self._doing = self._doing, None
+        if doing is _TEST:
             self.came_of_test = None, error
         elif (scope_task := self.scope_task) is not None:  # the tear-down of a hook, or of a fixture
             scope_task.scope.tell_later(to_tell(scope_task, error))

@@ -150,10 +150,14 @@ def positional_only(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY)
 
 
+# Asked for each test.
+_CO_COROUTINE = inspect.CO_COROUTINE
+
+
 def is_async_def(function: object) -> bool:
     """Whether calling ``function`` runs none of its lines, but makes a coroutine of them."""
     code = getattr(function, "__code__", None)
-    return type(code) is CodeType and bool(code.co_flags & inspect.CO_COROUTINE)
+    return type(code) is CodeType and code.co_flags & _CO_COROUTINE != 0
 
 
 def is_awaitable(value: object) -> bool:

@@ -274,7 +274,7 @@ class TestFixtures:
     ``clean_up`` runs what a tear-down has registered as cleanups, before the next one, and returns what that raised.
     """
 
-    __slots__ = ("_begun", "_case", "_clean_up", "_of_class", "_scope_task", "_values", "exits", "plan")
+    __slots__ = ("_case", "_clean_up", "_of_class", "_scope_task", "_values", "exits", "plan")
 
     def __init__(
         self,
@@ -292,8 +292,6 @@ class TestFixtures:
         self._scope_task = scope_task
         self._values = values
         self._clean_up = clean_up
-        # The fixture whose set-up was begun by `begin`, until its value is there; with its tear-down, if it has one.
-        self._begun: tuple[Node, AsyncExit | None] | None = None
         scope_task.scope.fixtures = self
         own = vars(case)
         own.update(of_class.by_name)
@@ -306,50 +304,37 @@ class TestFixtures:
         for node in nodes:
             if node.is_of_test:
                 arguments = () if node.fixture.owner is None else (self._case,)
-                keywords = self._keywords(node)
+                keywords = _keywords(node, self._values, self.plan.chosen, self._of_class.cls, self._case)
                 value = make(node.fixture, arguments, keywords, scope_task.scope, scope_task, self.exits.append)
             else:
                 value = self._of_class.obtain(node, self._values, self.plan.chosen)
-            self._put(node, value)
+            self.put(node, value)
 
-    # A fixture that is plainly async, set up in the task together with others: `begin`, then `take` or `drop`.
+    # A fixture that is plainly async, set up in the task together with others: `begin`, then `put` or `drop`.
 
     def begin(self, node: Node) -> Awaitable[Any]:
         """What is to be awaited in the task for the value of the fixture."""
-        keywords = self._keywords(node)
-        made: Any = node.function(**keywords) if node.fixture.owner is None else node.function(self._case, **keywords)
-        if not node.is_generator:
-            self._begun = node, None
-            coroutine: Awaitable[Any] = made
-            return coroutine
-        self._begun = node, AsyncExit(self._scope_task, node.fixture, made)
-        return anext(made)
+        case, fixture = self._case, node.fixture
+        keywords = _keywords(node, self._values, self.plan.chosen, self._of_class.cls, case)
+        made: Any = node.function(**keywords) if fixture.owner is None else node.function(case, **keywords)
+        if node.is_generator:
+            self.exits.append(AsyncExit(self._scope_task, fixture, made))
+            made = anext(made)
+        awaitable: Awaitable[Any] = made
+        return awaitable
 
-    def take(self, value: Any) -> None:
-        """Take the value of the fixture that was begun, if one was."""
-        if self._begun is None:
-            return
-        (node, exit_), self._begun = self._begun, None
-        if exit_ is not None:
-            self.exits.append(exit_)
-        self._put(node, value)
-
-    def drop(self, error: BaseException) -> BaseException:
-        """Take no value of the fixture that was begun, because of an error; return what is to be raised for it.
+    def drop(self, node: Node, error: BaseException) -> BaseException | None:
+        """Give up the fixture that was begun last, because of an error; return what is to be raised in place of that.
 
         It is torn down where it has come to its yield all the same: it took too long, or was cancelled just then.
         """
-        if self._begun is None:
-            return error
-        (node, exit_), self._begun = self._begun, None
-        if exit_ is not None and exit_.is_due:
-            self.exits.append(exit_)
-        return no_yield(node.fixture) if type(error) is StopAsyncIteration else error
+        exit_ = self.exits[-1] if self.exits else None
+        if not isinstance(exit_, AsyncExit) or exit_.fixture is not node.fixture or exit_.is_due:
+            return None
+        self.exits.pop()
+        return no_yield(node.fixture) if type(error) is StopAsyncIteration else None
 
-    def _keywords(self, node: Node) -> dict[str, Any]:
-        return _keywords(node, self._values, self.plan.chosen, self._of_class.cls, self._case)
-
-    def _put(self, node: Node, value: Any) -> None:
+    def put(self, node: Node, value: Any) -> None:
         """Let the value be found, by the test and by what it names."""
         self._values[node] = value
         for name in self._of_class.plan.attributes.get(node, ()):

@@ -37,6 +37,8 @@ from asyncunit.loops.steps import (
     AsyncGeneratorNext,
     Continuation,
     Step,
+    SubmittedStep,
+    Waiting,
     call_in_time,
     took_too_long,
     waiting,
@@ -130,6 +132,10 @@ class ScopeTask:
         self._current: Step | None = None
         # That step, from its first line to its last: what is before and after is asyncunit's, and not to be cancelled.
         self._running: Step | None = None
+        # The last step that has begun of those that follow one in the same run of the loop; None where none has.
+        self._last: Step | None = None
+        # Whether the configuration asks for something while a step is run, or the clock does.
+        self._is_watched = False
         # Of the step that is being run, where it has one.
         self._deadline: Deadline | None = None
         # True while the scope's sync code runs: its context is then entered, and cannot be entered again.
@@ -163,10 +169,11 @@ class ScopeTask:
                 f'loop_scope = "{self.loop_runner.owner.scope}"'
             )
         current = self._current
-        if self._in_sync or (current is not None and (current.waiter is None or current_owner() is self.scope)):
+        if self._in_sync or (
+            current is not None and (type(current) is not SubmittedStep or current_owner() is self.scope)
+        ):
             return await function(*args)
-        step = Step(function(*args))
-        step.waiter = self.loop_runner.loop.create_future()
+        step = SubmittedStep(function(*args), self.loop_runner.loop.create_future())
         self._post(step)
         try:
             await step.waiter
@@ -178,7 +185,7 @@ class ScopeTask:
         value: T = step.value
         return value
 
-    async def _cancel_submitted(self, step: Step) -> None:
+    async def _cancel_submitted(self, step: SubmittedStep) -> None:
         """Whoever waited for the step was cancelled: so is the step, which is waited for."""
         if step in self._inbox:
             self._inbox.remove(step)
@@ -298,7 +305,7 @@ class ScopeTask:
                     if (self.cancellation is not None or step.is_kept_from_beginning) and not self.is_ending:
                         step.discard()
                         raise self.cancellation or CancelledError()
-                    awaitable, step.task = step.awaitable, task
+                    awaitable = step.awaitable
                     if step.begin is not None:
                         step.begin()
                     self._running = step
@@ -308,10 +315,9 @@ class ScopeTask:
                         except StopIteration as end:  # it did not wait: most of what is short needs nothing more
                             step.value = end.value
                         else:
-                            step.waits_for(waits_for)
-                            step.value = await step
+                            step.value = await Waiting(task, awaitable, waits_for)
                     else:
-                        step.value = await step
+                        step.value = await Waiting(task, awaitable)
                 except GeneratorExit as error:
                     self._running = None
                     step.error = error
@@ -338,24 +344,22 @@ class ScopeTask:
 
     def _follow(self, step: Step) -> After:
         """See what follows a step in the same run of the loop; else it is done, and what becomes of the task."""
-        following: Awaitable[Any] | After = KEEP_TASK
         continuation = step.continuation
-        if continuation is not None:
-            if self._deadline is not None:
-                self._unwatch(step)
-            is_broken = step.error is not None or step.stray is not None or self.cancellation is not None
-            following = continuation.next_step(step, is_broken=is_broken)
+        if continuation is None:
+            self._finish(step)
+            return KEEP_TASK
+        if self._deadline is not None:
+            self._unwatch(step)
+        is_broken = step.error is not None or step.stray is not None or self.cancellation is not None
+        following = continuation.next_step(step, is_broken=is_broken)
         if following is END_TASK or following is KEEP_TASK:
             self._finish(step)
             return following
         # The next that the task takes: whoever waits for the step waits for that too.
-        first = step.first or step
-        last = first.last = Step(following, continuation, first)
+        last = self._last = Step(following, continuation)
         self._inbox.insert(0, last)
-        if self.loop_runner.virtual is not None:
-            self.loop_runner.virtual.begin_step()
-        if self._config.timeout is not None:
-            self._watch(last, self._config.timeout)
+        if self._is_watched:
+            self._begin_to_watch(last)
         return KEEP_TASK
 
     async def _be_idle(self, task: Task[None]) -> None:
@@ -373,7 +377,8 @@ class ScopeTask:
             await self._absorb(task, step)
         if step.expired is not None:
             step.end_expired(step.expired)
-        if step.waiter and not step.is_cancelled_by_caller and type(step.error) is CancelledError:
+        is_submitted = type(step) is SubmittedStep and not step.is_cancelled_by_caller
+        if is_submitted and type(step.error) is CancelledError:
             self.cancelled(step.error)
 
     async def _absorb(self, task: Task[None], step: Step) -> None:
@@ -388,7 +393,7 @@ class ScopeTask:
     def _finish(self, step: Step) -> None:
         self._current = None
         step.done = True
-        if step.waiter is None:
+        if type(step) is not SubmittedStep:
             self._loop.stop()
         elif not step.waiter.done():
             step.waiter.set_result(None)
@@ -442,17 +447,18 @@ class ScopeTask:
         if interrupt.is_deferred and not self.is_ending:
             discard(awaitable)
             interrupt.raise_deferred()
-        watches = self._config.watches or self.loop_runner.virtual is not None
+        self._is_watched = is_watched = self._config.watches or self.loop_runner.virtual is not None
         step = Step(awaitable, continuation)
-        if watches:
+        self._last = None
+        if is_watched:
             step.begin = self.loop_runner.instrument.step_begins(loop, self._config)
         self._post(step)
-        if watches:
+        if is_watched:
             self._drive_watched(step)
         else:
             self._drive(step)
-        if continuation is not None and (last := step.last) is not None:
-            step.last = None  # a cycle, because it refers to the step
+        if continuation is not None and (last := self._last) is not None:
+            self._last = None  # a cycle, because it refers to the continuation
             if last.error is not None or last.stray is not None:
                 self._end_following(step, last, continuation)
         if step.error is not None or step.stray is not None:
@@ -508,10 +514,10 @@ class ScopeTask:
                 except DeadlockError as error:
                     dead = error
                 except BaseException as stray:  # of a signal handler; SystemExit also of another task or a callback
-                    self._end_by(step.last or step, stray)
+                    self._end_by(self._last or step, stray)
                 if dead is not None:  # not while it is handled: it would be the context of what is raised
-                    self._end_deadlocked(step.last or step, dead)
-                last = step.last or step
+                    self._end_deadlocked(self._last or step, dead)
+                last = self._last or step
                 if last.done:
                     break
         finally:
@@ -527,7 +533,7 @@ class ScopeTask:
 
         That is asyncio.Runner's rule.
         """
-        last = step.last or step
+        last = self._last or step
         cancelled = last.error
         if cancelled is None or not is_error(cancelled, CancelledError):
             self.loop_runner.interrupt.count = 0
@@ -540,10 +546,7 @@ class ScopeTask:
         """As `_drive`, under what the configuration asks for while the loop runs."""
         loop, config = self._loop, self._config
         virtual = self.loop_runner.virtual
-        if virtual is not None:
-            virtual.begin_step()
-        if config.timeout is not None:
-            self._watch(step, config.timeout)
+        self._begin_to_watch(step)
         if config.loop_debug is not None:
             debug = loop.get_debug()
             loop.set_debug(config.loop_debug)
@@ -554,9 +557,9 @@ class ScopeTask:
                 loop.set_debug(debug)
             self.loop_runner.instrument.step_ends()
             if self._deadline is not None:
-                self._unwatch(step.last or step)
+                self._unwatch(self._last or step)
             if virtual is not None:
-                warn_of_held_clock(self.scope, (step.last or step).name, virtual)
+                warn_of_held_clock(self.scope, (self._last or step).name, virtual)
 
     def _end_by(self, step: Step, stray: BaseException) -> None:
         """Have the step end with what was thrown out of the loop, within CLOSE_TIMEOUT seconds.
@@ -594,9 +597,13 @@ class ScopeTask:
             step.last_call.stop()
             step.last_call = None
 
-    def _watch(self, step: Step, timeout: float) -> None:
-        """Have the step ended when it takes longer than ``timeout`` seconds."""
-        self._deadline = self._call_later(timeout, step, self._expire, step, timeout)
+    def _begin_to_watch(self, step: Step) -> None:
+        """Have the step ended when it takes longer than its timeout; a virtual clock is told that a step begins."""
+        if self.loop_runner.virtual is not None:
+            self.loop_runner.virtual.begin_step()
+        timeout = self._config.timeout
+        if timeout is not None:
+            self._deadline = self._call_later(timeout, step, self._expire, step, timeout)
 
     def _unwatch(self, step: Step) -> None:
         """The step is done; if it took too long without being ended, say so."""

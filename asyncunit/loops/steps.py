@@ -69,56 +69,93 @@ AsyncGeneratorNext = type(_first)
 class Step:
     """Something to await in a scope's task, and what came of it.
 
-    ``waiter`` is None where the caller stands outside the loop and runs it until ``done``. ``continuation`` tells what
-    follows in the same run of the loop, step by step: ``last`` is the last of them that has begun, and this one
-    is the ``first`` of each. ``expired`` is the error that it ends with because it took too long, or would never end,
-    and ``last_call`` what gives it up where it does not. ``stray`` was thrown out of the loop meanwhile.
-    ``is_cancelled_by_caller`` is true where whoever waited for it was cancelled, and ``is_kept_from_beginning`` where
-    it was cancelled before it had begun.
+    ``continuation`` tells what follows in the same run of the loop, step by step. ``expired`` is the error that it ends
+    with because it took too long, or would never end, and ``last_call`` what gives it up where it does not. ``stray``
+    was thrown out of the loop meanwhile. ``is_kept_from_beginning`` is true where it was cancelled before it had begun.
     """
 
-    def __init__(
-        self, awaitable: Awaitable[Any], continuation: Continuation | None = None, first: Step | None = None
-    ) -> None:
+    def __init__(self, awaitable: Awaitable[Any], continuation: Continuation | None = None) -> None:
         # Not in the class as well: Python is slow to read and to set what is in both.
         self.awaitable = awaitable
         self.continuation = continuation
         # What is to be called in the running loop just before.
         self.begin: Callable[[], object] | None = None
-        self.done = self.is_kept_from_beginning = self.is_cancelled_by_caller = False
+        self.done = self.is_kept_from_beginning = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.stray: BaseException | None = None
-        self.waiter: Future[None] | None = None
-        self.last: Step | None = None
-        self.first = first
         self.expired: AsyncUnitError | None = None
         self.last_call: Deadline | None = None
-        # The task that takes the step, and whether it is out of the list of all tasks: it is while the step waits, so
-        # that code which cancels all other tasks, or counts them, finds its own alone.
-        self.task: Task[None] | None = None
-        self._is_unlisted = False
-        # What the step iterates over, and what that gave already before it was asked to.
-        self._iterator: Any = None
-        self._given: tuple[Any] | None = None
 
-    # What ``await`` asks for: of the step, and of what it iterates over then, which is the step as well.
+    def discard(self) -> None:
+        """Have it never begin."""
+        discard(self.awaitable)
+
+    @property
+    def name(self) -> str:
+        """What the step does, as a report names it."""
+        step: Any = self.awaitable
+        if type(step) is Within:
+            step = step.cr_await
+        if isinstance(step, CoroutineType):
+            exit_ = inspect.getcoroutinelocals(step).get("self")
+            if isinstance(exit_, TearDown):
+                return f"the tear-down of the {exit_.fixture}"
+        else:
+            step = generator_of(step) or step
+        name = getattr(step, "__qualname__", None)
+        return f"{name}()" if name else repr(step)
+
+    def end_expired(self, expired: AsyncUnitError) -> None:
+        """End with the error of a step that took too long; its traceback ends where the step was waiting."""
+        if self.error is not None and is_error(self.error, CancelledError):
+            expired.__traceback__ = trim(self.error).__traceback__ or expired.__traceback__
+        else:
+            expired.__context__ = self.error
+        self.error = expired
+
+
+class SubmittedStep(Step):
+    """A step that was given from inside the loop; who waits for it does so by the ``waiter``.
+
+    ``is_cancelled_by_caller`` is true where that was cancelled. Any other step has a caller who stands outside the loop
+    and runs it until the step is ``done``.
+    """
+
+    def __init__(self, awaitable: Awaitable[Any], waiter: Future[None]) -> None:
+        super().__init__(awaitable)
+        self.waiter = waiter
+        self.is_cancelled_by_caller = False
+
+
+class Waiting:
+    """What the task of a step awaits once the step waits for something.
+
+    The task is out of the list of all tasks meanwhile, so that code which cancels all other tasks, or counts them,
+    finds its own alone.
+    """
+
+    def __init__(self, task: Task[None], awaitable: Any, *given: Any) -> None:
+        self._task = task
+        self._is_unlisted = False
+        self._awaitable = awaitable
+        # What it iterates over, and what that gave already before it was asked to.
+        self._iterator: Any = None
+        self._given = given
+
+    # What ``await`` asks for: of this, and of what it iterates over then, which is this as well.
 
     def __await__(self) -> Any:
-        awaitable: Any = self.awaitable
+        awaitable = self._awaitable
         self._iterator = awaitable if type(awaitable) is CoroutineType else awaitable.__await__()
         return self
 
-    def __iter__(self) -> Step:
+    def __iter__(self) -> Waiting:
         return self
 
-    def waits_for(self, thing: Any) -> None:
-        """The coroutine has begun, by ``send()``, which gave what it waits for: awaiting the step gives that."""
-        self._given = (thing,)
-
     def __next__(self) -> Any:
-        if self._given is not None:
-            (waits_for,), self._given = self._given, None
+        if self._given:
+            (waits_for,), self._given = self._given, ()
             self._unlist()
             return waits_for
         if self._is_unlisted:
@@ -152,41 +189,12 @@ class Step:
         return self._iterator
 
     def _list(self) -> None:
-        if self.task is not None:
-            _register_task(self.task)
-            self._is_unlisted = False
+        _register_task(self._task)
+        self._is_unlisted = False
 
     def _unlist(self) -> None:
-        if self.task is not None:
-            _unregister_task(self.task)
-            self._is_unlisted = True
-
-    def discard(self) -> None:
-        """Have it never begin."""
-        discard(self.awaitable)
-
-    @property
-    def name(self) -> str:
-        """What the step does, as a report names it."""
-        step: Any = self.awaitable
-        if type(step) is Within:
-            step = step.cr_await
-        if isinstance(step, CoroutineType):
-            exit_ = inspect.getcoroutinelocals(step).get("self")
-            if isinstance(exit_, TearDown):
-                return f"the tear-down of the {exit_.fixture}"
-        else:
-            step = generator_of(step) or step
-        name = getattr(step, "__qualname__", None)
-        return f"{name}()" if name else repr(step)
-
-    def end_expired(self, expired: AsyncUnitError) -> None:
-        """End with the error of a step that took too long; its traceback ends where the step was waiting."""
-        if self.error is not None and is_error(self.error, CancelledError):
-            expired.__traceback__ = trim(self.error).__traceback__ or expired.__traceback__
-        else:
-            expired.__context__ = self.error
-        self.error = expired
+        _unregister_task(self._task)
+        self._is_unlisted = True
 
 
 # What ends a step that takes too long.
