@@ -21,13 +21,14 @@ from unittest import IsolatedAsyncioTestCase, TestCase
 
 from asyncunit.cases import run as runs
 from asyncunit.cases import suite
-from asyncunit.cases.running import AwaitingContext, CameOf, Part, RunningTest, attempts_for, run_under
+from asyncunit.cases.running import AwaitingContext, Part, RunningTest, attempts_for, run_under
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
 from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
 from asyncunit.lifecycle.async_scope import OpenTest
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
+from asyncunit.lifecycle.fixtures import TestFixtures
 from asyncunit.lifecycle.hooks import exploring, innermost_class
 from asyncunit.loops.interrupts import Interrupt
 from asyncunit.loops.scope_task import ScopeTask
@@ -221,8 +222,9 @@ class StepsInScope(IsolatedAsyncioTestCase):
                 or "asyncTearDown" in own
                 or "tearDown" in own
             )
-            if not has_hooks and not test.extended and (fixtures is None or not fixtures.plan.own):
-                pass  # nothing is to be set up for each test, nor to be torn down
+            if not has_hooks and not test.extended:
+                if fixtures is not None and fixtures.plan.own:
+                    self._asyncunit_set_up_fixtures(test, fixtures)
             elif "_callSetUp" in test.extended:
                 if fixtures is not None:
                     fixtures.set_up(fixtures.plan.own)
@@ -230,7 +232,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
                     _super(self)._callSetUp()
                 test.tear_down_steps = self._asyncunit_tear_down_steps(test, scope_task, together=False)
             else:
-                self._asyncunit_set_up(test, scope_task, has_hooks=has_hooks)
+                self._asyncunit_set_up(test, scope_task)
         except asyncio.CancelledError as error:
             cut = error
         if cut is not None:
@@ -238,18 +240,27 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if fixtures is not None and fixtures.plan.named:
             test.set_up_named(fixtures)
 
-    def _asyncunit_set_up(self, test: RunningTest, scope_task: ScopeTask, *, has_hooks: bool) -> None:
+    def _asyncunit_set_up_fixtures(self, test: RunningTest, fixtures: TestFixtures) -> None:
+        """Set up the fixtures of a test that has no hooks; the test is run with them, if that can be."""
+        plan = fixtures.plan
+        method = None
+        if plan.plainly_async and not plan.named:
+            method = self._asyncunit_method_run_together(test, has_async_hooks=False)
+        if method is None:
+            fixtures.set_up(plan.own)
+        else:
+            test.set_up_together([*plan.own], [], method)
+
+    def _asyncunit_set_up(self, test: RunningTest, scope_task: ScopeTask) -> None:
         """Set up fixtures, run the hooks, note those of the tear-down; all that is async together, if that can be."""
         fixtures = test.fixtures
         own_fixtures = () if fixtures is None else fixtures.plan.own
-        has_hook = has_async_hook = has_tear_down = has_async_hooks = False
-        if has_hooks:
-            cls, own = type(self), self.__dict__
-            has_hook = cls.setUp is not _SET_UP or "setUp" in own
-            has_async_hook = cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own
-            has_async_tear_down = cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own
-            has_tear_down = has_async_tear_down or cls.tearDown is not _TEAR_DOWN or "tearDown" in own
-            has_async_hooks = has_async_hook or has_async_tear_down
+        cls, own = type(self), self.__dict__
+        has_hook = cls.setUp is not _SET_UP or "setUp" in own
+        has_async_hook = cls.asyncSetUp is not _ASYNC_SET_UP or "asyncSetUp" in own
+        has_async_tear_down = cls.asyncTearDown is not _ASYNC_TEAR_DOWN or "asyncTearDown" in own
+        has_tear_down = has_async_tear_down or cls.tearDown is not _TEAR_DOWN or "tearDown" in own
+        has_async_hooks = has_async_hook or has_async_tear_down
         method = None
         if (own_fixtures or has_async_hooks) and (fixtures is None or not fixtures.plan.named):
             method = self._asyncunit_method_run_together(test, has_async_hooks=has_async_hooks)
@@ -323,7 +334,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
             if "_callTestMethod" in test.extended:
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)
             elif test.came_of_test is not None:
-                value = self._asyncunit_take(test, test.came_of_test)
+                value = test.take_what_came()
             elif is_async_def(method):
                 coroutine: Any = method(**arguments) if arguments else method()
                 value = scope_task.run(coroutine, test)
@@ -358,16 +369,6 @@ class StepsInScope(IsolatedAsyncioTestCase):
                 return method(**arguments)
         value = scope_task.call_sync(method, **arguments)
         return scope_task.run(value, test) if is_awaitable(value) else value
-
-    def _asyncunit_take(self, test: RunningTest, came: CameOf) -> Any:
-        """Return or raise what has come of a test that was run with its set-up."""
-        test.came_of_test = None
-        if test.has_failed_subtest:
-            self._outcome.success = False
-        value, error = came
-        if error is not None:
-            raise error
-        return value
 
     def _callTearDown(self) -> None:
         test = self._asyncunit_test

@@ -51,9 +51,6 @@ _TEAR_DOWN: Final = Doing.TEAR_DOWN
 # fixture that is plainly async, or a hook.
 Part = Node | Callable[[], Awaitable[Any]]
 
-# What came of a test that was run with its set-up, until unittest asks for it: its value, and its error.
-CameOf = tuple[Any, BaseException | None]
-
 
 class RunningTest(OpenTest):
     """One test case while it runs.
@@ -76,8 +73,9 @@ class RunningTest(OpenTest):
         self.is_postponed: bool = case._asyncunit_is_postponed
         self.fixtures: TestFixtures | None = None
         self.is_async_tear_down = False
-        # What came of the test where it was run with its set-up; None where it is still to be run.
-        self.came_of_test: CameOf | None = None
+        # What came of the test where it was run with its set-up, its value and its error, until unittest asks for it;
+        # None where it is still to be run.
+        self.came_of_test: tuple[Any, BaseException | None] | None = None
         # The async tear-down hook, where it is the first of the steps and may be run with the test.
         self.tear_down_hook: Callable[[], Awaitable[Any]] | None = None
         # What is being run, of what is run together: a fixture's set-up, or another part of the test.
@@ -164,10 +162,18 @@ class RunningTest(OpenTest):
             if type(doing) is Node and self.fixtures is not None and (told := self.fixtures.drop(doing, error)):
                 raise told from None
             raise
-        if self.came_of_test is not None:  # a subtest that fails is the test's, and not the set-up's
-            outcome = self._case._outcome
-            self.has_failed_subtest = not outcome.success
-            outcome.success = True
+        if self.came_of_test is not None and not (outcome := self._case._outcome).success:
+            self.has_failed_subtest = outcome.success = True  # it is the test that has failed, and not the set-up
+
+    def take_what_came(self) -> Any:
+        """Return or raise what has come of the test, which was run with its set-up."""
+        assert self.came_of_test is not None
+        (value, error), self.came_of_test = self.came_of_test, None
+        if self.has_failed_subtest:
+            self._case._outcome.success = False
+        if error is not None:
+            raise error
+        return value
 
     def _raise_what_kept_the_test(self) -> None:
         """Raise what ended the set-up before the test has begun."""
