@@ -132,7 +132,9 @@ class ScopeTask:
         self._current: Step | None = None
         # That step, from its first line to its last: what is before and after is asyncunit's, and not to be cancelled.
         self._running: Step | None = None
-        # The last step that has begun of those that follow one in the same run of the loop; None where none has.
+        # The step that follows one in the same run of the loop, until the task takes it.
+        self._next: Step | None = None
+        # The last of those; None where none has followed.
         self._last: Step | None = None
         # Whether the configuration asks for something while a step is run, or the clock does.
         self._is_watched = False
@@ -223,9 +225,10 @@ class ScopeTask:
         if self._running is not None and self._task is not None:
             self._task.cancel()
             return True
-        if self._inbox and self._inbox[0] is not None and not self.is_ending:
+        waiting = self._next or (self._inbox[0] if self._inbox else None)
+        if waiting is not None and not self.is_ending:
             # Not the task: one that is cancelled before its first step never takes it.
-            self._inbox[0].is_kept_from_beginning = True
+            waiting.is_kept_from_beginning = True
             return True
         return False
 
@@ -256,7 +259,7 @@ class ScopeTask:
                 self._coroutine.close()
         self._task = self._idle = None
         self._inbox.clear()
-        self._current = self._running = None
+        self._current = self._running = self._next = None
         self.loop_runner.scope_tasks.discard(self)
 
     def _was_cancelled(self, error: CancelledError) -> None:
@@ -290,15 +293,14 @@ class ScopeTask:
             _register_task(self._task)
             self._idle.end()
 
-    async def _serve(self) -> None:  # noqa: PLR0912 - each step goes through here, so it is one frame
+    async def _serve(self) -> None:  # noqa: PLR0912, PLR0915 - each step goes through here, so it is one frame
         """Take the steps that are posted, one after the other, until there is None in the place of one."""
         inbox, task = self._inbox, self._task
         assert task is not None
         try:
             while True:
-                if not inbox:
-                    await self._be_idle(task)
-                step = self._current = inbox.pop(0)
+                step = self._current = self._next or (inbox.pop(0) if inbox else await self._be_idle(task))
+                self._next = None
                 if step is None:
                     return
                 try:
@@ -336,9 +338,12 @@ class ScopeTask:
         except GeneratorExit:
             raise
         except BaseException as error:  # what a signal handler has raised in asyncunit's own code
-            step = self._current
+            step = self._next or self._current
             if step is None or step.done:
                 raise
+            if self._next is not None:
+                self._next = None
+                step.discard()
             step.error = error
             self._finish(step)
 
@@ -355,21 +360,21 @@ class ScopeTask:
         if following is END_TASK or following is KEEP_TASK:
             self._finish(step)
             return following
-        # The next that the task takes: whoever waits for the step waits for that too.
-        last = self._last = Step(following, continuation)
-        self._inbox.insert(0, last)
+        # Whoever waits for the step waits for that too.
+        self._next = self._last = last = Step(following, continuation)
         if self._is_watched:
             self._begin_to_watch(last)
         return KEEP_TASK
 
-    async def _be_idle(self, task: Task[None]) -> None:
-        """Wait until a step is posted."""
+    async def _be_idle(self, task: Task[None]) -> Step | None:
+        """Wait until a step is posted, and take it."""
         idle = self._idle
         if idle is None:
             idle = self._idle = _Idle(self, self._loop)
         while not self._inbox:
             _unregister_task(task)
             await idle
+        return self._inbox.pop(0)
 
     async def _settle(self, task: Task[None], step: Step) -> None:
         """See what has become of a step that did not simply return."""

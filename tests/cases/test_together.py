@@ -261,6 +261,52 @@ def test_it_is_one_run_of_the_loop():
     assert together < min(count("setUp"), count("tearDown"))
 
 
+def test_a_fixture_that_does_not_come_to_its_yield_ends_the_set_up_after_others():
+    notes = []
+
+    class Test(ClassLoopTestCase):
+        @asyncunit.fixture
+        async def first(self):
+            yield
+            notes.append("after the first")
+
+        @asyncunit.fixture
+        async def second(self, first):
+            notes.append("second")
+            if notes == []:
+                yield
+
+        async def test(self):
+            notes.append("test")
+
+    result = Result()
+    suite_of(Test).run(result)
+    error = result.only_error()
+    assert type(error) is asyncunit.DefinitionError
+    assert "came to its end without a yield" in str(error)
+    assert notes == ["second", "after the first"]
+
+
+def test_a_hook_that_raises_what_ends_a_generator_is_told_as_it_is():
+    notes = []
+
+    class Test(ClassLoopTestCase):
+        @asyncunit.fixture
+        async def value(self):
+            yield
+            notes.append("after the fixture")
+
+        async def asyncSetUp(self):
+            raise StopAsyncIteration("of the hook")
+
+        async def test(self): ...
+
+    result = Result()
+    suite_of(Test).run(result)
+    assert repr(result.only_error()) == "StopAsyncIteration('of the hook')"
+    assert notes == ["after the fixture"]
+
+
 def test_debug_tears_down_nothing_after_an_error():
     events = []
 

@@ -158,6 +158,27 @@ def test_what_a_later_step_raises_is_not_the_error_of_the_step(scope, error, cap
     assert caplog.records == []
 
 
+def test_what_is_raised_in_between_ends_the_step_that_was_to_follow(loop_runner, monkeypatch):
+    """A signal handler may raise something there."""
+    opened = open_scope()
+    opened.config = Config(timeout=60)
+    scope = ScopeTask(loop_runner, opened)
+    begin_to_watch, error = scope._begin_to_watch, ValueError("raised by a signal handler")
+
+    def watch(step):
+        begin_to_watch(step)
+        if step.awaitable is following:
+            raise error
+
+    monkeypatch.setattr(scope, "_begin_to_watch", watch)
+    following = fail()
+    told = Told(following)
+    assert scope.run(running_loop(), told) is loop_runner.loop
+    assert told.errors == [error]
+    assert following.cr_frame is None
+    assert scope.run(running_loop()) is loop_runner.loop
+
+
 def test_a_task_ends_with_its_last_step(scope):
     task = scope.run(running_task(), Told())
     assert task.done() or scope.run(running_task()) is not task
