@@ -329,7 +329,9 @@ class StepsInScope(IsolatedAsyncioTestCase):
         if self._asyncunit_substitute_of is not None:
             method = self._asyncunit_substitute_of(method)
         fixtures = test.fixtures
-        arguments = {} if fixtures is None or test.came_of_test is not None else fixtures.arguments
+        arguments: dict[str, object] = {}
+        if fixtures is not None and fixtures.plan.has_arguments and test.came_of_test is None:
+            arguments = fixtures.arguments
         try:
             if "_callTestMethod" in test.extended:
                 _super(self)._callTestMethod(functools.partial(method, **arguments) if arguments else method)

@@ -81,7 +81,7 @@ class RunningTest(OpenTest):
         # What is being run, of what is run together: a fixture's set-up, or another part of the test.
         self._doing: Node | Doing | None = None
         # The test, while it is to follow the set-up at once.
-        self._method: Callable[..., Any] | None = None
+        self._method: Callable[..., Awaitable[Any]] | None = None
         # Closes what was opened for this test alone; None where a suite has set up its class.
         self.close_class: Callable[[], list[Exception]] | None = None
         self.tear_down_steps: list[Callable[[], object]] = []
@@ -101,7 +101,7 @@ class RunningTest(OpenTest):
         of_class = class_scope.fixtures
         if of_class is not None:
             plan = of_class.plan.tests.get(name) or of_class.plan.of_test(name, getattr(case, name))
-            values = of_class.for_test(plan)
+            values = of_class.for_test(plan) if plan.wide else of_class.values.copy()
         open_scope = run.open(_FUNCTION, name)
         async_scope, choice = class_scope.async_scope, class_scope.choice
         if name in class_scope.configs:
@@ -139,7 +139,7 @@ class RunningTest(OpenTest):
     # apart, as unittest asks for it.
 
     def set_up_together(
-        self, parts: list[Part], tear_down_steps: list[Callable[[], object]], method: Callable[..., Any]
+        self, parts: list[Part], tear_down_steps: list[Callable[[], object]], method: Callable[..., Awaitable[Any]]
     ) -> None:
         """Run parts of the set-up, and the test where all goes well, with what follows that.
 
@@ -229,9 +229,10 @@ class RunningTest(OpenTest):
             self._doing = _TEST
             method, self._method = self._method, None
             assert method is not None
-            arguments = {} if self.fixtures is None else self.fixtures.arguments
-            awaitable: Awaitable[Any] = method(**arguments) if arguments else method()
-            return awaitable
+            fixtures = self.fixtures
+            if fixtures is None or not fixtures.plan.has_arguments:
+                return method()
+            return method(**fixtures.arguments)
         except Exception as error:  # of a call with the wrong arguments
             self.step_failed(error)
             return KEEP_TASK

@@ -179,10 +179,9 @@ class ClassFixtures:
                 del self.by_name[name]
 
     def for_test(self, plan: TestPlan) -> dict[Node, Any]:
-        """The values that are there before the scope of a test opens."""
+        """The values that are there before the scope of a test opens, where it uses wide fixtures of its own."""
         values = self.values.copy()
-        if plan.wide:
-            self._obtain_all(plan.wide, values, plan.chosen)
+        self._obtain_all(plan.wide, values, plan.chosen)
         return values
 
     def _obtain_all(self, nodes: Iterable[Node], values: dict[Node, Any], chosen: Mapping[Node, Param]) -> None:
@@ -349,8 +348,7 @@ class TestFixtures:
     def arguments(self) -> dict[str, object]:
         """What fills the parameters of the test."""
         plan = self.plan
-        found = {name: self._values[node] for name, node in plan.arguments} if plan.arguments else {}
-        return {**plan.values, **found} if plan.values else found
+        return {**plan.values, **{name: self._values[node] for name, node in plan.arguments}}
 
     def find(self, fixture: Fixture[Any], instance: object) -> tuple[Any] | None:
         """The value of the fixture for the test, in a tuple; None if it has none, or another test asks."""

@@ -50,8 +50,8 @@ class TestPlan(Record):
 
     ``wide`` outlives the test: what is for all tests of the class, but differs from test to test by a param, and what
     this test names. ``own`` is made for each test, and is ``plainly_async`` if all of it is; ``named`` is made for
-    this one, because it asks for it. ``arguments`` and ``values`` fill its parameters: with fixtures, and with the
-    values of `parametrize`. ``chosen`` are the params of fixtures.
+    this one, because it asks for it. ``arguments`` and ``values`` fill its parameters, if ``has_arguments``: with
+    fixtures, and with the values of `parametrize`. ``chosen`` are the params of fixtures.
     """
 
     wide: tuple[Node, ...]
@@ -60,6 +60,7 @@ class TestPlan(Record):
     named: tuple[Node, ...] = ()
     arguments: tuple[tuple[str, Node], ...] = ()
     values: Mapping[str, object] = types.MappingProxyType({})
+    has_arguments: bool = False
     chosen: Mapping[Node, Param] = types.MappingProxyType({})
 
 
@@ -223,7 +224,7 @@ def _plan_test(
         chosen = dict(zip(varying, variant.chosen, strict=False))
         pairs = zip(marks, variant.chosen[len(varying) :], strict=True)
         values = {key: value for mark, choice in pairs for key, value in zip(mark.names, choice.values, strict=True)}
-        plans[variant.name] = plan.replace(values=values, chosen=chosen)
+        plans[variant.name] = plan.replace(values=values, has_arguments=bool(arguments or values), chosen=chosen)
     return own_variants, plans
 
 
@@ -246,7 +247,8 @@ def _plan_of_one(
             for node in resolver.in_order((*wide, *named))
             if not node.is_of_test and (node in wide or node in named)
         )
-    return usual.replace(wide=wide, named=tuple(node for node in named if node.is_of_test), arguments=arguments)
+    of_test = tuple(node for node in named if node.is_of_test)
+    return usual.replace(wide=wide, named=of_test, arguments=arguments, has_arguments=bool(arguments))
 
 
 def _demand(asked: Iterable[tuple[Node, str | None]]) -> Demand | None:
