@@ -292,7 +292,7 @@ class TestFixtures:
         self._values = values
         self._clean_up = clean_up
         scope_task.scope.fixtures = self
-        own = vars(case)
+        own = case.__dict__  # what vars() gives, but sooner
         own.update(of_class.by_name)
         for node in plan.wide:
             own.update(dict.fromkeys(of_class.plan.attributes.get(node, ()), values[node]))
@@ -337,7 +337,7 @@ class TestFixtures:
         """Let the value be found, by the test and by what it names."""
         self._values[node] = value
         for name in self._of_class.plan.attributes.get(node, ()):
-            vars(self._case)[name] = value
+            self._case.__dict__[name] = value
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -378,7 +378,7 @@ class TestFixtures:
                     errors += leave(self.exits.pop())
                     errors += self._clean_up()
         scope.fixtures = None
-        own = vars(self._case)
+        own = self._case.__dict__
         for name in self._of_class.plan.names:
             own.pop(name, None)
         return errors
