@@ -213,15 +213,17 @@ class AsyncRun:
             self._items.raise_interrupt()
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """The run is over."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """The run is over. Ctrl-C does here what it does before: raised, it would keep pytest from its summary."""
+        __tracebackhide__ = False  # pytest needs one line that is shown
         items, self._items = self._items, None
         if items is not None:
             try:
                 items.end()
                 items.raise_interrupt()
             except KeyboardInterrupt:
-                pytest.exit("interrupted", pytest.ExitCode.INTERRUPTED)
+                session.exitstatus = pytest.ExitCode.INTERRUPTED
+                self.config.hook.pytest_keyboard_interrupt(excinfo=pytest.ExceptionInfo.from_current())
             finally:
                 self._ran_once = items.ran_once
                 self._capture_again()
