@@ -220,9 +220,11 @@ class ItemRunner:
     def _forget_cut(self, item: Any) -> None:
         """Have what was cancelled as it was set up be tried again, unless this is but another variant of the same test.
 
-        Under unittest, the variants of a test function are a class, for which it is set up once.
+        Under unittest, the variants of a test function are a class, for which it is set up once. Where it has fixtures
+        of a class's scope, each variant is in a class of its own.
         """
-        if item is not self._item and _variants_of(item) == _variants_of(self._item):
+        is_other = item is not self._item and not _has_scope_of_class(item)
+        if is_other and _variants_of(item) == _variants_of(self._item):
             return
         cut, self._cut = self._cut, []
         for definition, opened in cut:
@@ -621,6 +623,14 @@ def _variants_of(item: Any) -> object:
     callspec = getattr(item, "callspec", None)
     factory = None if callspec is None else callspec.params.get(function_plans.PARAM)
     return item.parent, getattr(item, "originalname", item.name), factory
+
+
+def _has_scope_of_class(item: Any) -> bool:
+    """Whether an item that stands in no class has fixtures of a class's scope, which are its own then."""
+    if getattr(item, "cls", None) is not None:
+        return False
+    found = (declared(each[-1]) for each in item._fixtureinfo.name2fixturedefs.values())
+    return any(made is not None and made.scope is Scope.CLASS for made in found)
 
 
 def _bound(function: Any, instance: object) -> Any:

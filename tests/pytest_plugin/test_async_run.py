@@ -326,10 +326,13 @@ def test_a_fixture_of_functions_that_has_failed_is_not_set_up_again_for_a_case_a
     assert outcomes(result) == {"passed": 2, "failed": 2, "errors": 4}
 
 
-def test_a_fixture_that_was_cut_is_tried_once_for_all_variants_of_a_test_function(run):
+@pytest.mark.parametrize("hook", ["", "async def asyncSetUpModule(): pass"])
+def test_a_fixture_that_was_cut_is_tried_once_for_all_variants_of_a_test_function(run, hook):
     result = run(
-        """
+        f"""
         ups = []
+
+        {hook}
 
         @asyncunit.fixture(scope="session")
         async def cut():
@@ -351,6 +354,30 @@ def test_a_fixture_that_was_cut_is_tried_once_for_all_variants_of_a_test_functio
         "--asyncunit-mode=auto",
     )
     assert outcomes(result) == {"passed": 2, "errors": 4}
+
+
+def test_a_fixture_that_was_cut_is_tried_for_each_variant_that_has_fixtures_of_a_class_of_its_own(run):
+    result = run(
+        """
+        ups = []
+
+        @asyncunit.fixture(scope="module")
+        async def cut():
+            ups.append("cut")
+            if len(ups) < 3:
+                asyncio.current_task().cancel()
+                await asyncio.sleep(0)
+            yield
+
+        @asyncunit.fixture(scope="class")
+        def of_class(cut): pass
+
+        @pytest.mark.parametrize("number", [1, 2, 3])
+        async def test_numbers(number, of_class): assert ups == ["cut", "cut", "cut"]
+        """,
+        "--asyncunit-mode=auto",
+    )
+    assert outcomes(result) == {"passed": 1, "errors": 2}
 
 
 # As pytest-rerunfailures does it.
@@ -1256,6 +1283,24 @@ def test_an_interrupt_runs_the_tear_down_of_all_that_is_open(pytester):
     output, _ = process.communicate(timeout=30)
     assert notes.read_text().split("\n")[:-1] == ["running", "test down", "session down"]
     assert "KeyboardInterrupt" in output
+
+
+def test_an_interrupt_as_the_run_ends_leaves_its_summary(pytester):
+    pytester.makeconftest(
+        """
+        from asyncunit.loops.interrupts import Interrupt
+
+        def pytest_sessionfinish():
+            Interrupt.installed.is_deferred = True  # as where Ctrl-C comes in asyncunit's own code
+        """
+    )
+    path = pytester.makepyfile("async def test(): raise ValueError('boom')")
+    process = in_a_process(pytester, path, "--asyncunit-mode=auto")
+    output, _ = process.communicate(timeout=30)
+    assert "ValueError: boom" in output
+    assert "! KeyboardInterrupt !" in output
+    assert "1 failed" in output
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
 
 
 # What sync code has of a loop.
