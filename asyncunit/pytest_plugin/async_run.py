@@ -17,7 +17,7 @@ from asyncunit.introspection.tracebacks import print_within
 from asyncunit.pytest_plugin.asyncio_compat import DEPRECATED, POLICY, ask_for_policy, is_default
 from asyncunit.pytest_plugin.detection import has_async_tests, is_case
 from asyncunit.pytest_plugin.effective_markers import EffectiveMarkers
-from asyncunit.pytest_plugin.fixture_plans import param_of
+from asyncunit.pytest_plugin.fixture_plans import order_fixtures, param_of
 from asyncunit.pytest_plugin.function_plans import PARAM, LoopFactories
 from asyncunit.scope import Scope
 
@@ -83,9 +83,12 @@ class AsyncRun:
 
             declare_hooks(module, self.collected)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Plan an async test function, and run it once with each of its loop factories."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> Generator[None, Any, Any]:
+        """Plan an async test function, and run it once with each of its loop factories.
+
+        Its variants have the names and the order that they have under unittest: loops, then fixtures, then its own.
+        """
         node = metafunc.definition
         wrong = None
         try:
@@ -100,12 +103,15 @@ class AsyncRun:
             pytest.fail(f"{path}:{(line or 0) + 1}: {named}", pytrace=False)
         if self.collected.policy_of(node) is not None:
             ask_for_policy(node)
-        for each in param_sets:
-            metafunc.parametrize(each.names, [param_of(param) for param in each.params])
         if factories is not None:
             _parametrize_factories(metafunc, factories, "function" if plan is None else plan.loop_scope)
+        order_fixtures(node)
+        result = yield
+        for each in param_sets:
+            metafunc.parametrize(each.names, [param_of(param) for param in each.params])
         if plan is not None and plan.is_asyncio and plan.marker is not None and "scope" in plan.marker.kwargs:
             node.warn(pytest.PytestDeprecationWarning("mark.asyncio(scope=...) is deprecated; write loop_scope=..."))
+        return result
 
     def _one_factory(self, node: Any) -> Mapping[str, Any] | None:
         """The loop factory of a sync test's async fixtures: the one that there is, for it is not run several times."""

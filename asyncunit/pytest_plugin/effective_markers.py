@@ -15,7 +15,7 @@ from asyncunit.config.keys import ASYNCIO_MARKER
 from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.functions import module_hook, written_of
 from asyncunit.pytest_plugin.detection import is_case
-from asyncunit.pytest_plugin.fixture_plans import depth_of_fixture, leave_to_case, order_fixtures
+from asyncunit.pytest_plugin.fixture_plans import depth_of_fixture, leave_to_case
 from asyncunit.pytest_plugin.function_plans import Collected, FunctionPlan
 from asyncunit.pytest_plugin.nodes import depth_of, effective
 from asyncunit.scope import Scope
@@ -51,8 +51,6 @@ class EffectiveMarkers:
             if is_case(getattr(node, "obj", None)):
                 self._mark_case(node, own)
             else:
-                for item in own:
-                    order_fixtures(item)
                 refused += self._mark_functions(node, own, is_innermost=node not in above)
         return refused
 

@@ -202,23 +202,41 @@ def leave_to_case(item: Any) -> None:
 
 
 def order_fixtures(item: Any) -> None:
-    """Have pytest set up those that are declared with ``asyncunit.fixture`` as unittest's runner does, scope by scope.
+    """Have pytest take those that are declared with ``asyncunit.fixture`` in the order of unittest's runner.
 
-    Their dependencies come first anyway, and so do wider scopes; within one, they come as they are defined.
+    Wider scopes come first; within one, dependencies do, and then they come as they are defined.
     """
     info = getattr(item, "_fixtureinfo", None)
     if info is None or not info.name2fixturedefs:
         return
     names = item.fixturenames
     found = {}
-    for index, name in enumerate(names):
+    for name in names:
         definitions = info.name2fixturedefs.get(name)
         if definitions and (made := declared(definitions[-1])) is not None:
             # What is declared further out comes first; what overrides another one has the place of that.
             first = definitions[0]
-            found[index] = (-made.scope, len(first.baseid), _line(declared(first) or made)), name
-    for index, (_, name) in zip(found, sorted(found.values()), strict=True):
-        names[index] = name
+            found[name] = -made.scope, len(first.baseid), _line(declared(first) or made), name
+    if len(found) > 1:
+        ordered: dict[str, None] = {}
+        for name in sorted(found, key=found.__getitem__):
+            _append(name, info.name2fixturedefs, ordered)
+        of_ours = iter([name for name in ordered if name in found])
+        names[:] = [next(of_ours) if name in found else name for name in names]
+
+
+def _append(
+    name: str, definitions: Mapping[str, Any], ordered: dict[str, None], *, around: tuple[str, ...] = ()
+) -> None:
+    """Append the name of a fixture, after those that it needs and that are not there yet."""
+    if name in ordered or name in around or name not in definitions:
+        return
+    for definition in reversed(definitions[name]):
+        for dependency in definition.argnames:
+            _append(dependency, definitions, ordered, around=(*around, name))
+        if name not in definition.argnames:  # else it needs the one that it overrides
+            break
+    ordered[name] = None
 
 
 def _line(fixture: Fixture[Any]) -> int:

@@ -223,6 +223,51 @@ def test_verdicts_and_the_order_of_hooks_are_the_same_under_all_three(directory)
     assert list(verdicts.values()).count("failed") == 6
 
 
+VARIANTS = """
+import asyncio
+import os
+
+import asyncunit
+from asyncunit import load_tests
+
+
+def note(text):
+    with open(os.environ["EVENTS"], "a", encoding="utf-8") as file:
+        file.write(f"{text}\\n")
+
+
+@asyncunit.fixture(params=["1", "2"])
+def z(request): return request.param
+
+@asyncunit.fixture(params=["1", "2"])
+def y(request, x): return request.param
+
+@asyncunit.fixture(params=["1", "2"])
+def x(request): return request.param
+
+@asyncunit.settings(loop_factories={"one": asyncio.SelectorEventLoop, "two": asyncio.SelectorEventLoop})
+@asyncunit.parametrize("inner", ["1", "2"])
+@asyncunit.parametrize("outer", ["1", "2"])
+async def test_many(inner, y, z, outer):
+    note(f"z{z} y{y} outer{outer} inner{inner}")
+
+@asyncunit.fixture(params=["1", "2"], autouse=True)
+def other(request, x, z):
+    note(f"z{z} x{x} other{request.param}")
+"""
+
+
+def test_the_variants_of_a_function_have_the_same_names_and_order_under_all_three(tmp_path):
+    (tmp_path / "test_every.py").write_text(VARIANTS, encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text('[tool.asyncunit]\nmode = "auto"\n', encoding="utf-8")
+    verdicts, events = under_unittest(tmp_path, "unittest")
+    assert (verdicts, events) == under_unittest(tmp_path, "asyncunit")
+    assert (verdicts, events) == under_pytest(tmp_path)
+    assert list(verdicts)[:2] == ["test_many[one-1-1-1-1-1-1]", "test_many[one-1-1-1-1-1-2]"]
+    assert len(verdicts) == 2**7
+    assert set(verdicts.values()) == {"passed"}
+
+
 def test_the_example_suite_has_the_same_verdicts_under_all_three(tmp_path):
     examples = ROOT / "docs" / "examples"
     for command in (
