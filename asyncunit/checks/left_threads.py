@@ -27,7 +27,7 @@ from asyncunit.checks.findings import (
     parts_of,
 )
 from asyncunit.config.settings import Check
-from asyncunit.introspection.frames import Place, caller, innermost_place, stack
+from asyncunit.introspection.frames import Place, caller, innermost_place, is_ours, stack
 from asyncunit.loops.loop import LoopRunner
 from asyncunit.scopes.open_scope import OpenScope, current_owner
 
@@ -241,7 +241,7 @@ def _stands(ident: int | None) -> str:
     """Where a thread is: its innermost line of a user's, and in what that is."""
     if ident is None:
         return "not begun"
-    places = [Place.of(frame) for frame in reversed(stack(_frame_of(ident)))]
+    places = [Place.of(frame) for frame in reversed(stack(_frame_of(ident))) if not is_ours(frame)]
     if not places:
         return "about to end"
     if places[-1].function == "_worker":

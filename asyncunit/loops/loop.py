@@ -11,7 +11,6 @@ import functools
 import os
 import sys
 import threading
-import traceback
 import warnings
 import weakref
 from asyncio import (
@@ -38,7 +37,7 @@ from asyncunit.errors import (
     RunningLoopError,
     UnfinishedError,
 )
-from asyncunit.introspection.frames import describe_task, innermost_place, places_of_task
+from asyncunit.introspection.frames import describe_task, innermost_place, is_ours, places_of_task, stack
 from asyncunit.introspection.tracebacks import mark_as_reported
 from asyncunit.loops.interrupts import Deadline, Interrupt, Running
 from asyncunit.scopes.open_scope import OpenScope, given_to, remember_owner
@@ -454,9 +453,8 @@ def _executor_threads() -> list[str]:
     for thread in threading.enumerate():
         frame = frames.get(thread.ident or 0)
         if thread.name.startswith("asyncio_") and frame is not None:
-            where = traceback.extract_stack(frame)[-1]
-            if where.name != "_worker":  # where one that has nothing to do waits
-                described.append(
-                    f"executor thread {thread.name!r} still runs {where.name}() at {where.filename}:{where.lineno}"
-                )
+            where = next(each for each in stack(frame) if not is_ours(each))
+            name, place = where.f_code.co_name, f"{where.f_code.co_filename}:{where.f_lineno}"
+            if name != "_worker":  # where one that has nothing to do waits
+                described.append(f"executor thread {thread.name!r} still runs {name}() at {place}")
     return described

@@ -1,6 +1,7 @@
 """Threads, and calls of an executor, that still run when the test that started them ends."""
 
 import asyncio
+import concurrent.futures.thread
 import queue
 import sys
 import threading
@@ -86,6 +87,21 @@ def test_a_call_of_the_loops_executor_is_told_and_an_idle_thread_of_it_is_not(ga
     text = str(result.only_error())
     assert f"a call of tests.checks.test_left_threads.Gate.wait() in the loop's executor, made at {__file__}:" in text
     assert f"now at {__file__}:" in text
+
+
+def test_a_call_that_has_no_lines_of_its_own_is_told_without_a_line_of_asyncunits(gate):
+    @THREADS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_1(self):
+            type(self).lock = threading.Lock()
+            self.lock.acquire()
+            asyncio.get_running_loop().run_in_executor(None, self.lock.acquire)
+
+        async def test_2(self):
+            self.lock.release()
+
+    text = str(run(Test).only_error())
+    assert f"now at {concurrent.futures.thread.__file__}:" in text
 
 
 def test_an_executor_that_was_not_shut_down_is_told_by_its_threads(gate):

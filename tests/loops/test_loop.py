@@ -5,6 +5,7 @@ import warnings
 import pytest
 
 from asyncunit import ConfigurationError, RunningLoopError, UnfinishedError
+from asyncunit.checks.left_threads import Call
 from asyncunit.config.settings import Config
 from asyncunit.loops import loop as runner
 from asyncunit.loops.loop import Instrument, LoopRunner, current_loop, refuse_running_loop
@@ -222,19 +223,23 @@ def test_a_task_that_one_starts_as_it_ends_is_ended_too(scope, loop_runner, turn
     assert [each.cancelled() for each in begun] == [True]
 
 
-def test_an_executor_thread_that_hangs_is_named(scope, loop_runner, patient):
-    go_on = threading.Event()
-
-    def hang():
-        go_on.wait()
+@pytest.mark.parametrize("noted", [lambda function: function, Call], ids=["plain", "noted"])
+@pytest.mark.parametrize(("kind", "name"), [(threading.Event, "wait"), (threading.Lock, "run")])
+def test_an_executor_thread_that_hangs_is_named(scope, loop_runner, patient, kind, name, noted):
+    hanging = kind()
+    if kind is threading.Event:
+        hang, go_on = hanging.wait, hanging.set
+    else:
+        hanging.acquire()
+        hang, go_on = hanging.acquire, hanging.release
 
     async def leave_a_thread():
-        asyncio.get_running_loop().run_in_executor(None, hang)
+        asyncio.get_running_loop().run_in_executor(None, noted(hang))
 
     scope.run(leave_a_thread())
     [error] = loop_runner.close()
-    go_on.set()
-    assert "executor thread 'asyncio_0' still runs wait() at" in str(error)
+    go_on()
+    assert f"executor thread 'asyncio_0' still runs {name}() at" in str(error)
 
 
 def test_an_async_generator_that_does_not_end_is_named(scope, loop_runner, patient):
