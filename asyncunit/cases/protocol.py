@@ -25,7 +25,7 @@ from asyncunit.cases.running import AwaitingContext, Part, RunningTest, attempts
 from asyncunit.errors import DefinitionError, LoopClosedError, raise_all
 from asyncunit.introspection import functions
 from asyncunit.introspection.functions import class_name, is_async_def, is_awaitable, judge_value
-from asyncunit.introspection.tracebacks import report_on_stderr, stand_at_function
+from asyncunit.introspection.tracebacks import print_all, printing_at_interrupt, stand_at_function
 from asyncunit.lifecycle.async_scope import OpenTest
 from asyncunit.lifecycle.cleanups import AsyncCleanup, call_hook, cut_short
 from asyncunit.lifecycle.fixtures import TestFixtures
@@ -488,8 +488,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
             left, test.scope_task.cancellation = test.scope_task.cancellation, None
             if left is not None and issubclass(type(left), Exception):  # what an exit made of it
                 errors.append(left)
-            for error in errors + self._asyncunit_close():
-                report_on_stderr(test.scope_task.scope, error)
+            print_all(test.scope_task.scope, errors)
+            print_all(test.scope_task.scope, self._asyncunit_close())
 
     def _asyncunit_finish(self) -> list[BaseException]:
         """Run what was postponed, and return what it raised."""
@@ -498,8 +498,9 @@ class StepsInScope(IsolatedAsyncioTestCase):
             return []
         test.is_postponed = False
         errors = test.finish_own()
-        if test.outer is None:
-            errors += self._asyncunit_close()
+        with printing_at_interrupt(self, errors):
+            if test.outer is None:
+                errors += self._asyncunit_close()
         return errors
 
     def _asyncunit_close(self) -> list[Exception]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncunit.cases.run import HeldResult
 from asyncunit.introspection.functions import is_async_def
-from asyncunit.introspection.tracebacks import is_error
+from asyncunit.introspection.tracebacks import is_error, printing_at_interrupt
 from asyncunit.lifecycle.async_scope import OpenTest
 from asyncunit.lifecycle.cleanups import AsyncCleanup, leave, to_tell
 from asyncunit.lifecycle.fixtures import TestFixtures
@@ -264,28 +264,36 @@ class RunningTest(OpenTest):
         scope_task.is_ending = True
         self.tear_down_hook = None
         errors: list[BaseException] = scope_task.scope.take_untold()
-        while self.tear_down_steps:
-            for error in leave(self.tear_down_steps.pop(0)):
-                errors += to_tell(scope_task, error)
+        if self.tear_down_steps:
+            with printing_at_interrupt(scope_task.scope, errors):
+                while self.tear_down_steps:
+                    for error in leave(self.tear_down_steps.pop(0)):
+                        errors += to_tell(scope_task, error)
         return errors
 
     def clean_up(self) -> list[BaseException]:
         """Run the cleanups that are still to be run, and return what they raised."""
         errors: list[BaseException] = []
-        while self._case._cleanups:
-            function, args, kwargs = self._case._cleanups.pop()
-            errors += leave(functools.partial(self._case._callCleanup, function, *args, **kwargs))
+        with printing_at_interrupt(self._case, errors):
+            while self._case._cleanups:
+                function, args, kwargs = self._case._cleanups.pop()
+                errors += leave(functools.partial(self._case._callCleanup, function, *args, **kwargs))
         return errors
 
     def finish_own(self) -> list[BaseException]:
         """Run the tear-down hooks, the cleanups and the tear-downs of fixtures that are still to be run."""
-        errors = self.tear_down() + self.clean_up()
-        if self.fixtures is not None:
-            errors += self.fixtures.tear_down()
+        errors = self.tear_down()
+        with printing_at_interrupt(self._case, errors):
+            errors += self.clean_up()
+            if self.fixtures is not None:
+                errors += self.fixtures.tear_down()
         return errors
 
     def finish(self) -> list[BaseException]:  # noqa: D102 - see the base
-        return self.finish_own() + super().finish()
+        errors = self.finish_own()
+        with printing_at_interrupt(self._case, errors):
+            errors += super().finish()
+        return errors
 
     def tell_later(self, errors: Sequence[BaseException]) -> None:
         """Have unittest report each of the errors, which could not be raised where it came up: as that of a cleanup."""
@@ -305,9 +313,10 @@ class RunningTest(OpenTest):
         if self.fixtures is not None and self._run is not None:
             registry.end_inside(self._run)
             errors += self.fixtures.close()
-        errors += OpenTest.close(self)
-        if self.close_class is not None:
-            errors += self.close_class()
+        with printing_at_interrupt(self._case, errors):
+            errors += OpenTest.close(self)
+            if self.close_class is not None:
+                errors += self.close_class()
         return errors
 
 

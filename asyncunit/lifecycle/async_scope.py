@@ -106,8 +106,8 @@ class AsyncScope:
         with printing_at_interrupt(self.scope_task.scope, errors):
             while self._cleanups:
                 errors += [as_exception(error, self.scope_task.scope) for error in leave(self._cleanups.pop())]
-        if self.scope_task.scope.fixtures is not None:
-            errors += self.scope_task.scope.fixtures.tear_down(self)
+            if self.scope_task.scope.fixtures is not None:
+                errors += self.scope_task.scope.fixtures.tear_down(self)
         self.state = AsyncScopeState.BROKEN
         return errors + self.check()
 
@@ -191,15 +191,16 @@ def unwind(registry: Run, loop_runner: LoopRunner, cancellation: BaseException |
     widest = broken[-1]
     cause = widest.scope_task.cancellation
     errors: list[Exception] = []
-    for async_scope in async_scopes_on(registry, loop_runner):
-        if cancellation is None or is_error(cancellation, asyncio.CancelledError):
-            # Its own first: cancel scopes know theirs by its message.
-            cancellation = async_scope.scope_task.cancellation or cancellation or cause
-        async_scope.scope_task.cancellation = cancellation
-        errors += async_scope.break_down()
-        cancellation, async_scope.scope_task.cancellation = async_scope.scope_task.cancellation, None
-        if async_scope is widest:
-            break
+    with printing_at_interrupt(widest.scope_task.scope, errors):
+        for async_scope in async_scopes_on(registry, loop_runner):
+            if cancellation is None or is_error(cancellation, asyncio.CancelledError):
+                # Its own first: cancel scopes know theirs by its message.
+                cancellation = async_scope.scope_task.cancellation or cancellation or cause
+            async_scope.scope_task.cancellation = cancellation
+            errors += async_scope.break_down()
+            cancellation, async_scope.scope_task.cancellation = async_scope.scope_task.cancellation, None
+            if async_scope is widest:
+                break
     loop_runner.broken.clear()
     errors += as_errors(cancellation, widest.scope_task.scope)
     return errors or [cut_short(widest.scope_task.scope, cause)]
@@ -220,9 +221,10 @@ def replace_closed_loop(registry: Run, loop_runner: LoopRunner) -> list[Exceptio
 def replace_stubborn_loop(registry: Run, loop_runner: LoopRunner) -> list[Exception]:
     """Put a new loop in the place of one on which something refuses to end; return what breaking down raised."""
     errors: list[Exception] = []
-    for async_scope in async_scopes_on(registry, loop_runner):
-        errors += async_scope.break_down()
-    errors += loop_runner.close()
+    with printing_at_interrupt(loop_runner.owner, errors):
+        for async_scope in async_scopes_on(registry, loop_runner):
+            errors += async_scope.break_down()
+        errors += loop_runner.close()
     loop_runner.renew()
     return errors
 
@@ -281,8 +283,9 @@ class OpenTest:
     def finish(self) -> list[BaseException]:
         """Run what is left of the test, the cancellation in flight passed through what it has entered."""
         errors: list[BaseException] = []
-        while self.outer:
-            errors += leave(self.outer.pop())
+        with printing_at_interrupt("test" if self.scope_task is None else self.scope_task.scope, errors):
+            while self.outer:
+                errors += leave(self.outer.pop())
         return errors
 
     def tell_later(self, errors: Sequence[BaseException]) -> None:
@@ -301,7 +304,8 @@ class OpenTest:
             return cause
         scope_task.cancellation = scope_task.cancellation or cause
         errors = self.finish()
-        unwound = self.unwind()
+        with printing_at_interrupt(scope_task.scope, errors):
+            unwound = self.unwind()
         cancellation, scope_task.cancellation = scope_task.cancellation, None
         reason: BaseException = cancellation or cut_short(scope_task.scope, cause)
         if unwound:
@@ -359,7 +363,8 @@ class OpenTest:
                 errors += self._check(run, scope_task, own)
             if loop_runner.broken or scope_task.cancellation is not None:
                 was_cancelled = scope_task in loop_runner.broken
-                errors += self.unwind()
+                with printing_at_interrupt(scope, errors):
+                    errors += self.unwind()
                 errors += as_errors(scope_task.cancellation, scope_task.scope)
                 scope_task.cancellation = None
                 if was_cancelled and not errors:
@@ -368,6 +373,9 @@ class OpenTest:
                 scope_task.abandon()
                 errors += replace_closed_loop(run, loop_runner)
             elif (loop_runner.stubborn or observer.is_unfit) and loop_runner.owner is not scope:
-                errors += replace_stubborn_loop(run, loop_runner)
-            errors += run.leave(scope)
+                with printing_at_interrupt(scope, errors):
+                    errors += replace_stubborn_loop(run, loop_runner)
+            if errors:
+                scope.tell_later(errors)  # where Ctrl-C comes as the scope is left, they are printed
+            errors = run.leave(scope)
         return errors

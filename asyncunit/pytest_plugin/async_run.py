@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import unittest
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.functions import module_hook
-from asyncunit.introspection.tracebacks import print_within
+from asyncunit.introspection.tracebacks import print_all, print_within
 from asyncunit.pytest_plugin.asyncio_compat import DEPRECATED, POLICY, ask_for_policy, is_default
 from asyncunit.pytest_plugin.detection import has_async_tests, is_case
 from asyncunit.pytest_plugin.effective_markers import EffectiveMarkers
@@ -218,21 +219,25 @@ class AsyncRun:
             self._items.leave(item, nextitem)
             self._items.raise_interrupt()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """The run is over. Ctrl-C does here what it does before: raised, it would keep pytest from its summary."""
-        __tracebackhide__ = False  # pytest needs one line that is shown
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """The run is over, and what is still open is torn down."""
         items, self._items = self._items, None
-        if items is not None:
+        if items is None:
+            return (yield)
+        result = None
+        try:
+            with _leaving_the_summary(session):
+                result = yield
+        finally:
             try:
-                items.end()
-                items.raise_interrupt()
-            except KeyboardInterrupt:
-                session.exitstatus = pytest.ExitCode.INTERRUPTED
-                self.config.hook.pytest_keyboard_interrupt(excinfo=pytest.ExceptionInfo.from_current())
+                with _leaving_the_summary(session):
+                    items.end()
+                    items.raise_interrupt()
             finally:
                 self._ran_once = items.ran_once
                 self._capture_again()
+        return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell of the tests that could not follow schedules."""
@@ -249,6 +254,21 @@ def _param_sets_of(function: Any) -> tuple[ParamSet, ...]:
     from asyncunit.plans.variants import param_sets_of
 
     return param_sets_of(function)
+
+
+@contextlib.contextmanager
+def _leaving_the_summary(session: pytest.Session) -> Iterator[None]:
+    """Have what ends a run that Ctrl-C ends, and what its tear-down raises, not keep pytest from its summary."""
+    __tracebackhide__ = False  # pytest needs one line that is shown
+    try:
+        yield
+    except KeyboardInterrupt:
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
+        session.config.hook.pytest_keyboard_interrupt(excinfo=pytest.ExceptionInfo.from_current())
+    except Exception as error:
+        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+            raise
+        print_all("session", [error])
 
 
 class _CaseCollection:

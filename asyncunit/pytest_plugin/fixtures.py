@@ -12,6 +12,7 @@ from typing import Any
 from asyncunit.errors import raise_all
 from asyncunit.introspection.frames import is_at_yield
 from asyncunit.introspection.functions import as_coroutine, is_awaitable
+from asyncunit.introspection.tracebacks import printing_at_interrupt
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, cut_short, leave
 from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
@@ -189,8 +190,9 @@ class OpenPytestFixture:
                     errors += fixtures.tear_down_what_rests_on(ended)
         exit_, self._exit = self._exit, None
         try:
-            if exit_ is not None:
-                errors += leave(exit_)
+            with printing_at_interrupt(self._fixture, errors):
+                if exit_ is not None:
+                    errors += leave(exit_)
             raise_all(errors, f"tearing down {self._fixture}")
         finally:
             if self._carried is not None:

@@ -237,3 +237,60 @@ def test_what_tear_down_raises_at_ctrl_c_is_on_the_real_stderr(tmp_path, runner)
     assert found.returncode != 0
     for what in ("THE EXIT", "THE FIXTURE", "asyncTearDown", "tearDown"):
         assert f"ValueError: ERROR OF {what}" in found.stderr, found
+
+
+WIDE_ERRORS_AT_CTRL_C = """
+import asyncio
+import os
+import signal
+import asyncunit
+
+async def interrupt():
+    asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGINT)
+    await asyncio.sleep(10)
+
+async def fail(what):
+    raise ValueError(f"ERROR OF {what}")
+
+async def asyncTearDownModule():
+    await fail("THE MODULE")
+
+class TestCase(asyncunit.ModuleLoopTestCase):
+    @asyncunit.fixture(scope="module")
+    async def fixture(cls):
+        yield
+        await fail("THE FIXTURE")
+
+    async def asyncTearDown(self):
+        if self.id().endswith("test_2"):
+            await fail("asyncTearDown")
+
+    @classmethod
+    async def asyncTearDownClass(cls):
+        await fail("THE CLASS")
+
+    async def test_1(self):
+        await fail("THE FIRST TEST")
+
+    async def test_2(self):
+        if os.environ["TWICE"]:
+            self.addAsyncCleanup(interrupt)
+        self.addAsyncCleanup(fail, "A CLEANUP")
+        await interrupt()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
+@pytest.mark.parametrize("runner", ["unittest", "pytest"])
+@pytest.mark.parametrize("twice", [False, True])
+def test_ctrl_c_loses_no_error_and_no_summary_where_wide_tear_downs_fail_or_it_comes_again(tmp_path, runner, twice):
+    write(tmp_path, test_it=WIDE_ERRORS_AT_CTRL_C)
+    arguments = ["-q", "-p", "asyncunit", "test_it.py"] if runner == "pytest" else ["test_it"]
+    found = python("-m", runner, *arguments, cwd=tmp_path, TWICE="yes" if twice else "")
+    for what in ("asyncTearDown", "A CLEANUP", *(() if twice else ("THE CLASS", "THE MODULE", "THE FIXTURE"))):
+        assert found.stderr.count(f"ValueError: ERROR OF {what}\n") == 1, (what, found)
+    if runner == "pytest":
+        assert found.returncode == pytest.ExitCode.INTERRUPTED
+        assert "ValueError: ERROR OF THE FIRST TEST" in found.stdout
+        assert "1 failed" in found.stdout
+        assert "! KeyboardInterrupt !" in found.stdout
