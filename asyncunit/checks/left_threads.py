@@ -165,7 +165,7 @@ def left_threads(owner: OpenScope, loop_runner: LoopRunner, case: object | None)
     for thing in kept:
         assert owner.within is not None
         owner.within.take(thing, owner.place_of(thing))
-    told = [thing for thing in left if not any(thing is other for other in kept)]
+    told = [thing for thing in left if not any(thing is other for other in kept) and _still_runs(thing)]
     _told.update(told)
     return [_finding(owner, thing) for thing in told]
 
@@ -192,6 +192,13 @@ def _running(owner: OpenScope, loop: asyncio.AbstractEventLoop) -> list[Any]:
         own = _threads_of_executor(loop)
         threads = [thread for thread in threads if id(thread) not in own and not _is_exempt(owner, thread)]
     return [*threads, *(call for call in calls if not is_exempt(owner, _called(call)))]
+
+
+def _still_runs(thing: Any) -> bool:
+    """Whether it has not ended while others were looked for; a thread that is ending runs no code any more."""
+    if isinstance(thing, threading.Thread):
+        return thing.is_alive() and _frame_of(thing.ident) is not None
+    return not thing.is_done
 
 
 def _threads_of_executor(loop: asyncio.AbstractEventLoop) -> set[int]:

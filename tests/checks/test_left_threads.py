@@ -65,6 +65,19 @@ def test_a_thread_that_is_about_to_end_is_no_finding(gate):
     assert run(Test).passed == ["test_x"]
 
 
+def test_a_thread_that_ends_while_it_is_looked_at_is_no_finding():
+    class Ending(threading.Thread):
+        def is_alive(self):
+            return True
+
+    @THREADS_FAIL
+    class Test(ClassLoopTestCase):
+        async def test_x(self):
+            Ending(target=int).start()
+
+    assert run(Test).passed == ["test_x"]
+
+
 @pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.__module__.partition(".")[0])
 def test_a_call_of_the_loops_executor_is_told_and_an_idle_thread_of_it_is_not(gate, factory):
     @THREADS_FAIL
