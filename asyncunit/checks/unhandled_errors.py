@@ -77,13 +77,17 @@ class Observer(Instrument):
         self._forgotten: weakref.WeakSet[Any] | None = None
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = make_task
-        # How the loop was set before a test, by all that had run on it; None before the first.
-        self._before: _Settings | None = None
-        if loop.get_exception_handler() is None:
-            loop.set_exception_handler(self._own_handler)
-        if loop.get_task_factory() is None:
-            factory: Any = self._own_factory
+        handler, factory = loop.get_exception_handler(), loop.get_task_factory()
+        if handler is None:
+            handler = self._own_handler
+            loop.set_exception_handler(handler)
+        if factory is None:
+            factory = self._own_factory
             loop.set_task_factory(factory)
+        # How the loop was set before a test, by all that had run on it; None once it is closed.
+        slow = getattr(loop, "slow_callback_duration", None)
+        self._before: _Settings | None = factory, handler, loop.get_debug(), slow
+        self.is_new_to_tests = False
 
     # What the loop runner and the tasks of scopes tell.
 

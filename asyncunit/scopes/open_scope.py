@@ -34,6 +34,62 @@ MARK: contextvars.ContextVar[Mark] = contextvars.ContextVar("asyncunit_owner")
 _set_mark = MARK.set
 
 
+class Called:
+    """What a scope is called in messages; put into words when one asks, for few do.
+
+    It knows nothing else of the scope, and is kept where that is not. ``is_function`` is true of a test that is known
+    to be a plain function, and ``within`` is what the next wider scope is called.
+    """
+
+    __slots__ = ("_is_function", "_key", "scope", "within")
+
+    def __init__(self, scope: Scope, key: Hashable, is_function: bool, within: Called | None) -> None:
+        self.scope = scope
+        self.within = within
+        self._key = key
+        self._is_function = is_function
+
+    @property
+    def name(self) -> str:
+        """The name, with its kind of scope; that of a test is as unittest names one."""
+        key = self._key
+        if isinstance(key, type):
+            return f"{self.scope} {class_name(key)}"
+        if self.scope is Scope.FUNCTION and self.within is not None:
+            return f"{key} ({self._place()}.{key})"
+        return f"{self.scope} {key}" if key else str(self.scope)
+
+    @property
+    def path(self) -> tuple[tuple[Scope, str], ...]:
+        """The name of the scope, and of those around it."""
+        own = ((self.scope, self.name),)
+        return own if self.within is None else own + self.within.path
+
+    @property
+    def class_name(self) -> str | None:
+        """The name of the class that it is, or is in; None if there is none."""
+        if isinstance(self._key, type):
+            return self._key.__qualname__
+        return None if self.within is None else self.within.class_name
+
+    @property
+    def has_no_self(self) -> bool:
+        """Whether it is that of a test which is a plain function."""
+        around = self._around()
+        is_class_of_it = isinstance(around, type) and around.__qualname__ == str(self._key).partition("[")[0]
+        return self._is_function or is_class_of_it
+
+    def _place(self) -> str:
+        """The dotted name of what a test stands in: its class, or for a function its module."""
+        around = self._around()
+        if not isinstance(around, type):
+            return str(around)
+        return around.__module__ if self.has_no_self else class_name(around)
+
+    def _around(self) -> Hashable:
+        return None if self.within is None else self.within._key
+
+
 class OpenScope:
     """A scope that is open: its context, what closes with it, and what was made in it.
 
@@ -89,33 +145,20 @@ class OpenScope:
         return self.name
 
     @functools.cached_property
+    def called(self) -> Called:
+        """What the scope is called in messages, for who knows it when it has ended, too."""
+        within = self.within
+        return Called(self.scope, self.key, self.function is not None, None if within is None else within.called)
+
+    @property
     def name(self) -> str:
         """What the scope is called in a message."""
-        if isinstance(self.key, type):
-            return f"{self.scope} {class_name(self.key)}"
-        if self.scope is Scope.FUNCTION and self.within is not None:
-            return f"{self.key} ({self._place()}.{self.key})"  # as unittest names a test
-        return f"{self.scope} {self.key}" if self.key else str(self.scope)
-
-    @functools.cached_property
-    def names(self) -> tuple[tuple[Scope, str], ...]:
-        """The names of the scope, and of those around it."""
-        own = ((self.scope, self.name),)
-        return own if self.within is None else own + self.within.names
-
-    def _place(self) -> str:
-        """The dotted name of what a test stands in: its class, or for a function its module."""
-        around = None if self.within is None else self.within.key
-        if not isinstance(around, type):
-            return str(around)
-        return around.__module__ if self.has_no_self else class_name(around)
+        return self.called.name
 
     @property
     def has_no_self(self) -> bool:
         """Whether it is that of a test which is a plain function."""
-        around = None if self.within is None else self.within.key
-        is_class_of_it = isinstance(around, type) and around.__qualname__ == str(self.key).partition("[")[0]
-        return self.function is not None or is_class_of_it
+        return self.called.has_no_self
 
     @property
     def is_left(self) -> bool:
@@ -266,41 +309,18 @@ def owner_of_context(context: contextvars.Context) -> OpenScope | None:
     return next(iter(mark), None)
 
 
-class Owner:
-    """What messages say of an owner: its name and those of the scopes around it, and its class."""
-
-    # No Record, which takes longer to make: each loop has one.
-    __slots__ = ("around", "class_name", "name", "scope")
-
-    def __init__(self, scope: Scope, name: str, around: tuple[tuple[Scope, str], ...], class_name: str | None) -> None:
-        self.scope = scope
-        self.name = name
-        self.around = around
-        self.class_name = class_name
-
-    @property
-    def path(self) -> tuple[tuple[Scope, str], ...]:
-        """The name of the scope, and of those around it."""
-        return ((self.scope, self.name), *self.around)
-
-
-# Of what has no context; it is kept as long as anything refers to the thing, and so outlives the scope.
-_remembered: weakref.WeakKeyDictionary[object, Owner] = weakref.WeakKeyDictionary()
+# Of what has no context. Not a WeakKeyDictionary, because that takes longer, and a test may have a loop of its own.
+_remembered: dict[weakref.ref[object], Called] = {}
 
 
 def remember_owner(thing: object, owner: OpenScope) -> None:
-    """Note whose a thing is that has no context, as a loop has none."""
-    scope: OpenScope | None = owner
-    while scope is not None and not isinstance(scope.key, type):
-        scope = scope.within
-    class_name = None if scope is None else scope.key.__qualname__  # type: ignore[attr-defined]
-    around = () if owner.within is None else owner.within.names
-    _remembered[thing] = Owner(owner.scope, owner.name, around, class_name)
+    """Note whose a thing is that has no context, as a loop has none: as long as there is the thing."""
+    _remembered[weakref.ref(thing, _remembered.pop)] = owner.called
 
 
-def remembered_owner(thing: object) -> Owner | None:
+def remembered_owner(thing: object) -> Called | None:
     """What messages say of the owner that was noted, also after its scope has ended."""
-    return _remembered.get(thing)
+    return _remembered.get(weakref.ref(thing))
 
 
 def came_from_outside(task: Any) -> bool:
