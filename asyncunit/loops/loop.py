@@ -234,8 +234,8 @@ class LoopRunner:
     def run_aside(self, coroutine: Coroutine[Any, Any, None], *, is_last: bool = False) -> Task[None]:
         """Run a coroutine of asyncunit's own, CLOSE_TIMEOUT seconds at most, and return its task.
 
-        What is short is not watched: one turn of the loop, and two where it is the last that the loop runs. That
-        coroutine stops the loop by itself, which takes less than two callbacks.
+        What is short is not watched: one turn of the loop. Where it is the last that the loop runs, the coroutine says
+        itself which turn that is.
         """
         loop = self.loop
         task = Task(_stopping(loop, coroutine), loop=loop, context=given_to(None))
@@ -283,7 +283,8 @@ class LoopRunner:
             scope_task.end()
         left: set[Task[Any]] = set()
         try:
-            shut_down = self.run_aside(_shut_down(loop, left, self.stubborn), is_last=True)
+            is_clear = self.owner.is_over and not self.owner.is_left and not self.scope_tasks
+            shut_down = self.run_aside(_shut_down(loop, left, self.stubborn, is_clear=is_clear), is_last=True)
         finally:
             loop.close()
             for scope_task in list(self.scope_tasks):
@@ -399,11 +400,20 @@ async def _stopping(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, None
             loop.stop()
 
 
-async def _shut_down(loop: AbstractEventLoop, left: set[Task[Any]], stubborn: set[Task[Any]]) -> None:
-    """End tasks, async generators and the executor; ``left`` is filled with the tasks that have been cancelled."""
-    await sleep(0)  # lets the tasks of scopes that were told to end do so
-    loop.stop()  # after this turn, the second; what is not done by then is watched
+async def _shut_down(
+    loop: AbstractEventLoop, left: set[Task[Any]], stubborn: set[Task[Any]], *, is_clear: bool
+) -> None:
+    """End tasks, async generators and the executor; ``left`` is filled with the tasks that have been cancelled.
+
+    What is left to be called has a turn of the loop for what it has called in turn, as a transport tells its protocol
+    that the connection is lost. ``is_clear`` is true of the loop of a test that has left nothing.
+    """
+    if not is_clear:
+        await sleep(0)  # in which the tasks of scopes that were told to end do so, too
+    loop.stop()  # after this turn; what is not done by then is watched
     if all_tasks(loop):  # the one that runs this is not among them
+        if is_clear:
+            await sleep(0)  # one that was started just now may end by itself
         await _end(functools.partial(all_tasks, loop), left, stubborn)
         for task in left - stubborn:
             if not task.cancelled() and (error := task.exception()) is not None:

@@ -1,4 +1,5 @@
 import asyncio
+import contextvars
 import threading
 import warnings
 
@@ -10,6 +11,7 @@ from asyncunit.config.settings import Config
 from asyncunit.loops import loop as runner
 from asyncunit.loops.loop import Instrument, LoopRunner, current_loop, refuse_running_loop
 from asyncunit.loops.scope_task import ScopeTask, WideTask
+from asyncunit.scope import Scope
 from tests.conftest import open_scope, start, stubborn
 
 
@@ -140,6 +142,54 @@ def test_what_is_left_to_be_called_has_two_turns_as_the_loop_closes(loop_runner)
     loop_runner.loop.call_soon(call, 1)
     assert loop_runner.close() == []
     assert called == [1, 2]
+
+
+def turns_of(loop):
+    """What calls itself once more in each turn of the loop, and how often it was called."""
+    called = []
+
+    def call():
+        called.append(len(called))
+        loop.call_soon(call)
+
+    contextvars.Context().run(loop.call_soon, call)
+    return called
+
+
+def test_the_loop_of_a_test_that_has_left_nothing_is_closed_in_one_turn(monkeypatch):
+    monkeypatch.setattr(runner, "Deadline", None)
+    test = open_scope(Scope.FUNCTION)
+    loop_runner = LoopRunner(test, None)
+    assert test.let_go() is False
+    turns = turns_of(loop_runner.loop)
+    assert loop_runner.close() == []
+    assert len(turns) == 1
+
+
+def test_the_loop_of_a_test_that_has_left_something_has_two_turns():
+    test = open_scope(Scope.FUNCTION)
+    loop_runner = LoopRunner(test, None)
+    left = test.context
+    assert test.let_go() is True
+    turns = turns_of(loop_runner.loop)
+    assert loop_runner.close() == []
+    assert len(turns) == 2
+    del left
+
+
+def test_what_is_started_only_as_the_loop_of_a_test_closes_may_end_by_itself():
+    """As the finally of an async generator, which is run because that was let go."""
+    ended = []
+
+    async def end():
+        ended.append("by itself")
+
+    test = open_scope(Scope.FUNCTION)
+    loop_runner = LoopRunner(test, None)
+    test.let_go()
+    loop_runner.loop.call_soon(lambda: loop_runner.loop.create_task(end()))
+    assert loop_runner.close() == []
+    assert ended == ["by itself"]
 
 
 def test_there_is_one_runner_of_each_loop(loop_runner):
