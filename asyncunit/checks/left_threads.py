@@ -53,11 +53,17 @@ _known: dict[int, weakref.ref[threading.Thread]] = {}
 _told: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def note_threads(owner: OpenScope) -> None:
-    """Have each thread that starts from now on be known to the scope in whose context that happens."""
+def note_starts() -> None:
+    """Have each thread that starts be known to the scope in whose context that happens; Python 3.11 does not say it."""
     if _SAYS_IT:
         hear(_STARTS, _hear)
-    elif not _known:  # nobody has asked before: what is there is no scope's
+
+
+def note_threads(owner: OpenScope) -> None:
+    """Have the threads that are there as a scope begins be known, where Python does not say when one starts."""
+    if _SAYS_IT:
+        return
+    if not _known:  # nobody has asked before: what is there is no scope's
         for thread in threading.enumerate():
             _know(thread)
     elif owner.within is not None:
@@ -71,6 +77,8 @@ def _know(thread: threading.Thread) -> None:
 
 def _note_new(owner: OpenScope) -> None:
     """Where the interpreter does not say when a thread starts: have those that are new be the scope's."""
+    if threading.active_count() == 1:  # this one
+        return
     threads = threading.enumerate()
     new = [thread for thread in threads if id(thread) not in _known]
     if not new:

@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import types
+import unittest
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -70,18 +71,30 @@ class Watch(Observer):
         super().__init__(loop, loop_owner)
         if self.is_shared:  # a test may leave something on it
             _callbacks()
+        # The costly checks for which the loop tells already what is made on it.
+        self.told: frozenset[Check] = frozenset()
 
-    def step_begins(  # noqa: D102 - see the base
-        self, loop: asyncio.AbstractEventLoop, config: Config
-    ) -> Callable[[], object] | None:
+    def tell(self, loop: asyncio.AbstractEventLoop, costly: frozenset[Check]) -> None:
+        """Have what is made on the loop from now on be known to the scope in whose context that happens."""
+        self.told = costly
+        if _RESOURCES in costly:
+            resources = _resources()
+            resources.note_sockets()
+            resources.note_transports(loop)
+        if _THREADS in costly:
+            threads = _threads()
+            threads.note_starts()
+            threads.note_calls(loop)
+
+    def in_loop(self, config: Config) -> Callable[[], object] | None:  # noqa: D102 - see the base
+        note: Callable[[], object] | None = _resources().note_generators if _RESOURCES in config.costly else None
+        return note
+
+    def step_begins(self, loop: asyncio.AbstractEventLoop, config: Config) -> None:  # noqa: D102 - see the base
         if _SLOW in config.costly:
             from asyncunit.checks.slow_callbacks import SlowSteps
 
             self._slow_steps = SlowSteps(loop, self.add)
-        if _RESOURCES in config.costly:
-            note: Callable[[], object] = _resources().note_generators
-            return note
-        return None
 
     def step_ends(self) -> None:  # noqa: D102 - see the base
         if self._slow_steps is not None:
@@ -96,14 +109,11 @@ def before(scope: OpenScope, loop_runner: LoopRunner) -> None:
         owner = scope.within if scope.scope is Scope.FUNCTION else scope
         observer_on(loop_runner).aside.append(Unhandled(owner, finding))
     python_warnings.listen(costly)
-    if _RESOURCES in costly:
-        resources = _resources()
-        resources.note_sockets()
-        resources.note_transports(loop_runner.loop)
+    watch: Watch = loop_runner.instrument
+    if watch.told is not costly:
+        watch.tell(loop_runner.loop, costly)
     if _THREADS in costly:
-        threads = _threads()
-        threads.note_threads(scope)
-        threads.note_calls(loop_runner.loop)
+        _threads().note_threads(scope)
 
 
 def after_test(
@@ -183,14 +193,12 @@ def _after_costly(owner: OpenScope, loop_runner: LoopRunner, case: object) -> li
     costly = owner.config.costly
     looks_for_resources = _RESOURCES in costly
     looks_for_coroutines = _COROUTINES in costly
-    if looks_for_coroutines and case is not None:
-        kind = types.CoroutineType
-        held = [thing for thing in vars(case).values() if type(thing) is kind]
-        if held:
-            findings += _unawaited(held)
+    held = [] if case is None else _attributes_of(case)
+    if held and looks_for_coroutines:
+        findings += _unawaited(held)
     if looks_for_resources:
         resources = _resources()
-        things = resources.left_open(owner, case, loop_runner.loop if loop_runner.owner is owner else None)
+        things = resources.left_open(owner, case, held, loop_runner.loop if loop_runner.owner is owner else None)
         if things:
             findings += resources.findings_of(owner, things)
             if not loop_runner.loop.is_closed():
@@ -220,9 +228,22 @@ def _close_all(loop_runner: LoopRunner, things: list[Any]) -> list[Finding]:
     return [*refusals(left), *(Finding(Check.UNHANDLED_ERRORS, text, None, error) for error in raised)]
 
 
-def _unawaited(held: Iterable[types.CoroutineType[Any, Any, Any]]) -> Iterator[Finding]:
+def _unawaited(held: Iterable[object]) -> Iterator[Finding]:
     """Coroutines that a test's instance holds and that have not begun; Python warns of them when they are let go."""
-    for coroutine in held:
-        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-            yield python_warnings.unawaited(coroutine)
-            coroutine.close()
+    for thing in held:
+        if type(thing) is types.CoroutineType and inspect.getcoroutinestate(thing) == inspect.CORO_CREATED:
+            yield python_warnings.unawaited(thing)
+            thing.close()
+
+
+# The names of the attributes that each test case has, for what unittest and asyncunit keep: those are found one by one.
+_OF_EACH = set(vars(unittest.TestCase()))
+
+
+def _attributes_of(case: object) -> list[object]:
+    """The values of the attributes of a test, but for those that each test case has."""
+    attributes = vars(case)
+    if attributes.keys() <= _OF_EACH:  # few tests have others
+        return []
+    _OF_EACH.update(name for name in attributes if name.startswith("_asyncunit_"))
+    return [value for name, value in attributes.items() if name not in _OF_EACH]

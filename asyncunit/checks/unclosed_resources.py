@@ -10,8 +10,7 @@ import io
 import socket
 import sys
 import types
-import unittest
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from asyncunit.checks.findings import Finding, hear, is_exempt_here, outliving, parts_of
@@ -35,9 +34,6 @@ _KINDS = (
 
 # What most attributes of a test are, and no file is; asking whether a class is a file's takes long.
 _NO_FILES = frozenset({type(None), bool, int, float, str, bytes, list, dict, set, tuple, object})
-
-# The attributes that each test case has, for what unittest itself keeps.
-_OF_UNITTEST = frozenset(vars(unittest.TestCase()))
 
 
 # What the interpreter says when a socket is made.
@@ -109,15 +105,18 @@ def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[...
 
 
 def left_open(
-    owner: OpenScope, case: object | None = None, ending: asyncio.AbstractEventLoop | None = None
+    owner: OpenScope,
+    case: object | None = None,
+    attributes: Iterable[object] = (),
+    ending: asyncio.AbstractEventLoop | None = None,
 ) -> list[Any]:
-    """What was made in the context of a scope, or stands in the attributes of a test, and is open.
+    """What was made in the context of a scope, or is in the ``attributes`` of its test, ``case``, and is open.
 
     What outlives the scope is handed to the next wider one, but for files, of which nobody knows who has opened them,
     and for what stands on the loop that is ``ending`` with the scope.
     """
     made = owner.things() if owner.made else []
-    files = [] if case is None else _files_of(case)
+    files = _files_among(attributes) if attributes else []
     left = [thing for thing in [*made, *files] if _is_open(thing)] if made or files else []
     if owner.within is None or not left:
         return left
@@ -128,10 +127,11 @@ def left_open(
     return [thing for thing in left if not any(thing is other for other in kept)]
 
 
-def _files_of(case: object) -> list[io.IOBase]:
-    """The files in the attributes of a test, but for the process's own."""
-    held = [thing for name, thing in vars(case).items() if type(thing) not in _NO_FILES and name not in _OF_UNITTEST]
-    files = [thing for thing in held if issubclass(type(thing), io.IOBase)]
+def _files_among(things: Iterable[object]) -> list[io.IOBase]:
+    """The files among the attributes of a test, but for the process's own."""
+    files: list[Any] = [
+        thing for thing in things if type(thing) not in _NO_FILES and issubclass(type(thing), io.IOBase)
+    ]
     if not files:
         return files
     own = (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)

@@ -77,7 +77,8 @@ class Observer(Instrument):
         self._forgotten: weakref.WeakSet[Any] | None = None
         self._own_handler: _Handler = self._handle
         self._own_factory: Any = make_task
-        handler, factory = loop.get_exception_handler(), loop.get_task_factory()
+        handler = loop.get_exception_handler()
+        factory: Any = loop.get_task_factory()
         if handler is None:
             handler = self._own_handler
             loop.set_exception_handler(handler)

@@ -318,9 +318,6 @@ OF_LOOPS = (*CLASS_ATTRIBUTES, "loop_factories", "clock", "clock_quiet")
 # The checks that cost nothing, and are made whether ``fail_on`` names them or not.
 ALWAYS_ON = frozenset({Check.UNHANDLED_ERRORS, Check.LEAKED_TASKS, Check.LEFT_CALLBACKS})
 
-# Those for which something is done while the loop runs; the others look before a test and after it.
-_MADE_WHILE_A_LOOP_RUNS = frozenset({Check.SLOW_CALLBACKS, Check.UNCLOSED_RESOURCES})
-
 
 class Config:
     """The values in force at one place: for a run, a module, a class or a test.
@@ -338,8 +335,9 @@ class Config:
     written somewhere where that is.
 
     ``is_lenient`` is true where what is found only warns, even where warnings are errors. ``costly`` are those checks
-    of ``fail_on`` that cost something, and are made only there. ``watches`` is true where anything is to be done while
-    a loop runs; ``explores`` where a test is to follow schedules.
+    of ``fail_on`` that cost something, and are made only there. ``looks_in_loop`` is true where one of them looks on in
+    the running loop; ``watches`` where anything is to be done before the loop is run, and after it; ``explores`` where
+    a test is to follow schedules.
     """
 
     loop_scope: Scope = Scope.FUNCTION
@@ -369,8 +367,9 @@ class Config:
             setattr(self, name, value)
         self.costly = self.fail_on - ALWAYS_ON
         self.explores = self.schedules > 1 or self.schedule is not None or self.trace is not None
-        watches = not _MADE_WHILE_A_LOOP_RUNS.isdisjoint(self.costly)
-        self.watches = watches or self.timeout is not None or self.loop_debug is not None
+        self.looks_in_loop = Check.UNCLOSED_RESOURCES in self.costly
+        is_timed = self.timeout is not None or Check.SLOW_CALLBACKS in self.costly
+        self.watches = is_timed or self.loop_debug is not None
 
     def __eq__(self, other: object) -> bool:
         """Whether all values are the same, and where they are written."""

@@ -64,11 +64,11 @@ class Instrument:
         self.is_ending = False
         self.is_new_to_tests = True
 
-    def step_begins(self, _loop: AbstractEventLoop, _config: Config) -> Callable[[], object] | None:
-        """A step is to begin, for which the configuration asks for something to be looked at.
+    def in_loop(self, _config: Config) -> Callable[[], object] | None:
+        """What is to be called in the running loop, just before a step whose configuration asks for that."""
 
-        What is returned is called in the running loop, just before the step.
-        """
+    def step_begins(self, _loop: AbstractEventLoop, _config: Config) -> None:
+        """A step is to begin, whose configuration asks for it to be watched."""
 
     def step_ends(self) -> None:
         """That step is done."""

@@ -452,11 +452,11 @@ class ScopeTask:
         if interrupt.is_deferred and not self.is_ending:
             discard(awaitable)
             interrupt.raise_deferred()
-        self._is_watched = is_watched = self._config.watches or self.loop_runner.virtual is not None
-        step = Step(awaitable, continuation)
+        step, config = Step(awaitable, continuation), self._config
+        self._is_watched = is_watched = config.watches or self.loop_runner.virtual is not None
         self._last = None
-        if is_watched:
-            step.begin = self.loop_runner.instrument.step_begins(loop, self._config)
+        if config.looks_in_loop:
+            step.begin = self.loop_runner.instrument.in_loop(config)
         self._post(step)
         if is_watched:
             self._drive_watched(step)
@@ -551,6 +551,7 @@ class ScopeTask:
         """As `_drive`, under what the configuration asks for while the loop runs."""
         loop, config = self._loop, self._config
         virtual = self.loop_runner.virtual
+        self.loop_runner.instrument.step_begins(loop, config)
         self._begin_to_watch(step)
         if config.loop_debug is not None:
             debug = loop.get_debug()

@@ -7,7 +7,7 @@ import pytest
 
 from asyncunit import ConfigurationError, RunningLoopError, UnfinishedError
 from asyncunit.checks.left_threads import Call
-from asyncunit.config.settings import Config
+from asyncunit.config.settings import Check, Config
 from asyncunit.loops import loop as runner
 from asyncunit.loops.loop import Instrument, LoopRunner, current_loop, refuse_running_loop
 from asyncunit.loops.scope_task import ScopeTask, WideTask
@@ -22,12 +22,15 @@ class Noting(Instrument):
 
     def __init__(self, loop, loop_owner=None):
         super().__init__(loop, loop_owner)
+        self.loop = loop
         self.told = []
         self.made.append(self)
 
+    def in_loop(self, config):
+        return lambda: self.told.append(f"in the loop: {asyncio.get_running_loop() is self.loop}")
+
     def step_begins(self, loop, config):
         self.told.append("begins")
-        return lambda: self.told.append(f"in the loop: {asyncio.get_running_loop() is loop}")
 
     def step_ends(self):
         self.told.append("ends")
@@ -49,13 +52,14 @@ def test_an_instrument_is_told_of_what_is_watched_and_of_the_end():
     instrument = loop_runner.instrument
     scope = open_scope()
     scope.config = Config(timeout=10)
-    task = ScopeTask(loop_runner, scope)
-    assert task.run(value()) == 5
+    assert ScopeTask(loop_runner, scope).run(value()) == 5
+    scope.config = Config(fail_on=frozenset({Check.UNCLOSED_RESOURCES}))
+    assert ScopeTask(loop_runner, scope).run(value()) == 5
     assert ScopeTask(loop_runner, open_scope()).run(value()) == 5  # for which nothing is asked
     left = asyncio.Task(asyncio.sleep(10), loop=loop_runner.loop, name="left")
     [error] = loop_runner.close()
     assert str(error) == "told as the loop closed"
-    assert instrument.told == ["begins", "in the loop: True", "ends", ["left"]]
+    assert instrument.told == ["begins", "ends", "in the loop: True", ["left"]]
     assert left.cancelled()
 
 
