@@ -86,6 +86,8 @@ class StepsInScope(IsolatedAsyncioTestCase):
     _asyncunit_is_awaited_for_more: ClassVar[bool] = False
     # Whether the steps of a test are called by unittest and by nobody else, so that some may be run together.
     _asyncunit_has_own_steps: ClassVar[bool] = False
+    # Whether the __init__() behind asyncunit's class is IsolatedAsyncioTestCase's.
+    _asyncunit_is_made_by_isolated: ClassVar[bool] = False
     # Whether the cleanups behind asyncunit's class are unittest's own, which do nothing where there are none.
     _asyncunit_has_own_cleanups: ClassVar[bool] = True
     # Whether a base in front has a run() of its own; `_asyncunit_has_come` says whether that has come to this class's.
@@ -105,13 +107,17 @@ class StepsInScope(IsolatedAsyncioTestCase):
         self._asyncunit_substitute_of: Callable[[Callable[..., object]], Callable[..., object]] | None = None
         # The schedule that the test follows; None where it is run in asyncio's own order alone.
         self._asyncunit_attempt: Attempt | None = None
-        super().__init__(methodName)
+        if self._asyncunit_is_made_by_isolated:  # which adds nothing that is needed
+            TestCase.__init__(self, methodName)
+        else:
+            super().__init__(methodName)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._asyncunit_extended = _extended_steps(cls)
         cls._asyncunit_is_awaited_for_more = cls._callTestMethod is not StepsInScope._callTestMethod
         cls._asyncunit_has_run_in_front = cls.run is not StepsInScope.run
+        cls._asyncunit_is_made_by_isolated = super().__init__ is IsolatedAsyncioTestCase.__init__
         cls._asyncunit_has_own_cleanups = super().doCleanups is TestCase.doCleanups
         own_steps = [getattr(cls, name) is getattr(StepsInScope, name) for name in _STEPS]
         cls._asyncunit_has_own_steps = all(own_steps) and not cls._asyncunit_extended

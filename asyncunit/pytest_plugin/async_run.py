@@ -135,19 +135,10 @@ class AsyncRun:
         """Plan anew what has got another marker meanwhile."""
         for item, error in self._effective_markers.mark_again(session.items):
             raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+        if self._effective_markers.explores and not self.config.pluginmanager.has_plugin(_SCHEDULES):
+            self.config.pluginmanager.register(_Exploration(self._runner), _SCHEDULES)
 
     # One item.
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object | None:
-        """Run a test under its schedules, where it has any."""
-        attempts = self._runner().attempts_for(item)
-        if attempts is None:
-            return None
-        from asyncunit.pytest_plugin import run
-
-        run.Schedules(self._runner().follow).run(item, nextitem, attempts)
-        return True
 
     def _runner(self) -> ItemRunner:
         if self._items is None:
@@ -164,7 +155,7 @@ class AsyncRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Say which test the run has come to."""
-        self._runner().come_to(item)
+        (self._items or self._runner()).come_to(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
@@ -217,7 +208,6 @@ class AsyncRun:
         """Leave what the next test does not stand in, and report what has not been."""
         if self._items is not None:
             self._items.leave(item, nextitem)
-            self._items.raise_interrupt()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -269,6 +259,28 @@ def _leaving_the_summary(session: pytest.Session) -> Iterator[None]:
         if session.exitstatus != pytest.ExitCode.INTERRUPTED:
             raise
         print_all("session", [error])
+
+
+# The name of that plugin.
+_SCHEDULES = "asyncunit-schedules"
+
+
+class _Exploration:
+    """The hook that there is where a test is to follow schedules: it would be one more call for each test."""
+
+    def __init__(self, runner: Callable[[], ItemRunner]) -> None:
+        self._runner = runner
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object | None:
+        """Run a test under its schedules, where it has any."""
+        attempts = self._runner().attempts_for(item)
+        if attempts is None:
+            return None
+        from asyncunit.pytest_plugin import run
+
+        run.Schedules(self._runner().follow).run(item, nextitem, attempts)
+        return True
 
 
 class _CaseCollection:

@@ -80,6 +80,11 @@ class Policies:
         index = 0 if callspec is None else callspec.indices.get(POLICY, 0)
         return self._factories.setdefault((definition, index), PolicyFactory())
 
+    @property
+    def is_one_in_force(self) -> bool:
+        """Whether one of a suite's is in force."""
+        return self._before is not None
+
     def come_to(self, item: Any, definition: Any) -> None:
         """An item is going to be set up for which a suite gives its policy by this definition, or by none."""
         policy = None if definition is None else self.factory_of(item, definition).policy

@@ -24,7 +24,9 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 
 
 class EffectiveMarkers:
-    """Marks what has been collected."""
+    """Marks what has been collected. ``explores`` is true once one of the tests is to follow schedules."""
+
+    explores = False
 
     def __init__(self, collected: Collected, mark: Any) -> None:
         self._collected = collected
@@ -80,6 +82,7 @@ class EffectiveMarkers:
         self._collected.mark(item, marker)
 
     def _marker(self, plan: FunctionPlan) -> Any:
+        self.explores = self.explores or plan.config.explores
         return self._mark.asyncunit(**effective(plan.config, plan.loop_scope))
 
     def mark_again(self, items: Iterable[Any]) -> Iterator[tuple[Any, AsyncUnitError]]:
@@ -107,6 +110,7 @@ class EffectiveMarkers:
             configs = loop_choice.configs_of_tests(node.obj, choice.configs[0])
         except AsyncUnitError:  # it is the error of the class when that is set up, as under unittest
             return
+        self.explores = self.explores or any(each.explores for each in (choice.configs[0], *configs.values()))
         node.add_marker(self._mark.asyncunit(**effective(choice.configs[0], choice.scope)), append=False)
         for item in items:
             if item.name in configs:

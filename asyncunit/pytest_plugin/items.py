@@ -64,22 +64,19 @@ def _fixtures() -> Any:
     return fixtures
 
 
-# The methods by which unittest tells of errors.
-_TELL = ("addError", "addFailure")
-
-
 def raise_others(item: Any) -> None:
     """Have all but the first be raised as pytest tears down the item, where it tells of all that is raised."""
     if "addError" not in vars(item):  # else it is run once more
         others: list[BaseException] = []
-        for name in _TELL:
-            setattr(item, name, functools.partial(_add, item, getattr(item, name), others))
+        item.addError = functools.partial(_add, item, item.addError, others)
+        item.addFailure = functools.partial(_add, item, item.addFailure, others)
 
 
 def forget_others(item: Any) -> None:
     """Put back what `raise_others` has replaced: pytest keeps all items, and each of them would be more to collect."""
-    for name in _TELL:
-        vars(item).pop(name, None)
+    own = vars(item)
+    own.pop("addError", None)
+    own.pop("addFailure", None)
 
 
 def _add(item: Any, add: Callable[..., object], others: list[BaseException], case: object, exc_info: Any) -> None:
@@ -156,6 +153,8 @@ class ItemRunner:
         self._parent: Any = None
         # Whether it is one of asyncunit's test cases.
         self._is_case = False
+        # The fixture by which a suite gives the policy for it, if it does.
+        self._policy: Any = None
         self._policies = Policies()
         self._positions: dict[Any, Position] = {}
         # Of test cases: their loop, and the configuration of those tests that have one of their own.
@@ -208,13 +207,14 @@ class ItemRunner:
                 run.paths[str(path[-1][1])] = path
                 if self._is_case and _stands_where_found(cls, str(path[-1][1])):
                     run.paths[cls.__module__] = path
+            self._policy = self._collected.surroundings(item).policy
+        if self._policy is not None or self._policies.is_one_in_force:
+            self._policies.come_to(item, self._policy)
         if self._is_case:
             raise_others(item)
-        self._policies.come_to(item, self._collected.surroundings(item).policy)
-        plan = self._collected.plan_of(item)
-        if self._is_case:
-            self._leave_other_loops_of_case(item)
-        elif plan is not None and plan.fixtures:
+            if self._given:
+                self._leave_other_loops_of_case(item)
+        elif (plan := self._collected.plan_of(item)) is not None and plan.fixtures:
             self._leave_other_loops(item, plan)
 
     def _forget_cut(self, item: Any) -> None:
@@ -241,8 +241,6 @@ class ItemRunner:
 
     def _leave_other_loops_of_case(self, item: Any) -> None:
         """The same for what pytest sets up for a test case."""
-        if not self._given:
-            return
         definitions = item._fixtureinfo.name2fixturedefs
         used = [definitions[name][-1] for name in item.fixturenames if name in definitions]
         found = [self._collected.fixtures.find_for(each, is_case=True) for each in used if each in self._given]
@@ -288,6 +286,8 @@ class ItemRunner:
             run.leave_all_but(path_of(self._scope_nodes_of(nextitem)))
         if run.pending:
             raise_all(run.take_pending(), f"after {item.nodeid}")
+        if (installed := Interrupt.installed) is not None and installed.is_deferred:
+            Interrupt.raise_left()
 
     def end(self) -> None:
         """The run is over; nobody reports what is raised from now on, so it goes to stderr."""

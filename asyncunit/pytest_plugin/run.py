@@ -225,6 +225,8 @@ class PytestRun(Run):
         context = contextvars.copy_context()
         self._around = values_of(context, self._around)
         if within is not None:
+            if within.around is self._around:  # nothing has changed around it
+                return within.context.copy()
             changed_around = changes(within.around, self._around)
             for variable, value in changes(within.around, within.context).items():
                 if variable not in changed_around:

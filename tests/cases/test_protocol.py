@@ -26,6 +26,8 @@ def test_the_private_names_of_unittest_are_there():
     assert test._testMethodName == "runTest"
     assert test._asyncioRunner is None
     assert isinstance(test._asyncioTestContext, contextvars.Context)
+    of_isolated = vars(test).keys() - vars(unittest.TestCase()).keys()
+    assert of_isolated == {"_asyncioRunner", "_asyncioTestContext"}  # else its __init__() adds what may be needed
 
 
 def test_the_private_names_that_bases_use_do_what_they_did():
@@ -86,6 +88,20 @@ def test_bases_that_extend_the_steps_of_a_test_work_before_and_after(bases):
         "before tear-down",
         "asyncTearDown",
     ]
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_a_base_may_have_an_init_of_its_own(is_behind):
+    class Base(IsolatedAsyncioTestCase):
+        def __init__(self, methodName="runTest"):
+            super().__init__(methodName)
+            self.made = "by the base"
+
+        async def test_x(self):
+            self.assertEqual(self.made, "by the base")
+
+    Test = type("Test", (ClassLoopTestCase, Base) if is_behind else (Base, ClassLoopTestCase), {})
+    assert run(Test).passed == ["test_x"]
 
 
 def test_an_instance_can_be_run_twice():

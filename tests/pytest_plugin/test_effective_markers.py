@@ -53,6 +53,13 @@ def test_a_test_case_is_told_apart_without_importing_what_it_is_made_of():
     assert not is_case(None)
 
 
+@pytest.mark.parametrize(("number", "explores"), [(1, False), (5, True)])
+def test_it_is_known_whether_a_test_is_to_follow_schedules(number, explores):
+    item = Item(mark(timeout=5), obj=coroutine_function)
+    _, effective_markers = marked(item, config=Config(schedules=number))
+    assert effective_markers.explores is explores
+
+
 def test_an_item_says_in_front_of_its_markers_what_is_in_force_for_it():
     item = Item(mark(timeout=5), obj=coroutine_function)
     marked(item, config=Config(loop_debug=True))

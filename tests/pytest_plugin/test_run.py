@@ -66,6 +66,20 @@ def test_a_scope_sees_what_is_set_around_the_run_and_what_wider_scopes_set(run):
     assert in_context(check) == (("around", "of the module"), None, "of the module")
 
 
+def test_a_scope_may_have_unset_what_is_set_around_the_run(run):
+    def check():
+        token = []
+        module = run.enter(path_of_module("example"))
+        module.context.run(lambda: token.append(variable.set("of the module")))
+        first = run.open(Scope.FUNCTION, "test_x")
+        run.leave(first)
+        module.context.run(lambda: variable.reset(token[0]))
+        later = run.open(Scope.FUNCTION, "test_y")
+        return first.context[variable], later.context.get(variable)
+
+    assert in_context(check) == ("of the module", None)
+
+
 def test_what_is_set_around_the_run_later_is_in_front_of_what_a_wider_scope_has_set(run):
     def check():
         module = run.enter(path_of_module("example"))
