@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from asyncunit.config.keys import CLOCKS, KEYS, MODES, SETTINGS
+from asyncunit.config import CLOCKS, KEYS, MODES, SETTINGS
 from asyncunit.errors import ConfigurationError, did_you_mean
 from asyncunit.introspection.functions import class_name, required_parameters
 from asyncunit.introspection.tracebacks import at_users_line

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from asyncunit.config.keys import KEYS, VARIABLES
+from asyncunit.config import KEYS, VARIABLES
 from asyncunit.config.settings import Config, LoopFactories, parse
 from asyncunit.errors import ConfigurationError, did_you_mean
 

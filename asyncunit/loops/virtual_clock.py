@@ -36,8 +36,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from asyncunit.errors import ConfigurationError, DeadlockError
-from asyncunit.loops.deadlock import describe_deadlock
-from asyncunit.loops.outside import Others, Sockets, children, runs, signals_may_come
+from asyncunit.loops.deadlock import Others, Sockets, children, describe_deadlock, runs, signals_may_come
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

@@ -71,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 def pytest_configure(config: pytest.Config) -> None:
     """Explain the markers, and look at what is configured for pytest."""
-    from asyncunit.config.keys import SETTINGS
+    from asyncunit.config import SETTINGS
 
     written = config.stash[_WRITTEN] = options.Written(config)
     if written.says_anything:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Set
 from typing import Any
 
-from asyncunit.config.keys import ASYNCIO_MARKER, MARKER, MODES
+from asyncunit.config import ASYNCIO_MARKER, MARKER, MODES
 from asyncunit.config.settings import Config, parse_boolean
 from asyncunit.errors import AsyncUnitWarning, ConfigurationError, DefinitionError
 from asyncunit.introspection.functions import inner_test, is_async_function

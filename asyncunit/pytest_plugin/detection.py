@@ -6,7 +6,7 @@ import sys
 import types
 from typing import Any
 
-from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
+from asyncunit.config import ASYNCIO_MARKER, MARKER
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from asyncunit.config.keys import ASYNCIO_MARKER
+from asyncunit.config import ASYNCIO_MARKER
 from asyncunit.errors import AsyncUnitError
 from asyncunit.introspection.functions import module_hook, written_of
 from asyncunit.pytest_plugin.detection import is_case

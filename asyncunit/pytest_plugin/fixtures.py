@@ -15,8 +15,7 @@ from asyncunit.introspection.functions import as_coroutine, is_awaitable
 from asyncunit.introspection.tracebacks import printing_at_interrupt
 from asyncunit.lifecycle.async_scope import AsyncScope, async_scope_of, unwind
 from asyncunit.lifecycle.cleanups import Exit, cut_short, leave
-from asyncunit.lifecycle.fixture_setup import AsyncExit, SyncSteps, no_yield
-from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures
+from asyncunit.lifecycle.fixtures import AsyncExit, OpenFixture, ScopeFixtures, SyncSteps, no_yield
 from asyncunit.loops.loop import LoopRunner, current_loop
 from asyncunit.loops.scope_task import ScopeTask
 from asyncunit.plans.fixtures import Fixture, Node, is_shared

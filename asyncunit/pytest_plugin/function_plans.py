@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
-from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
+from asyncunit.config import ASYNCIO_MARKER, MARKER
 from asyncunit.config.settings import (
     ATTRIBUTE,
     Config,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncunit.checks.findings import warn_of
-from asyncunit.config.keys import ASYNCIO_MARKER, MARKER
+from asyncunit.config import ASYNCIO_MARKER, MARKER
 from asyncunit.config.settings import Config
 from asyncunit.errors import AsyncUnitError, FixtureNotSetUpError, RunningLoopError, raise_all
 from asyncunit.introspection.functions import (

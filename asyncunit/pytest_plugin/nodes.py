@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from asyncunit.config.keys import MARKER, SETTINGS
+from asyncunit.config import MARKER, SETTINGS
 from asyncunit.config.settings import ATTRIBUTE, Config, parse_settings, settings, settings_of_module, shown
 from asyncunit.errors import ConfigurationError
 from asyncunit.introspection.functions import class_name

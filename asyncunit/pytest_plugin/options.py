@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncunit.config.keys import KEYS, MEANINGS
+from asyncunit.config import KEYS, MEANINGS
 from asyncunit.pytest_plugin import asyncio_stand_in
 
 if TYPE_CHECKING:

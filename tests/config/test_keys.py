@@ -1,7 +1,7 @@
 import pytest
 
 from asyncunit import ConfigurationError
-from asyncunit.config.keys import KEYS, MEANINGS, SETTINGS
+from asyncunit.config import KEYS, MEANINGS, SETTINGS
 from asyncunit.config.settings import CHECKS, Config, parse
 
 

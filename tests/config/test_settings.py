@@ -6,7 +6,7 @@ import pytest
 
 import asyncunit
 from asyncunit import ConfigurationError, Scope
-from asyncunit.config.keys import KEYS, SETTINGS, VARIABLES
+from asyncunit.config import KEYS, SETTINGS, VARIABLES
 from asyncunit.config.settings import (
     CHECKS,
     Check,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from asyncunit import ConfigurationError, Scope
-from asyncunit.config.keys import KEYS, VARIABLES
+from asyncunit.config import KEYS, VARIABLES
 from asyncunit.config.settings import Config
 from asyncunit.config.sources import load
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncunit
 from asyncunit import mixins
-from asyncunit.config.keys import MEANINGS
+from asyncunit.config import MEANINGS
 from asyncunit.config.settings import Config
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

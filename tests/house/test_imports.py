@@ -94,6 +94,10 @@ def test_few_modules_are_at_the_top():
     assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
+def test_there_are_few_modules():
+    assert len([path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]) <= 60
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("pytest_plugin")])
 def test_only_the_plugin_imports_pytest(module):
     assert not other_packages_imported(MODULES[module].read_text(encoding="utf-8")) & {"pytest", "_pytest"}

@@ -17,8 +17,7 @@ from asyncunit import (
     fixture,
 )
 from asyncunit.lifecycle.async_scope import AsyncScope
-from asyncunit.lifecycle.fixture_setup import make
-from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures, find_in
+from asyncunit.lifecycle.fixtures import OpenFixture, ScopeFixtures, find_in, make
 from asyncunit.loops.scope_task import WideTask
 from asyncunit.plans.fixtures import Node
 from tests.conftest import open_scope

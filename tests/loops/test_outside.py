@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="for Linux")
 
 if sys.platform == "linux":
-    from asyncunit.loops.outside import Others, children, runs, signals_may_come
+    from asyncunit.loops.deadlock import Others, children, runs, signals_may_come
 
 
 class Running:
@@ -118,8 +118,8 @@ def test_signals_may_come_where_a_timer_or_a_handler_is_set():
 
 
 if sys.platform == "linux":
-    from asyncunit.loops import outside as module
-    from asyncunit.loops.outside import Sockets, end_of
+    from asyncunit.loops import deadlock as module
+    from asyncunit.loops.deadlock import Sockets, end_of
 
 
 @pytest.fixture(params=["tcp", "unix"])

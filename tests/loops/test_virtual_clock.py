@@ -676,7 +676,7 @@ def test_a_suite_of_clients_and_a_server_has_one_trace():
 
 
 def test_a_jump_does_not_look_at_idle_connections(monkeypatch):
-    from asyncunit.loops import outside
+    from asyncunit.loops import deadlock as outside
 
     async def main():
         async def serve(reader, writer):

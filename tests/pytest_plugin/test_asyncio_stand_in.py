@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from asyncunit.config.keys import KEYS
+from asyncunit.config import KEYS
 from asyncunit.pytest_plugin import asyncio_stand_in
 from asyncunit.pytest_plugin.asyncio_stand_in import StandIn, check_required, install, is_there
 

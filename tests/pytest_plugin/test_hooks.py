@@ -1,6 +1,6 @@
 import pytest
 
-from asyncunit.config.keys import KEYS
+from asyncunit.config import KEYS
 from tests.pytest_plugin.running import in_a_process, outcomes
 
 
@@ -108,7 +108,7 @@ def test_without_async_tests_no_more_than_options_and_detection_is_imported(pyte
         "pytest_plugin",
         *(f"pytest_plugin.{name}" for name in ("asyncio_stand_in", "detection", "options")),
     ]
-    house = ["asyncunit", *(f"asyncunit.{name}" for name in ("config", "config.keys", *plugin))]
+    house = ["asyncunit", *(f"asyncunit.{name}" for name in ("config", *plugin))]
     pytester.makepyfile(
         "import sys\n\ndef test_x():\n"
         f"    assert sorted(name for name in sys.modules if name.startswith('asyncunit')) == {house}\n"

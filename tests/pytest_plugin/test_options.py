@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from asyncunit import ConfigurationError, Scope
-from asyncunit.config.keys import KEYS
+from asyncunit.config import KEYS
 from asyncunit.pytest_plugin.options import ASYNCIO_KEYS, Written, add
 
 
