@@ -41,22 +41,13 @@ Ids = Iterable[object] | Callable[[Any], object] | None
 ATTRIBUTE = "__asyncunit_parametrize__"
 
 
-class Param:
+class Param(Record):
     """One set of values, and what is said of it; see `param`."""
 
-    __slots__ = ("expected_failure", "id", "skip", "values")
-
-    def __init__(
-        self,
-        values: tuple[object, ...],
-        id: str | None = None,  # noqa: A002 - pytest's word
-        skip: str | None = None,
-        expected_failure: bool = False,
-    ) -> None:
-        self.values = values
-        self.id = id
-        self.skip = skip
-        self.expected_failure = expected_failure
+    values: tuple[object, ...]
+    id: str | None = None
+    skip: str | None = None
+    expected_failure: bool = False
 
 
 class ParamSet(Record):
@@ -187,7 +178,7 @@ def parse_params(
     # Tools split the name of a test at its dots.
     texts = [text.replace(".", "_") for text in _ids(names, params, ids, what)]
     named = zip(params, unique(texts), strict=True)
-    return tuple(Param(given.values, text, given.skip, given.expected_failure) for given, text in named)
+    return tuple(given.replace(id=text) for given, text in named)
 
 
 def _parse_param(names: tuple[str, ...], value: object, what: str, *, is_many: bool) -> Param:
