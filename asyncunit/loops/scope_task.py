@@ -317,7 +317,9 @@ class ScopeTask:
                         except StopIteration as end:  # it did not wait: most of what is short needs nothing more
                             step.value = end.value
                         else:
-                            step.value = await Waiting(task, awaitable, waits_for)
+                            awaitable = Waiting(task, awaitable, waits_for)
+                            waits_for = None  # else it was kept for as long as the step takes
+                            step.value = await awaitable
                     else:
                         step.value = await Waiting(task, awaitable)
                 except GeneratorExit as error:

@@ -1,6 +1,7 @@
 import asyncio
 import contextvars
 import gc
+import weakref
 from unittest import mock
 
 import pytest
@@ -24,6 +25,23 @@ def test_what_a_step_raises_is_raised(scope):
         with pytest.raises(type(error)) as caught:
             scope.run(raise_it())
         assert caught.value is error
+
+
+@pytest.mark.parametrize("waits_before", [False, True])
+def test_what_a_step_has_waited_for_is_let_go_as_it_goes_on(scope, waits_before):
+    async def wait():
+        if waits_before:
+            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        loop.call_soon(future.set_result, None)
+        await future
+        known = weakref.ref(future)
+        del future
+        await asyncio.sleep(0)  # the turn that has resolved it is over
+        return known()
+
+    assert scope.run(wait()) is None
 
 
 def test_sync_and_async_steps_share_one_context(scope):
