@@ -64,15 +64,14 @@ def _threads() -> Any:
 class Watch(Observer):
     """What is seen of one loop, and what the costly checks look for while a step runs."""
 
-    # While a step is run for which slow callbacks are to be looked for.
-    _slow_steps: SlowSteps | None = None
-
     def __init__(self, loop: asyncio.AbstractEventLoop, loop_owner: OpenScope | None = None) -> None:
         super().__init__(loop, loop_owner)
         if self.is_shared:  # a test may leave something on it
             _callbacks()
         # The costly checks for which the loop tells already what is made on it.
         self.told: frozenset[Check] = frozenset()
+        # While a step is run for which slow callbacks are to be looked for.
+        self._slow_steps: SlowSteps | None = None
 
     def tell(self, loop: asyncio.AbstractEventLoop, costly: frozenset[Check]) -> None:
         """Have what is made on the loop from now on be known to the scope in whose context that happens."""
