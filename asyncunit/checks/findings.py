@@ -17,11 +17,11 @@ from typing import Any
 
 from asyncunit.config.settings import Check
 from asyncunit.errors import AsyncUnitError, AsyncUnitWarning, LeftBehindError, UnfinishedError
-from asyncunit.introspection.frames import Place, place_of_function
+from asyncunit.introspection.frames import Place, caller, place_of_function
 from asyncunit.introspection.tracebacks import stand_at, trim
 from asyncunit.records import Record
 from asyncunit.scope import Scope
-from asyncunit.scopes.open_scope import OpenScope
+from asyncunit.scopes.open_scope import OpenScope, current_owner
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -364,6 +364,13 @@ def parts_of(thing: object) -> list[Any]:
     """The values of the attributes of a loop, a transport and the like, also of one that is not written in Python."""
     referents = gc.get_referents(thing)
     return referents + [part for other in referents if type(other) is dict for part in other.values()]
+
+
+def note(check: Check, thing: object) -> None:
+    """Have what is made now be known to the scope in whose context that happens, where that makes the check."""
+    owner = current_owner()
+    if owner is not None and check in owner.config.fail_on and not is_exempt_here(owner):
+        owner.note(thing, caller())
 
 
 # What is called with the first argument of an audit event, by the event's name.

@@ -22,14 +22,14 @@ from asyncunit.checks.findings import (
     function_name,
     hear,
     is_exempt,
-    is_exempt_here,
+    note,
     outliving,
     parts_of,
 )
 from asyncunit.config.settings import Check
-from asyncunit.introspection.frames import Place, caller, innermost_place, is_ours, stack
+from asyncunit.introspection.frames import Place, innermost_place, is_ours, stack
 from asyncunit.loops.loop import LoopRunner
-from asyncunit.scopes.open_scope import OpenScope, current_owner
+from asyncunit.scopes.open_scope import OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -113,13 +113,7 @@ def _self_of(frame: types.FrameType) -> object:
 def _hear(function: object) -> None:
     thread = getattr(function, "__self__", None)
     if isinstance(thread, threading.Thread):
-        _note(thread)
-
-
-def _note(thing: Any) -> None:
-    owner = current_owner()
-    if owner is not None and Check.LEFT_THREADS in owner.config.fail_on and not is_exempt_here(owner):
-        owner.note(thing, caller())
+        note(Check.LEFT_THREADS, thread)
 
 
 class Call:
@@ -150,7 +144,7 @@ def note_calls(loop: asyncio.AbstractEventLoop) -> None:
     def run_in_executor(executor: Executor | None, function: Callable[..., Any], *args: Any) -> Any:
         if executor is None or isinstance(executor, ThreadPoolExecutor):  # else it may go to another process
             function = Call(function)
-            _note(function)
+            note(Check.LEFT_THREADS, function)
         return behind(loop, executor, function, *args)
 
     vars(loop)["run_in_executor"] = run_in_executor

@@ -13,11 +13,11 @@ import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from asyncunit.checks.findings import Finding, hear, is_exempt_here, outliving, parts_of
+from asyncunit.checks.findings import Finding, hear, note, outliving, parts_of
 from asyncunit.config.settings import Check
 from asyncunit.introspection.frames import caller, is_installed
 from asyncunit.introspection.tracebacks import is_error
-from asyncunit.scopes.open_scope import OpenScope, current_owner
+from asyncunit.scopes.open_scope import OpenScope
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -47,13 +47,7 @@ def note_sockets() -> None:
 
 def _hear(thing: object) -> None:
     if issubclass(type(thing), socket.socket):
-        _note(thing)
-
-
-def _note(thing: Any) -> None:
-    owner = current_owner()
-    if owner is not None and Check.UNCLOSED_RESOURCES in owner.config.fail_on and not is_exempt_here(owner):
-        owner.note(thing, caller())
+        note(Check.UNCLOSED_RESOURCES, thing)
 
 
 def note_generators() -> None:
@@ -62,7 +56,7 @@ def note_generators() -> None:
 
     def begin(generator: AsyncGenerator[Any, Any]) -> None:
         if not _is_librarys(generator):
-            _note(generator)
+            note(Check.UNCLOSED_RESOURCES, generator)
         if behind is not None:
             behind(generator)
 
@@ -98,7 +92,7 @@ def _noting(connect: Callable[..., Awaitable[tuple[T, object]]]) -> Callable[...
         # Without a caller it is the pipe of a process, whose transport closes it; the socket it is given is known.
         if caller() is not None and kwargs.get("sock") is None:
             with contextlib.suppress(TypeError):  # nothing refers to it weakly: a process of uvloop's
-                _note(transport)
+                note(Check.UNCLOSED_RESOURCES, transport)
         return transport, protocol
 
     return connect_and_note
