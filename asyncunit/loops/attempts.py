@@ -10,7 +10,7 @@ from typing import Any
 from asyncunit.config.settings import Config, LoopFactory, VirtualLoops
 from asyncunit.errors import ConfigurationError
 from asyncunit.loops.schedules import Scheduled, Timeline, scheduled
-from asyncunit.loops.virtual_clock import virtual_clock_factory
+from asyncunit.loops.virtual_clock import behind_partials, virtual_clock_factory
 
 __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at the user's line
 
@@ -116,12 +116,7 @@ def ran_once(count: int) -> str:
 
 def _class_behind(factory: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """The class whose loops a factory makes, and what it passes to it."""
-    args: tuple[Any, ...] = ()
-    keywords: dict[str, Any] = {}
-    found = factory
-    while isinstance(found, partial):
-        args, keywords = found.args + args, {**found.keywords, **keywords}
-        found = found.func
+    found, args, keywords = behind_partials(factory)
     if found is None or found is _new_event_loop or getattr(found, "__module__", "") == "uvloop":
         loop = (found or _new_event_loop)()
         found = type(loop)

@@ -103,12 +103,7 @@ def _class_behind(factory: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """The class whose loops a factory makes, and what it passes to it."""
     if factory is None or factory is _new_event_loop:
         return _class_of_policy(), (), {}
-    args: tuple[Any, ...] = ()
-    keywords: dict[str, Any] = {}
-    found = factory
-    while isinstance(found, partial):
-        args, keywords = found.args + args, {**found.keywords, **keywords}
-        found = found.func
+    found, args, keywords = behind_partials(factory)
     if not isinstance(found, type):
         raise ConfigurationError(
             f"clock = 'virtual' cannot be given to the loops of loop_factory {factory!r}: a clock is part of a loop's "
@@ -120,6 +115,16 @@ def _class_behind(factory: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
             f"asyncio.SelectorEventLoop. {_fix(found.__module__)}"
         )
     return found, args, keywords
+
+
+def behind_partials(factory: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """What a factory calls in the end, and what it passes to it."""
+    args: tuple[Any, ...] = ()
+    keywords: dict[str, Any] = {}
+    while isinstance(factory, partial):
+        args, keywords = factory.args + args, {**factory.keywords, **keywords}
+        factory = factory.func
+    return factory, args, keywords
 
 
 def _class_of_policy() -> type[asyncio.SelectorEventLoop]:
