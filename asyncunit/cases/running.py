@@ -332,11 +332,11 @@ class AwaitingContext:
     """The context of a test, for steps of IsolatedAsyncioTestCase's own that run its sync hooks there."""
 
     def __init__(self, scope_task: ScopeTask) -> None:
-        self._runner = scope_task
+        self._scope_task = scope_task
         self.run = scope_task.call
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._runner.scope.context, name)
+        return getattr(self._scope_task.scope.context, name)
 
 
 # A test under several schedules.

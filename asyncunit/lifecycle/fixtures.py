@@ -211,10 +211,10 @@ class _ScopedExit(SyncSteps):
     ) -> None:
         super().__init__(fixture, generator)
         self._scope = scope
-        self._runner = scope_task
+        self._scope_task = scope_task
 
     def __call__(self) -> None:
-        scope_task = self._runner
+        scope_task = self._scope_task
         if scope_task is None:
             call_without_task(self._scope, self.leave)
             return

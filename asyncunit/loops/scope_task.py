@@ -40,8 +40,8 @@ from asyncunit.loops.steps import (
     SubmittedStep,
     Waiting,
     call_in_time,
+    describe_waiting,
     took_too_long,
-    waiting,
     warn_of_held_clock,
 )
 from asyncunit.loops.wrong_loop import explain
@@ -644,7 +644,7 @@ class ScopeTask:
             lines.append(self.loop_runner.virtual.describe_time())
         if is_dead:
             lines.append(f"It would never have ended: {deadlock.NOTHING_IS_LEFT}")
-        lines += [*waiting(names.items()), *deadlock.describe_cycle(deadlock.find_waits(names))]
+        lines += [*describe_waiting(names.items()), *deadlock.describe_cycle(deadlock.find_waits(names))]
         step.expired.args = ("\n".join(lines),)
         if self._task is not None and (places := places_of_task(self._task)):
             stand_at(places[0], step.expired)

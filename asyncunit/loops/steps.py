@@ -254,7 +254,7 @@ def warn_of_held_clock(scope: OpenScope, name: str, loop: VirtualClock) -> None:
     )
 
 
-def waiting(tasks: Iterable[tuple[asyncio.Task[Any] | None, str]]) -> Iterator[str]:
+def describe_waiting(tasks: Iterable[tuple[asyncio.Task[Any] | None, str]]) -> Iterator[str]:
     """What each task waits for, as lines of a report."""
     for task, name in tasks:
         places = [] if task is None else places_of_task(task)

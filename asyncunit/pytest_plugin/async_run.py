@@ -136,11 +136,11 @@ class AsyncRun:
         for item, error in self._effective_markers.mark_again(session.items):
             raise pytest.UsageError(f"{item.nodeid}: {error}") from error
         if self._effective_markers.explores and not self.config.pluginmanager.has_plugin(_SCHEDULES):
-            self.config.pluginmanager.register(_Exploration(self._runner), _SCHEDULES)
+            self.config.pluginmanager.register(_Exploration(self._item_runner), _SCHEDULES)
 
     # One item.
 
-    def _runner(self) -> ItemRunner:
+    def _item_runner(self) -> ItemRunner:
         if self._items is None:
             from asyncunit.pytest_plugin.items import ItemRunner
 
@@ -155,7 +155,7 @@ class AsyncRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Say which test the run has come to."""
-        (self._items or self._runner()).come_to(item)
+        (self._items or self._item_runner()).come_to(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
@@ -268,18 +268,18 @@ _SCHEDULES = "asyncunit-schedules"
 class _Exploration:
     """The hook that there is where a test is to follow schedules: it would be one more call for each test."""
 
-    def __init__(self, runner: Callable[[], ItemRunner]) -> None:
-        self._runner = runner
+    def __init__(self, item_runner: Callable[[], ItemRunner]) -> None:
+        self._item_runner = item_runner
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object | None:
         """Run a test under its schedules, where it has any."""
-        attempts = self._runner().attempts_for(item)
+        attempts = self._item_runner().attempts_for(item)
         if attempts is None:
             return None
         from asyncunit.pytest_plugin import run
 
-        run.Schedules(self._runner().follow).run(item, nextitem, attempts)
+        run.Schedules(self._item_runner().follow).run(item, nextitem, attempts)
         return True
 
 

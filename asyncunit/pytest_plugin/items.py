@@ -360,7 +360,7 @@ class ItemRunner:
                 f"the {found.fixture} is asked for by getfixturevalue() while the loop runs that it is to be set up "
                 f"on. Name it as a parameter, or by @pytest.mark.usefixtures({definition.argname!r})."
             )
-        scope_task, context = self._runner_for(found, request, finish)
+        scope_task, context = self._scope_task_for(found, request, finish)
         if not found.fixture.is_async:
             return opened.set_up_beside(call, scope_task.loop_runner.loop)
         if open_fixture := _fixtures().value_in(scope_task.scope, node, scope_task.loop_runner):
@@ -374,7 +374,7 @@ class ItemRunner:
         if not node.needs_loop:
             scope, loop_runner, async_scope = self._scope_for(found), None, None
         else:
-            scope_task, _ = self._runner_for(found, request, finish)
+            scope_task, _ = self._scope_task_for(found, request, finish)
             scope, loop_runner = scope_task.scope, scope_task.loop_runner
             async_scope = async_scope_of(scope, loop_runner)
         if open_fixture := _fixtures().value_in(scope, node, loop_runner):
@@ -392,7 +392,7 @@ class ItemRunner:
         position = self._position_of(self._item, self._collected.plan_for_fixtures(self._item))
         return position.enter(self._run, depth_of_fixture(found, self._scope_nodes_of(self._item)))
 
-    def _runner_for(
+    def _scope_task_for(
         self, found: PytestFixture, request: Any, finish: Callable[[], None]
     ) -> tuple[ScopeTask, contextvars.Context | None]:
         """The task in which an async fixture runs, and the context, if that is the test's own."""
@@ -401,7 +401,7 @@ class ItemRunner:
         is_of_test = depth > len(scope_nodes)
         if self._is_case:
             if is_of_test:
-                return self._runner_of_case(item, request.instance, finish)
+                return self._scope_task_of_case(item, request.instance, finish)
             position = self._position_of_case(item)
             return wide_scope_task(run, position, depth, min(position.depth, depth)), None
         plan = self._collected.plan_for_fixtures(item)
@@ -425,7 +425,7 @@ class ItemRunner:
         depth = depth_of(choice.scope, scope_nodes)
         return Position(path_of(scope_nodes), depth, choice.factory, choice.configs[0], configs)
 
-    def _runner_of_case(
+    def _scope_task_of_case(
         self, item: Any, case: Any, finish: Callable[[], None]
     ) -> tuple[ScopeTask, contextvars.Context]:
         """The task of a test case, which is closed after the fixtures of pytest's that stand around it."""

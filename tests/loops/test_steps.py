@@ -12,7 +12,7 @@ from asyncunit.config.settings import Config
 from asyncunit.loops import interrupts
 from asyncunit.loops import scope_task as module
 from asyncunit.loops.scope_task import ScopeTask
-from asyncunit.loops.steps import Step, TearDown, call_in_time, took_too_long, waiting
+from asyncunit.loops.steps import Step, TearDown, call_in_time, describe_waiting, took_too_long
 from tests.conftest import fail, open_scope, stubborn
 
 
@@ -81,7 +81,9 @@ def test_what_is_said_of_a_late_step_and_of_tasks_that_wait():
         "class example: test_x() took 2.50 seconds, longer than its timeout of 1 seconds. It could not be ended "
         "earlier, because it did not await."
     )
-    assert list(waiting([(None, "the scope's own task")])) == ["  - the scope's own task, waits at an unknown line"]
+    assert list(describe_waiting([(None, "the scope's own task")])) == [
+        "  - the scope's own task, waits at an unknown line"
+    ]
 
 
 def test_a_sync_step_is_told_of_when_it_took_too_long():
