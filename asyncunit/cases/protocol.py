@@ -165,6 +165,7 @@ class StepsInScope(IsolatedAsyncioTestCase):
             self._asyncunit_is_running = self._asyncunit_has_come = True
             # IsolatedAsyncioTestCase's adds nothing that is needed.
             ran = super().run(result) if "run" in self._asyncunit_extended else TestCase.run(self, result)
+            # Mostly there is none, and so no call for each test.
             if (interrupts := Interrupt.installed) is not None and interrupts.is_deferred:
                 Interrupt.raise_left()
             return ran

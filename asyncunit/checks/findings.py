@@ -30,7 +30,7 @@ __unittest = __tracebackhide__ = True  # a traceback that a user reads begins at
 _NOTICES = 1_000
 
 # What to do about a finding of each check, and about what refuses to end.
-_MENDS = {
+_FIXES = {
     Check.UNHANDLED_ERRORS: (
         "Await the task, or handle the error where it comes up. A test that means it to come up writes:  "
         "with {expects}.expectUnhandledErrors({error}):"
@@ -122,7 +122,7 @@ def _text(owner: OpenScope, findings: Sequence[Finding], is_told: Callable[[Base
     raised = next((type(finding.error).__name__ for finding in findings if finding.error is not None), "Exception")
     checks = dict.fromkeys(finding.check for finding in findings)
     expects = "asyncunit" if owner.has_no_self else "self"
-    return "\n".join(lines + [_MENDS[check].format(scope=what, error=raised, expects=expects) for check in checks])
+    return "\n".join(lines + [_FIXES[check].format(scope=what, error=raised, expects=expects) for check in checks])
 
 
 def _warn(owner: OpenScope, findings: Sequence[Finding]) -> None:
